@@ -1,0 +1,66 @@
+#pragma once
+// The loader: dataset, sampler and batch plan put together, with worker threads that fetch ahead and a sequencer that
+// delivers in order. What a batch holds is a pure function of (dataset, sampler, batch size, epoch, index, rank, world);
+// the number of workers and the prefetch depth change nothing but speed.
+// Thread-safety: one consumer thread a Loader.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "lockstep_loader/batch/batch.h"
+#include "lockstep_loader/dataset/dataset.h"
+#include "lockstep_loader/sampler/sampler.h"
+#include "lockstep_loader/state/loader_state.h"
+
+namespace lockstep::loader {
+
+struct LoaderOptions {
+  std::int64_t batch_size = 1;  ///< samples of the global batch, all ranks together
+  LastBatch last = LastBatch::keep;
+  BadSample bad_sample = BadSample::fail;
+  int rank = 0;
+  int world_size = 1;  ///< must divide batch_size
+  int workers = 0;     ///< threads; 0 fetches in next()
+  int prefetch_factor = 2;
+  bool persistent_workers = false;  ///< decides only torch order's base seeds, threads always persist
+  std::uint64_t seed = 0;           ///< key of the per-record generators
+};
+
+class Loader {
+ public:
+  /// Throws Error(invalid_argument) for options that cannot work (batch size 0, more ranks than samples in a batch, …).
+  Loader(DatasetPtr dataset, SamplerPtr sampler, LoaderOptions options);
+  ~Loader();
+  Loader(Loader&&) noexcept;
+  Loader& operator=(Loader&&) noexcept;
+
+  std::int64_t batches_per_epoch() const;
+  const LoaderOptions& options() const;
+
+  /// Opens an epoch. Legal at any time: an epoch that is open is broken off first. After restore(), the first begin()
+  /// must name the restored epoch and goes on after the last delivered batch.
+  void begin(std::int64_t epoch);
+
+  /// The next batch, or nothing when the epoch has ended. A worker's exception is thrown here at that batch's place; the
+  /// next begin() works.
+  std::optional<Batch> next();
+
+  /// What was delivered so far, never what was prefetched: a few hundred bytes (plus 5,056 a generator in torch order).
+  LoaderState state() const;
+  /// Throws Error(invalid_argument) naming what changed when dataset, sampler, seed, batch size, last-batch or bad-sample
+  /// policy differ from the state's; workers, prefetch depth and world size may differ.
+  void restore(const LoaderState& state);
+
+  /// Counts since construction, by policy, for the report at the end of a run.
+  std::int64_t skipped() const;
+  std::int64_t substituted() const;
+
+  struct Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lockstep::loader
