@@ -1,0 +1,298 @@
+# Sourced by setup, quickstart and test: what this project needs from the machine, and how it is obtained.
+# shellcheck shell=bash
+
+readonly kTorchVersion=2.11.0
+# torch 2.11.0 asks for CUDA toolkit 13.0.2, which is these two versions of the wheels that libtorch_cpu.so is linked to.
+# Its other CUDA wheels (2.5 GB) serve the GPU half of torch alone, so torch itself is installed without dependencies.
+readonly -a kTorchWheels=("torch==$kTorchVersion" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
+
+# Debian and Ubuntu package | how its presence is known | what it is for
+readonly -a kPackages=(
+  "g++|command:g++|the compiler"
+  "cmake|command:cmake|the build"
+  "ninja-build|command:ninja|the build"
+  "pkg-config|command:pkg-config|finds the image libraries and Highway"
+  "git|command:git|the commit that every program and recording names"
+  "ca-certificates|file:/etc/ssl/certs/ca-certificates.crt|pip's downloads"
+  "libboost-serialization-dev|header:boost/archive/basic_archive.hpp|checkpoints (Boost.Serialization)"
+  "libcxxopts-dev|header:cxxopts.hpp|command line options"
+  "nlohmann-json3-dev|header:nlohmann/json.hpp|--json and JSON formats"
+  "libfmt-dev|header:fmt/format.h|messages and tables"
+  "libhwy-dev|header:hwy/highway.h|SIMD (Highway)"
+  "librandom123-dev|header:Random123/philox.h|counter-based random numbers"
+  "libspng-dev|header:spng.h|PNG images"
+  "libturbojpeg0-dev|header:turbojpeg.h|JPEG images"
+  "zlib1g-dev|header:zlib.h|gzip files"
+  "libgtest-dev|header:gtest/gtest.h|tests"
+  "libgmock-dev|header:gmock/gmock.h|tests"
+  "libbenchmark-dev|header:benchmark/benchmark.h|benchmarks"
+)
+# Good to have: without them the programs work on less data.
+readonly -a kOptionalPackages=(
+  "dataset-fashion-mnist|file:/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz|all 70,000 images; without it the 2,500 in data/"
+)
+# What scripts/check uses beside the build.
+readonly -a kCheckPackages=(
+  "clang-format|command:clang-format|scripts/format"
+  "clang-tidy|command:clang-tidy|scripts/check"
+  "codespell|command:codespell|scripts/check"
+  "shellcheck|command:shellcheck|scripts/check"
+)
+
+if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
+  readonly kBold=$'\e[1m' kDim=$'\e[2m' kGreen=$'\e[32m' kRed=$'\e[31m' kPlain=$'\e[0m'
+else
+  readonly kBold='' kDim='' kGreen='' kRed='' kPlain=''
+fi
+
+headline() { printf '\n%s%s%s\n' "$kBold" "$*" "$kPlain"; }
+note() { printf '%s%s%s\n' "$kDim" "$*" "$kPlain"; }
+good() { printf '%s%s%s\n' "$kGreen" "$*" "$kPlain"; }
+die() {
+  printf '%s%s: %s%s\n' "$kRed" "${0##*/}" "$1" "$kPlain" >&2
+  shift
+  for line in "$@"; do printf '  %s\n' "$line" >&2; done
+  exit 2
+}
+
+# ---- options that setup, quickstart and test share --------------------------------------------------------------------
+
+torch_prefix=${LOCKSTEP_TORCH_PREFIX:-}
+torch_python=${LOCKSTEP_PYTHON:-}
+jobs=$(nproc)
+want_torch=yes
+want_check_tools=no
+
+# shellcheck disable=SC2034  # used by those who source this file
+readonly kSharedHelp='  --torch PREFIX       use this LibTorch: an unpacked libtorch folder or a PyTorch site-packages/torch, 2.9 or
+                       newer (also: LOCKSTEP_TORCH_PREFIX in the environment)
+  --python INTERPRETER use the torch of this Python (also: LOCKSTEP_PYTHON)
+  --jobs N             compile N files at a time (default: one for each core)
+  --help               this text'
+
+# Takes one shared option off "$@": sets `taken` to the number of words it used, 0 when the option is not a shared one.
+take_shared_option() {
+  taken=2
+  case $1 in
+    --torch=* | --python=* | --jobs=*)
+      local rest=$taken
+      take_shared_option "${1%%=*}" "${1#*=}"
+      taken=$((rest - 1))
+      return
+      ;;
+    --torch) torch_prefix=${2:-} ;;
+    --python) torch_python=${2:-} ;;
+    --jobs | -j) jobs=${2:-} ;;
+    *) taken=0 ;;
+  esac
+  ((taken == 0)) && return
+  [[ -n ${2:-} ]] || die "$1 needs a value" "see: ${0##*/} --help"
+  [[ $jobs =~ ^[1-9][0-9]*$ ]] || die "--jobs: expected a positive number, got $jobs"
+}
+
+# ---- packages ---------------------------------------------------------------------------------------------------------
+
+present() {
+  local path
+  case $1 in
+    command:*) command -v "${1#*:}" >/dev/null ;;
+    file:*) [[ -e ${1#*:} ]] ;;
+    header:*)
+      for path in /usr/include /usr/local/include /usr/include/*-linux-gnu; do
+        [[ -e $path/${1#*:} ]] && return 0
+      done
+      return 1
+      ;;
+  esac
+}
+
+# Sets `missing` to the rows of the given tables whose package is not there.
+find_missing() {
+  missing=()
+  local row probe
+  for row in "$@"; do
+    probe=${row#*|}
+    present "${probe%%|*}" || missing+=("$row")
+  done
+}
+
+# Sets `administrator` to the words that run a command as root; fails where nothing can.
+find_administrator() {
+  administrator=()
+  ((EUID == 0)) && return 0
+  command -v sudo >/dev/null || return 1
+  if [[ -t 0 ]] || sudo -n true 2>/dev/null; then
+    administrator=(sudo)
+    return 0
+  fi
+  return 1
+}
+
+list_rows() {
+  local row rest
+  for row in "$@"; do
+    rest=${row#*|}
+    printf '  %-28s %s\n' "${row%%|*}" "${rest#*|}"
+  done
+}
+
+apt_updated=no
+apt_install() {
+  local -a apt=("${administrator[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
+  if [[ $apt_updated == no ]]; then
+    "${apt[@]}" update >"$log" 2>&1 || note "apt-get update reported trouble; going on with the lists at hand"
+    apt_updated=yes
+  fi
+  "${apt[@]}" install -y --no-install-recommends "$@" >>"$log" 2>&1
+}
+
+install_packages() {
+  local required=("${kPackages[@]}")
+  [[ $want_check_tools == yes ]] && required+=("${kCheckPackages[@]}")
+  find_missing "${required[@]}"
+  local needed=("${missing[@]}")
+  find_missing "${kOptionalPackages[@]}"
+  local optional=("${missing[@]}")
+  ((${#needed[@]} + ${#optional[@]} == 0)) && return
+
+  headline "Packages to install with apt"
+  list_rows "${needed[@]}" "${optional[@]}"
+  local names=("${needed[@]%%|*}") optional_names=("${optional[@]%%|*}")
+  if ! command -v apt-get >/dev/null; then
+    ((${#needed[@]} == 0)) && return
+    die "this machine has no apt-get" "install what the list above names with your own package manager, and call again"
+  fi
+  if ! find_administrator; then
+    ((${#needed[@]} == 0)) && { note "skipped: neither root nor sudo"; return; }
+    die "neither root nor sudo, so nothing was installed. Have an administrator run:" \
+      "apt-get update" "apt-get install -y --no-install-recommends ${names[*]} ${optional_names[*]}"
+  fi
+  if ((${#needed[@]} > 0)) && ! apt_install "${names[@]}"; then
+    tail -n 5 "$log" >&2
+    die "apt-get install failed; its whole output is in $log. To see it directly:" \
+      "${administrator[*]} apt-get install -y --no-install-recommends ${names[*]}"
+  fi
+  if ((${#optional[@]} > 0)) && ! apt_install "${optional_names[@]}"; then
+    note "not available here, going on without: ${optional_names[*]}"
+  fi
+}
+
+# Debian 12 and Ubuntu 24.04 bring new enough tools; a machine that is older is told before it meets a compiler error.
+check_tools() {
+  local found
+  found=$(cmake --version | sed -n '1s/[^0-9]*//p')
+  at_least 3.25 "$found" || die "cmake $found is too old: 3.25 or newer is needed"
+  found=$(${CXX:-g++} -dumpfullversion -dumpversion)
+  if [[ ${CXX:-g++} == *g++* ]]; then
+    at_least 12 "$found" || die "g++ $found is too old: 12 or newer is needed" "name another compiler with CXX=..."
+  fi
+}
+
+at_least() { [[ $(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]; }
+
+# ---- LibTorch ---------------------------------------------------------------------------------------------------------
+
+prefix_of_python() {
+  "$1" -c 'import importlib.util as u; s = u.find_spec("torch"); print(s.submodule_search_locations[0] if s else "")' 2>/dev/null
+}
+
+version_of_prefix() {
+  local file numbers
+  for file in "$1"/include/torch/headeronly/version.h "$1"/include/torch/csrc/api/include/torch/version.h; do
+    [[ -e $file ]] || continue
+    numbers=$(sed -n -E 's/^#define TORCH_VERSION_(MAJOR|MINOR|PATCH) ([0-9]+)$/\2/p' "$file" | paste -sd.)
+    printf '%s\n' "$numbers"
+    return
+  done
+}
+
+# Says why the LibTorch in $1 cannot be used; silent when it can.
+trouble_with_prefix() {
+  local needed version lost
+  for needed in include/torch/csrc/api/include/torch/torch.h lib/libtorch_cpu.so lib/libc10.so; do
+    [[ -e $1/$needed ]] || { echo "$1 holds no $needed"; return; }
+  done
+  version=$(version_of_prefix "$1")
+  at_least 2.9 "${version:-0}" || { echo "$1 is LibTorch ${version:-of unknown version}; 2.9 or newer is needed"; return; }
+  lost=$(ldd "$1/lib/libtorch_cpu.so" 2>/dev/null | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/\1/p' | paste -sd' ')
+  [[ -z $lost ]] || echo "$1/lib/libtorch_cpu.so misses $lost"
+}
+
+find_venv_python() {
+  local python
+  for python in python3 /usr/bin/python3; do
+    "$python" -c 'import ensurepip, venv' 2>/dev/null && { echo "$python"; return; }
+  done
+}
+
+make_venv() {
+  local python
+  [[ -x .venv/bin/python ]] && return
+  python=$(find_venv_python)
+  if [[ -z $python ]]; then
+    headline "Packages to install with apt"
+    list_rows "python3-venv||the environment that torch's wheel is unpacked into"
+    { command -v apt-get >/dev/null && find_administrator && apt_install python3-venv; } ||
+      die "python3 has no venv module. Have an administrator run:" "apt-get install -y python3-venv"
+    python=/usr/bin/python3
+  fi
+  "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' ||
+    die "torch $kTorchVersion has wheels for Python 3.10 to 3.14, and $python is $("$python" -V)" \
+      "name a LibTorch of your own with --torch PREFIX, or another Python's torch with --python INTERPRETER"
+  "$python" -m venv .venv || die "could not make .venv with $python; its own words are above"
+}
+
+pip_install() {
+  local attempt
+  for attempt in 1 2 3; do
+    .venv/bin/python -m pip install --no-deps --no-input --disable-pip-version-check --retries 5 --progress-bar off \
+      "$@" >"$log" 2>&1 && return
+    note "pip failed (attempt $attempt of 3)"
+    sleep $((attempt * 5))
+  done
+  tail -n 5 "$log" >&2
+  die "pip could not install torch; its whole output is in $log. Try it by hand:" \
+    ".venv/bin/python -m pip install --no-deps ${kTorchWheels[*]}" \
+    "or use a LibTorch that you have: --torch PREFIX"
+}
+
+# Sets `torch_prefix`: the one that the user names, else that of .venv, installed when it is not there.
+provide_torch() {
+  local trouble
+  if [[ -z $torch_prefix && -n $torch_python ]]; then
+    command -v "$torch_python" >/dev/null || die "--python: $torch_python is no program"
+    torch_prefix=$(prefix_of_python "$torch_python")
+    [[ -n $torch_prefix ]] || die "--python: $torch_python has no torch" "install one into it, or leave --python out"
+  fi
+  if [[ -n $torch_prefix ]]; then
+    torch_prefix=$(cd "$OLDPWD" && realpath -m -- "$torch_prefix")  # as the caller wrote it, before the script's own cd
+    trouble=$(trouble_with_prefix "$torch_prefix")
+    [[ -z $trouble ]] || die "$trouble" "name the folder that holds include/ and lib/ of LibTorch 2.9 or newer"
+    return
+  fi
+  [[ -x .venv/bin/python ]] && torch_prefix=$(prefix_of_python .venv/bin/python)
+  if [[ -n $torch_prefix && $(version_of_prefix "$torch_prefix") == "$kTorchVersion" &&
+    -z $(trouble_with_prefix "$torch_prefix") ]]; then
+    return
+  fi
+  headline "Wheels to install with pip, into .venv"
+  list_rows "torch $kTorchVersion||LibTorch: headers and CPU library (530 MB to download, once)" \
+    "nvidia-cuda-runtime, -cupti||two small libraries that libtorch_cpu.so is linked to, with and without a GPU"
+  make_venv
+  pip_install "${kTorchWheels[@]}"
+  torch_prefix=$(prefix_of_python .venv/bin/python)
+  trouble=$(trouble_with_prefix "$torch_prefix")
+  [[ -z $trouble ]] || die "after the installation: $trouble" "remove .venv and call again"
+}
+
+# Everything above, in order. Quick and quiet when nothing is to do.
+set_up() {
+  log=$(mktemp -t lockstep-setup.XXXXXX)
+  install_packages
+  check_tools
+  [[ $want_torch == no ]] || provide_torch
+  rm -f "$log"
+  if command -v ccache >/dev/null; then
+    export CMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER-ccache}
+  fi
+}
