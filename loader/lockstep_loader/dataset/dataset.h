@@ -1,6 +1,6 @@
 #pragma once
-// A dataset is a view with size and get; datasets compose (subset, concatenation, pairs, transform). All of them are
-// immutable once built and may be used from any number of threads.
+// A dataset is a view with size and get; datasets compose (subset, concatenation, pairs, transform). All of
+// them are immutable once built and may be used from any number of threads.
 
 #include <cstddef>
 #include <cstdint>
@@ -36,16 +36,18 @@ class Dataset {
   /// The columns of every record, the same for the life of the dataset.
   virtual const std::vector<Field>& fields() const = 0;
 
-  /// Writes record `index` (0 ≤ index < size()) straight into `out`: out[f] points at fields()[f].bytes() bytes, without
-  /// alignment beyond the dtype's. `key` is what randomness may depend on; only transforms look at it.
-  /// Throws Error naming file, record and reason for a record that cannot be delivered (a "bad sample").
-  virtual void get(std::int64_t index, const random::RecordKey& key, std::span<std::byte* const> out) const = 0;
+  /// Writes record `index` (0 ≤ index < size()) straight into `out`: out[f] points at fields()[f].bytes()
+  /// bytes, without alignment beyond the dtype's. `key` is what randomness may depend on; only transforms
+  /// look at it. Throws Error naming file, record and reason for a record that cannot be delivered (a "bad
+  /// sample").
+  virtual void get(std::int64_t index, const random::RecordKey& key,
+                   std::span<std::byte* const> out) const = 0;
 
   /// A hint that get(index) comes soon: may touch memory ahead. Never throws, may do nothing.
   virtual void prefetch(std::int64_t /*index*/) const {}
 
-  /// What this dataset is, so that a resume can refuse another one: fields, size and content (for large files: sizes,
-  /// headers and a spread of blocks; the format's header says which).
+  /// What this dataset is, so that a resume can refuse another one: fields, size and content (for large
+  /// files: sizes, headers and a spread of blocks; the format's header says which).
   virtual fingerprint::Digest fingerprint() const = 0;
 
   /// One line for people and error messages: "idx data/train-images-idx3-ubyte.gz (2000 records)".

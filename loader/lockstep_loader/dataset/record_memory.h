@@ -1,0 +1,46 @@
+#pragma once
+// Moving one record: what every dataset whose records lie in memory needs. Thread-safety: pure functions.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace lockstep::loader {
+
+/// Asks the CPU for the cache lines of a record that will be copied soon. Long records are left to the
+/// hardware's own prefetcher after their first 4 KiB, which is where it stops anyway at a page's end.
+inline void prefetch_lines(const void* data, std::size_t bytes) {
+  constexpr std::size_t kLine = 64;
+  constexpr std::size_t kMost = 4096;
+  const auto first = reinterpret_cast<std::uintptr_t>(data) & ~(kLine - 1);
+  const auto end = reinterpret_cast<std::uintptr_t>(data) + std::min(bytes, kMost);
+  for (std::uintptr_t line = first; line < end; line += kLine) {
+    __builtin_prefetch(reinterpret_cast<const void*>(line), 0, 0);
+  }
+}
+
+/// memcpy, without the call for the sizes of scalars: a label is copied as often as its image.
+inline void copy_record(std::byte* out, const std::byte* in, std::size_t bytes) {
+  switch (bytes) {
+    case 1:
+      *out = *in;
+      return;
+    case 2:
+      std::memcpy(out, in, 2);
+      return;
+    case 4:
+      std::memcpy(out, in, 4);
+      return;
+    case 8:
+      std::memcpy(out, in, 8);
+      return;
+    default:
+      std::memcpy(out, in, bytes);
+  }
+}
+
+/// Reverses the bytes of each element in place. `element_bytes` is 1, 2, 4 or 8; `bytes` a multiple of it.
+void swap_elements(std::byte* data, std::size_t bytes, std::size_t element_bytes);
+
+}  // namespace lockstep::loader
