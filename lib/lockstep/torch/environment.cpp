@@ -1,0 +1,121 @@
+#include "lockstep/torch/environment.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <fmt/format.h>
+
+#include <torch/torch.h>
+#include <torch/version.h>
+
+#include <cstdlib>
+#include <type_traits>
+
+#include "lockstep/base/error.h"
+
+namespace lockstep {
+namespace {
+
+using Settings = std::map<std::string, std::string>;
+
+constexpr const char* kVariables[] = {
+    "CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "CUDA_LAUNCH_BLOCKING", "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS",
+    "MKL_DYNAMIC", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "LD_PRELOAD"};
+
+const char* on_off(bool on) { return on ? "on" : "off"; }
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+/// Releases of torch differ in the type of this switch: a bool, or an enumeration whose 0 is "allowed".
+template <class Switch>
+bool reduced_precision_allowed(Switch value) {
+  if constexpr (std::is_same_v<Switch, bool>)
+    return value;
+  else
+    return static_cast<int>(value) == 0;
+}
+
+void add_cuda(Settings& settings) {
+  if (!at::hasCUDA()) {
+    settings["torch.cuda"] = "none (the program links the CPU part of LibTorch, or there is no driver)";
+    return;
+  }
+  const auto& hooks = at::detail::getCUDAHooks();
+  settings["torch.cuda"] = fmt::to_string(hooks.versionCUDART());
+  settings["torch.cuda.devices"] = fmt::to_string(hooks.deviceCount());
+  if (at::Context::hasCuDNN()) settings["torch.cudnn"] = fmt::to_string(at::Context::versionCuDNN());
+}
+
+void add_versions(Settings& settings) {
+  settings["torch.version"] = TORCH_VERSION;
+  settings["torch.cpu_capability"] = at::get_cpu_capability();
+  settings["torch.mkl"] = at::hasMKL() ? first_line(at::get_mkl_version()) : "none";
+  settings["torch.onednn"] = at::get_mkldnn_version();
+  settings["torch.openmp"] = first_line(at::get_openmp_version());
+  add_cuda(settings);
+}
+
+void add_switches(Settings& settings) {
+  const at::Context& context = at::globalContext();
+  settings["torch.deterministic_algorithms"] =
+      context.deterministicAlgorithms() ? (context.deterministicAlgorithmsWarnOnly() ? "warn" : "on") : "off";
+  settings["torch.fill_uninitialized_memory"] = on_off(context.deterministicFillUninitializedMemory());
+  settings["torch.deterministic_onednn"] = on_off(context.deterministicMkldnn());
+  settings["torch.cudnn.enabled"] = on_off(context.userEnabledCuDNN());
+  settings["torch.cudnn.deterministic"] = on_off(context.deterministicCuDNN());
+  settings["torch.cudnn.benchmark"] = on_off(context.benchmarkCuDNN());
+  settings["torch.tf32.cublas"] = on_off(context.allowTF32CuBLAS());
+  settings["torch.tf32.cudnn"] = on_off(context.allowTF32CuDNN());
+  constexpr const char* kPrecisions[] = {"highest", "high", "medium"};
+  settings["torch.float32_matmul_precision"] = kPrecisions[static_cast<int>(context.float32MatmulPrecision())];
+  settings["torch.fp16_reduced_sums"] = on_off(reduced_precision_allowed(context.allowFP16ReductionCuBLAS()));
+  settings["torch.bf16_reduced_sums"] = on_off(reduced_precision_allowed(context.allowBF16ReductionCuBLAS()));
+  settings["torch.autocast.cpu"] = on_off(at::autocast::is_autocast_enabled(at::kCPU));
+  settings["torch.autocast.cuda"] = on_off(at::autocast::is_autocast_enabled(at::kCUDA));
+  settings["torch.default_dtype"] = std::string(torch::get_default_dtype().name());
+}
+
+}  // namespace
+
+std::map<std::string, std::string> torch_environment() {
+  Settings settings;
+  add_versions(settings);
+  add_switches(settings);
+  settings["torch.threads"] = fmt::to_string(at::get_num_threads());
+  settings["torch.interop_threads"] = fmt::to_string(at::get_num_interop_threads());
+  for (const char* variable : kVariables)
+    if (const char* value = std::getenv(variable)) settings[std::string("env.") + variable] = value;
+  return settings;
+}
+
+std::map<std::string, std::string> enforce_determinism(std::uint64_t seed, int threads) {
+  if (threads < 0)
+    fail(ErrorCode::invalid_argument, {"enforce_determinism", "threads", "0 (as they are) or more",
+                                       fmt::to_string(threads), "Pass a number of threads"});
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  at::Context& context = at::globalContext();
+  context.setDeterministicAlgorithms(true, /*warn_only=*/false);
+  context.setDeterministicFillUninitializedMemory(true);
+  context.setDeterministicMkldnn(true);
+  context.setDeterministicCuDNN(true);
+  context.setBenchmarkCuDNN(false);
+  context.setAllowTF32CuBLAS(false);
+  context.setAllowTF32CuDNN(false);
+  context.setFloat32MatmulPrecision("highest");
+  context.setAllowFP16ReductionCuBLAS(false);
+  context.setAllowBF16ReductionCuBLAS(false);
+  torch::manual_seed(seed);
+  if (threads > 0) at::set_num_threads(threads);
+
+  Settings settings;
+  add_switches(settings);
+  settings["torch.seed"] = fmt::to_string(seed);
+  settings["torch.threads"] = fmt::to_string(at::get_num_threads());
+  settings["env.CUBLAS_WORKSPACE_CONFIG"] = std::getenv("CUBLAS_WORKSPACE_CONFIG");
+  return settings;
+}
+
+}  // namespace lockstep
