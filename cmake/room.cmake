@@ -82,11 +82,12 @@ function(lockstep_test target)
   target_link_libraries(${target} PRIVATE ${TEST_LINK} lockstep_private_flags GTest::gtest GTest::gtest_main)
   target_compile_definitions(${target} PRIVATE LOCKSTEP_DATA_DIR="${PROJECT_SOURCE_DIR}/data"
                              LOCKSTEP_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  gtest_discover_tests(${target} TEST_FILTER "-*Slow*:*Gpu*" DISCOVERY_TIMEOUT 120
+  string(REGEX REPLACE "^lockstep_|_test$" "" prefix ${target})
+  gtest_discover_tests(${target} TEST_PREFIX ${prefix}: TEST_FILTER "-*Slow*:*Gpu*" DISCOVERY_TIMEOUT 120
                        PROPERTIES LABELS ${TEST_LABEL} TIMEOUT 600)
-  gtest_discover_tests(${target} TEST_FILTER "*Slow*" TEST_LIST ${target}_SLOW DISCOVERY_TIMEOUT 120
+  gtest_discover_tests(${target} TEST_PREFIX ${prefix}: TEST_FILTER "*Slow*" TEST_LIST ${target}_SLOW DISCOVERY_TIMEOUT 120
                        PROPERTIES LABELS slow TIMEOUT 3600)
-  gtest_discover_tests(${target} TEST_FILTER "*Gpu*" TEST_LIST ${target}_GPU DISCOVERY_TIMEOUT 120
+  gtest_discover_tests(${target} TEST_PREFIX ${prefix}: TEST_FILTER "*Gpu*" TEST_LIST ${target}_GPU DISCOVERY_TIMEOUT 120
                        PROPERTIES LABELS gpu TIMEOUT 600)
 endfunction()
 

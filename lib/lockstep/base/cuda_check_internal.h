@@ -1,0 +1,24 @@
+#pragma once
+// For .cu files of any room: every CUDA call and every launch goes through check_cuda.
+
+#include <cuda_runtime_api.h>
+
+#include "lockstep/base/error.h"
+
+namespace lockstep {
+
+/// Throws Error when `status` is not success: unsupported where there is no usable device, internal
+/// otherwise.
+inline void check_cuda(cudaError_t status, const char* where) {
+  if (status == cudaSuccess) return;
+  const bool no_device = status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver ||
+                         status == cudaErrorNoKernelImageForDevice || status == cudaErrorStubLibrary;
+  fail(
+      no_device ? ErrorCode::unsupported : ErrorCode::internal,
+      {where, cudaGetErrorName(status), {}, cudaGetErrorString(status), no_device ? "Use Device::cpu." : ""});
+}
+
+/// To be called right after a kernel launch.
+inline void check_launch(const char* kernel) { check_cuda(cudaGetLastError(), kernel); }
+
+}  // namespace lockstep

@@ -1,0 +1,38 @@
+#pragma once
+// CUDA devices, as far as code that is compiled without CUDA may know them. The twins device_cuda.cu and
+// device_no_cuda.cpp are chosen by the build.
+
+#include <cstddef>
+#include <string>
+
+namespace lockstep {
+
+/// The number of CUDA devices that can be used now: 0 in a build without CUDA, without a driver, or without a
+/// device.
+int cuda_device_count();
+
+/// Why cuda_device_count() is 0: "built without CUDA: …", the driver's own words; empty when there is a
+/// device.
+std::string cuda_trouble();
+
+/// Memory of the current CUDA device. Copies block until they are done.
+/// Throws Error(unsupported) where there is no device, Error(internal) when the device refuses.
+class DeviceBuffer {
+ public:
+  explicit DeviceBuffer(std::size_t bytes);
+  ~DeviceBuffer();
+  DeviceBuffer(const DeviceBuffer&) = delete;
+  DeviceBuffer& operator=(const DeviceBuffer&) = delete;
+
+  void* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+  /// Copies bytes() bytes from or to host memory, after all work that was submitted to the device before.
+  void copy_from_host(const void* source);
+  void copy_to_host(void* target) const;
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace lockstep
