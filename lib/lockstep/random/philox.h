@@ -21,11 +21,12 @@ struct RecordKey {
 };
 
 /// A stream of draws for one purpose. Cheap to make (one Philox block), a value type, not shared between threads.
-/// Two generators with different (record key, stream) never share a counter under the same derived key by design; the
-/// derivation is specified in this room's README.
+/// Two generators of one seed with different (record key, stream) never evaluate Philox at the same (key, counter); the
+/// derivation is specified in this room's README. At most 2^34 words a generator: Error(unsupported) after that.
 class Generator {
  public:
   /// `stream` tells purposes apart (first transform, second transform, …) under the same record key.
+  /// Throws Error(invalid_argument) for a negative record id.
   Generator(const RecordKey& key, std::uint32_t stream);
   /// A generator from a bare key, for what is no record (an initialiser, a test).
   explicit Generator(std::uint64_t key) : key_(key) {}
@@ -40,6 +41,7 @@ class Generator {
 
  private:
   std::uint64_t key_ = 0;
+  Block counter_{};          // [0] is the block index, [1] the occurrence, [2] and [3] tell generators of one key apart
   std::uint64_t index_ = 0;  // words drawn so far
   Block block_{};
 };
