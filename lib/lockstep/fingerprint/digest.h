@@ -1,5 +1,5 @@
 #pragma once
-// Digests of tensors: two 64-bit lanes, each a sum modulo 2^64 of a mix of (word, index). Position-sensitive, yet a sum:
+// Digests of tensors: two 64-bit lanes, each a keyed sum modulo 2^64 over 32-bit words. Position-sensitive, yet a sum:
 // the same for every order of the work and mergeable over shards by global index. Specified with vectors in README.md.
 // Thread-safety: values; distinct objects may be used from distinct threads.
 
@@ -47,6 +47,10 @@ DigestSum digest_samples(const ConstView& samples, std::int64_t first_sample);
 /// Sum over the samples *without* their index: equal for the same samples in another order. Each sample's own digest
 /// is mixed by a non-linear finaliser before it is added, so that exchanging parts between samples shows.
 DigestSum digest_samples_unordered(const ConstView& samples);
+
+/// Copies one sample of raw bytes and digests it on the way: the sum is that of a uint8 view [1, bytes] at
+/// `global_sample`. The memory areas must not overlap. Throws Error(invalid_argument) for a negative sample.
+DigestSum copy_and_digest_sample(void* destination, const void* source, std::size_t bytes, std::int64_t global_sample);
 
 /// Binds dtype and the global shape.
 Digest finish(const DigestSum& sum, DType dtype, const Shape& global_shape);
