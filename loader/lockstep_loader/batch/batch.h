@@ -14,18 +14,20 @@ namespace lockstep::loader {
 /// What to do with a batch that the epoch's end leaves short.
 enum class LastBatch : std::uint8_t { keep = 0, drop = 1, wrap = 2 };
 
-/// What to do with a record that cannot be delivered. Whatever is chosen, what a batch holds stays a function of its
-/// position: `skip` makes the batch shorter and moves nothing up; `substitute` takes the next good record by record id.
+/// What to do with a record that cannot be delivered. Whatever is chosen, what a batch holds stays a function
+/// of its position: `skip` makes the batch shorter and moves nothing up; `substitute` takes the next good
+/// record by record id.
 enum class BadSample : std::uint8_t { fail = 0, skip = 1, substitute = 2 };
 
 struct BadSampleEvent {
-  std::int64_t position = 0;     ///< in the epoch's order
-  std::int64_t record = 0;       ///< the record that failed
+  std::int64_t position = 0;      ///< in the epoch's order
+  std::int64_t record = 0;        ///< the record that failed
   std::int64_t replacement = -1;  ///< the record delivered instead, or -1 when skipped
   std::string reason;
 };
 
-/// A delivered batch. Owns its memory through `storage`; copying a Batch shares it. Tensors made from it keep it alive.
+/// A delivered batch. Owns its memory through `storage`; copying a Batch shares it. Tensors made from it keep
+/// it alive.
 struct Batch {
   std::int64_t epoch = 0;
   std::int64_t index = 0;           ///< in the epoch
