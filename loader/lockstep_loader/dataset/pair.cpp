@@ -125,15 +125,15 @@ DerivedTarget ranking_target() {
 
 PairDataset::PairDataset(DatasetPtr base, std::vector<IndexPair> pairs, const PairFields& names,
                          PairTarget target)
-    : PairDataset(side(base, names), nullptr, std::move(pairs), std::move(target)) {}
+    : PairDataset(Sides{side(base, names), nullptr}, std::move(pairs), std::move(target)) {}
 
 PairDataset::PairDataset(DatasetPtr first, DatasetPtr second, const PairFields& names, PairTarget target)
-    : PairDataset(side(first, names), side(second, names), same_positions(first, second), std::move(target)) {
-}
+    : PairDataset(Sides{side(first, names), side(second, names)}, same_positions(first, second),
+                  std::move(target)) {}
 
-PairDataset::PairDataset(DatasetPtr first, DatasetPtr second, std::vector<IndexPair> pairs, PairTarget target)
-    : first_(std::move(first)),
-      second_(second ? std::move(second) : first_),
+PairDataset::PairDataset(Sides sides, std::vector<IndexPair> pairs, PairTarget target)
+    : first_(std::move(sides.first)),
+      second_(sides.second ? std::move(sides.second) : first_),
       pairs_(std::move(pairs)),
       target_(std::move(target)) {
   const Field& data = first_->fields()[0];

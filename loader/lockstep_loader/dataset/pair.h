@@ -62,7 +62,11 @@ class PairDataset final : public Dataset {
   std::string describe() const override;
 
  private:
-  PairDataset(DatasetPtr first, DatasetPtr second, std::vector<IndexPair> pairs, PairTarget target);
+  struct Sides {
+    DatasetPtr first;
+    DatasetPtr second;
+  };
+  PairDataset(Sides sides, std::vector<IndexPair> pairs, PairTarget target);
   float target(std::int64_t index, const std::byte* label1, const std::byte* label2) const;
 
   DatasetPtr first_;   // fields: data, label
