@@ -154,11 +154,14 @@ TEST(Fingerprint, KeepsTextsApart) {
 TEST(Fingerprint, SpreadsOverLargeContent) {
   std::vector<std::byte> content(kWholeDigestBytes + 5000);
   const fingerprint::Digest base = digest_content(content);
-  for (std::size_t at : {std::size_t{0}, content.size() - 1, content.size() / 2}) {
+  const std::size_t step = (content.size() - (1 << 20)) / 63;
+  for (std::size_t at : {std::size_t{0}, 31 * step, 31 * step + (1 << 20) - 1, content.size() - 1}) {
     content[at] = std::byte{1};
     EXPECT_NE(digest_content(content), base) << at;
     content[at] = std::byte{0};
   }
+  content[(1 << 20) + 1] = std::byte{1};  // between the first two blocks, as documented
+  EXPECT_EQ(digest_content(content), base);
   content.push_back(std::byte{0});
   EXPECT_NE(digest_content(content), base);
 }
