@@ -13,17 +13,17 @@
 
 namespace lockstep::record {
 
-/// When the disk refuses: stop throws Error(io) at the call that met it; go_on closes the file as far as it came, keeps
-/// everything on disk readable, drops the rest and tells by `failure()`.
+/// When the disk refuses: stop throws Error(io) at the call that met it; go_on closes the file as far as it
+/// came, keeps everything on disk readable, drops the rest and tells by `failure()`.
 enum class OnDiskError : std::uint8_t { stop = 0, go_on = 1 };
 
 struct RecorderOptions {
-  std::int64_t full_batches = 5;        ///< the first N steps of the run: statistics, ids and small fields in full
+  std::int64_t full_batches = 5;  ///< the first N steps of the run: statistics, ids and small fields in full
   std::int64_t values_limit_bytes = 4096;  ///< a field of a full batch keeps its values up to this size
-  std::int64_t tensors_every = 100;     ///< gradients and parameters every N steps; 0: never; 1: always
-  bool tensor_values = false;           ///< with every recorded tensor, its elements
-  bool tensor_statistics = true;        ///< with every recorded tensor, its statistics (norm included)
-  std::int64_t sync_every = 100;        ///< fsync every N steps; 0: only at checkpoints and close
+  std::int64_t tensors_every = 100;        ///< gradients and parameters every N steps; 0: never; 1: always
+  bool tensor_values = false;              ///< with every recorded tensor, its elements
+  bool tensor_statistics = true;           ///< with every recorded tensor, its statistics (norm included)
+  std::int64_t sync_every = 100;           ///< fsync every N steps; 0: only at checkpoints and close
   OnDiskError on_disk_error = OnDiskError::stop;
 };
 
@@ -36,8 +36,8 @@ struct FieldPart {
 class Recorder {
  public:
   /// Creates `directory` if needed and in it the file
-  /// `<started, UTC, yyyymmddThhmmss>-<first 8 of run id>-r<rank>-s<segment>.lsr`. Empty run_id, started_ns and
-  /// segment_started_ns are filled in. Throws Error(io) when the folder is not writable.
+  /// `<started, UTC, yyyymmddThhmmss>-<first 8 of run id>-r<rank>-s<segment>.lsr`. Empty run_id, started_ns
+  /// and segment_started_ns are filled in. Throws Error(io) when the folder is not writable.
   Recorder(const std::filesystem::path& directory, RunInfo info, RecorderOptions options = {});
   ~Recorder();  ///< closes with reason "interrupted" if close() was not called; never throws
   Recorder(const Recorder&) = delete;
@@ -48,15 +48,17 @@ class Recorder {
 
   /// Opens a step. Steps ascend. Throws Error(invalid_argument) otherwise, or when a step is open.
   void begin_step(std::int64_t step, std::int64_t epoch, std::int64_t batch_index);
-  /// One micro-batch of the step's global batch, in ascending, gapless order of `first_sample`. The recorded digests and
-  /// statistics do not depend on how the global batch is cut. The views are read before the call returns.
+  /// One micro-batch of the step's global batch, in ascending, gapless order of `first_sample`. The recorded
+  /// digests and statistics do not depend on how the global batch is cut. The views are read before the call
+  /// returns.
   void batch_part(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
                   const std::vector<FieldPart>& fields);
   /// Dataset name and variant of a field, for the report.
   void name_field(const std::string& field, const std::string& dataset_and_variant);
   void loss(const std::string& name, float value);
   void loss(const std::string& name, double value);
-  /// True when gradients and parameters of the open step are to be recorded: ask before copying from a device.
+  /// True when gradients and parameters of the open step are to be recorded: ask before copying from a
+  /// device.
   bool wants_tensors() const;
   /// From now to the end of this step wants_tensors() is true: a checkpoint is about to be written.
   void force_tensors();
@@ -69,10 +71,12 @@ class Recorder {
   void sync();
   /// Ends the file: end record, fsync. Further calls are errors.
   void close();
-  /// The message of the disk error after which recording stopped with OnDiskError::go_on; empty while all is well.
+  /// The message of the disk error after which recording stopped with OnDiskError::go_on; empty while all is
+  /// well.
   const std::string& failure() const;
 
   struct Impl;
+  explicit Recorder(std::unique_ptr<Impl> impl);  ///< over another sink than a file: tests
 
  private:
   std::unique_ptr<Impl> impl_;

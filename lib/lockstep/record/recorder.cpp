@@ -1,0 +1,301 @@
+#include "lockstep/record/recorder.h"
+
+#include <array>
+#include <bit>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <ctime>
+#include <sys/random.h>
+#include <system_error>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include "lockstep/record/environment.h"
+#include "lockstep/record/recorder_internal.h"
+
+namespace lockstep::record {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::int64_t utc_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::string new_run_id() {
+  Identity identity;
+  if (::getrandom(identity.run_id.data(), identity.run_id.size(), 0) !=
+      static_cast<ssize_t>(identity.run_id.size())) {
+    fail(ErrorCode::io,
+         {"recorder", "random run id", "16 random bytes of the system", "none", "Give RunInfo::run_id"});
+  }
+  return identity.run_id_hex();
+}
+
+std::map<std::string, std::string> policy_of(const RecorderOptions& options) {
+  const auto yes_no = [](bool value) { return std::string(value ? "yes" : "no"); };
+  return {{"full_batches", std::to_string(options.full_batches)},
+          {"values_limit_bytes", std::to_string(options.values_limit_bytes)},
+          {"tensors_every", std::to_string(options.tensors_every)},
+          {"tensor_values", yes_no(options.tensor_values)},
+          {"tensor_statistics", yes_no(options.tensor_statistics)},
+          {"sync_every", std::to_string(options.sync_every)},
+          {"on_disk_error", options.on_disk_error == OnDiskError::stop ? "stop" : "go_on"}};
+}
+
+RunInfo completed(RunInfo info, const RecorderOptions& options) {
+  if (info.run_id.empty()) info.run_id = new_run_id();
+  if (info.segment_started_ns == 0) info.segment_started_ns = utc_ns();
+  if (info.started_ns == 0) info.started_ns = info.segment_started_ns;
+  if (info.command_line.empty()) info.command_line = command_line();
+  if (info.program.empty() && !info.command_line.empty()) {
+    info.program = fs::path(info.command_line.front()).filename().string();
+  }
+  info.environment.merge(environment());
+  info.policy = policy_of(options);
+  return info;
+}
+
+std::string file_name(const RunInfo& info) {
+  constexpr std::int64_t kNsPerSecond = 1'000'000'000;
+  const std::tm time = fmt::gmtime(static_cast<std::time_t>(info.started_ns / kNsPerSecond));
+  return fmt::format("{:%Y%m%dT%H%M%S}-{:.8}-r{}-s{}.lsr", time, info.run_id, info.rank, info.segment);
+}
+
+std::string beginning_of(const RunInfo& info) {
+  const Identity identity = identity_of(info);
+  std::string bytes = encode_header(identity);
+  append_frame(bytes, identity.salt(), FrameType::run, 0, info);
+  return bytes;
+}
+
+void make_folder(const fs::path& directory) {
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (!error) return;
+  fail(ErrorCode::io, {directory.string(),
+                       "folder for recordings cannot be created",
+                       {},
+                       error.message(),
+                       "Name a folder that you may write to"});
+}
+
+template <class Float>
+std::string shortest(Float value) {
+  if (std::isnan(value)) return "nan";
+  std::array<char, 32> text{};
+  return std::string(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
+}
+
+[[noreturn]] void refuse(const char* call, std::string what, std::string expected, std::string got,
+                         std::string next) {
+  fail(ErrorCode::invalid_argument, {std::string("recorder ") + call, std::move(what), std::move(expected),
+                                     std::move(got), std::move(next)});
+}
+
+}  // namespace
+
+Recorder::Impl::Impl(const fs::path& directory, RunInfo given, const RecorderOptions& given_options,
+                     const SinkMaker& make_sink)
+    : options(given_options), info(completed(std::move(given), given_options)), last_step_(-1) {
+  identity_of(info);
+  make_folder(directory);
+  // A run that is resumed twice from one checkpoint asks for the same segment twice; no file is ever
+  // replaced.
+  for (;; ++info.segment) {
+    const std::string beginning = beginning_of(info);
+    const std::string name = file_name(info);
+    if (auto sink = make_sink(directory, name, beginning)) {
+      file = directory / name;
+      log.emplace(std::move(sink), file, identity_of(info), options.on_disk_error, beginning);
+      return;
+    }
+    if (info.segment == 0) {
+      refuse("constructor", "segment 0 of run " + info.run_id, "no file " + name,
+             "one in " + directory.string(),
+             "Give segment 1 or more when a run is resumed, and an empty run_id for a new one");
+    }
+  }
+}
+
+void Recorder::Impl::require_open(const char* call) const {
+  if (closed) refuse(call, "state", "an open recording", "a closed one", "Make a new Recorder");
+}
+
+void Recorder::Impl::require_step(const char* call) const {
+  require_open(call);
+  if (!step_open) refuse(call, "state", "an open step", "none", "Call begin_step first");
+}
+
+void Recorder::Impl::begin_step(std::int64_t step, std::int64_t epoch, std::int64_t batch_index) {
+  require_open("begin_step");
+  if (step_open) {
+    refuse("begin_step", "state", "no open step", fmt::format("step {}", batch.step), "Call end_step first");
+  }
+  if (step <= last_step_) {
+    refuse("begin_step", "step", fmt::format("more than {}", last_step_), std::to_string(step),
+           "Count optimizer steps over all epochs");
+  }
+  step_open = batch_open_ = true;
+  last_step_ = batch.step = step;
+  batch.epoch = epoch;
+  batch.index = batch_index;
+  log->set_step(step);
+  builder_.begin(step < options.full_batches, options.values_limit_bytes);
+}
+
+void Recorder::Impl::batch_part(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
+                                const std::vector<FieldPart>& fields) {
+  require_step("batch_part");
+  if (log->failed()) return;
+  if (!batch_open_) {
+    refuse("batch_part", "order",
+           "all micro-batches of a step before its first gradient, optimizer state or parameter",
+           "one after it", "Record tensors when the step's last backward is done");
+  }
+  builder_.add(first_sample, ids, fields);
+}
+
+template <class Payload>
+void Recorder::Impl::put(FrameType type, const Payload& payload) {
+  if (!batch_open_) return log->append(type, payload);
+  held_.push_back({type, held_bytes_.size()});
+  state::SaveArchive(held_bytes_) & payload;
+}
+
+void Recorder::Impl::close_batch() {
+  if (!batch_open_) return;
+  batch_open_ = false;
+  builder_.finish(batch);
+  log->append(FrameType::batch, batch);
+  for (std::size_t i = 0; i < held_.size(); ++i) {
+    const std::size_t end = i + 1 < held_.size() ? held_[i + 1].begin : held_bytes_.size();
+    log->append_payload(held_[i].type,
+                        std::string_view(held_bytes_).substr(held_[i].begin, end - held_[i].begin));
+  }
+  held_.clear();
+  held_bytes_.clear();
+}
+
+void Recorder::Impl::loss(const std::string& name, DType dtype, std::uint64_t bits, std::string text) {
+  require_step("loss");
+  if (!log->failed()) put(FrameType::loss, LossRecord{batch.step, name, dtype, bits, std::move(text)});
+}
+
+void Recorder::Impl::tensor(Phase phase, const std::string& name, const ConstView& view) {
+  require_step("tensor");
+  if (phase == Phase::batch || phase == Phase::loss) {
+    refuse("tensor", "phase", "named, gradient, optimizer or parameter", std::string(phase_name(phase)),
+           "Use batch_part for data and loss for losses");
+  }
+  if (log->failed()) return;
+  if (view.device != Device::cpu) {
+    fail(ErrorCode::unsupported, {"recorder tensor", "'" + name + "'", "memory of the CPU", "memory of a GPU",
+                                  "Copy it to the CPU first"});
+  }
+  if (phase != Phase::named && builder_.has_parts()) close_batch();
+  TensorRecord record{
+      batch.step, phase, {name, view.dtype, {view.shape.begin(), view.shape.end()}, {}, {}, {}, {}}};
+  record.tensor.digest = fingerprint::digest(view);
+  if (options.tensor_statistics) record.tensor.statistics = fingerprint::statistics(view);
+  if (options.tensor_values) record.tensor.values.emplace(static_cast<const char*>(view.data), view.bytes());
+  phase == Phase::named ? put(FrameType::tensor, record) : log->append(FrameType::tensor, record);
+}
+
+void Recorder::Impl::event(const std::string& kind, const std::string& text) {
+  require_open("event");
+  const EventRecord record{last_step_ < 0 ? info.first_step : last_step_, kind, text};
+  if (!log->failed()) step_open ? put(FrameType::event, record) : log->append(FrameType::event, record);
+}
+
+void Recorder::Impl::end_step() {
+  require_step("end_step");
+  close_batch();
+  step_open = forced = false;
+  log->write_out();
+  if (options.sync_every <= 0 || ++unsynced_steps_ < options.sync_every) return;
+  unsynced_steps_ = 0;
+  log->sync_if_cheap();
+}
+
+void Recorder::Impl::close(const char* reason) {
+  closed = true;
+  log->end(step_open ? last_step_ - 1 : last_step_, reason);
+}
+
+bool Recorder::Impl::wants_tensors() const {
+  if (!step_open || log->failed()) return false;
+  return forced || (options.tensors_every > 0 && batch.step % options.tensors_every == 0);
+}
+
+Recorder::Recorder(const fs::path& directory, RunInfo info, RecorderOptions options)
+    : impl_(std::make_unique<Impl>(directory, std::move(info), options, create_file_sink)) {}
+Recorder::Recorder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Recorder::~Recorder() {
+  try {
+    if (!impl_->closed && !impl_->log->failed()) impl_->close("interrupted");
+  } catch (const std::exception&) {
+    // A destructor cannot tell; the missing end record will.
+  }
+}
+
+const fs::path& Recorder::file() const { return impl_->file; }
+const RunInfo& Recorder::info() const { return impl_->info; }
+
+void Recorder::begin_step(std::int64_t step, std::int64_t epoch, std::int64_t batch_index) {
+  impl_->begin_step(step, epoch, batch_index);
+}
+
+void Recorder::batch_part(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
+                          const std::vector<FieldPart>& fields) {
+  impl_->batch_part(first_sample, ids, fields);
+}
+
+void Recorder::name_field(const std::string& field, const std::string& dataset_and_variant) {
+  impl_->require_open("name_field");
+  impl_->batch.names[field] = dataset_and_variant;
+}
+
+void Recorder::loss(const std::string& name, float value) {
+  impl_->loss(name, DType::float32, std::bit_cast<std::uint32_t>(value), shortest(value));
+}
+
+void Recorder::loss(const std::string& name, double value) {
+  impl_->loss(name, DType::float64, std::bit_cast<std::uint64_t>(value), shortest(value));
+}
+
+bool Recorder::wants_tensors() const { return impl_->wants_tensors(); }
+
+void Recorder::force_tensors() {
+  impl_->require_step("force_tensors");
+  impl_->forced = true;
+}
+
+void Recorder::tensor(Phase phase, const std::string& name, const ConstView& tensor) {
+  impl_->tensor(phase, name, tensor);
+}
+void Recorder::event(const std::string& kind, const std::string& text) { impl_->event(kind, text); }
+void Recorder::end_step() { impl_->end_step(); }
+
+void Recorder::sync() {
+  impl_->require_open("sync");
+  impl_->log->sync();
+}
+
+void Recorder::close() {
+  impl_->require_open("close");
+  if (impl_->step_open) {
+    refuse("close", "state", "no open step", fmt::format("step {}", impl_->batch.step),
+           "Call end_step first");
+  }
+  impl_->close("closed");
+}
+
+const std::string& Recorder::failure() const { return impl_->log->failure(); }
+
+}  // namespace lockstep::record
