@@ -1,8 +1,48 @@
-# Umbrella targets: a program names lockstep::core, lockstep::loader or lockstep::torch, never a room.
-foreach(component core loader torch)
+# Umbrella targets, what is installed, and the targets `programs` and `gpu_carry`. A program names lockstep::core,
+# lockstep::loader or lockstep::torch, never a room.
+
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(lockstep_components core loader)
+if(LOCKSTEP_TORCH)
+  list(APPEND lockstep_components torch)
+endif()
+foreach(component IN LISTS lockstep_components)
   get_property(rooms GLOBAL PROPERTY LOCKSTEP_ROOMS_${component})
   add_library(lockstep_${component}_all INTERFACE)
   target_link_libraries(lockstep_${component}_all INTERFACE ${rooms})
   set_target_properties(lockstep_${component}_all PROPERTIES EXPORT_NAME ${component})
   add_library(lockstep::${component} ALIAS lockstep_${component}_all)
 endforeach()
+target_link_libraries(lockstep_loader_all INTERFACE lockstep_core_all)
+if(LOCKSTEP_TORCH)
+  target_link_libraries(lockstep_torch_all INTERFACE lockstep_core_all)
+endif()
+
+# Everything that a person starts.
+get_property(programs GLOBAL PROPERTY LOCKSTEP_PROGRAMS)
+add_custom_target(programs DEPENDS ${programs})
+
+if(LOCKSTEP_INSTALL)
+  set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/lockstep)
+  install(TARGETS lockstep_numerics EXPORT lockstep_core)
+  foreach(component IN LISTS lockstep_components)
+    get_property(rooms GLOBAL PROPERTY LOCKSTEP_ROOMS_${component})
+    install(TARGETS lockstep_${component}_all ${rooms} EXPORT lockstep_${component}
+            ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+            FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+    install(EXPORT lockstep_${component} NAMESPACE lockstep:: FILE lockstep_${component}_targets.cmake
+            DESTINATION ${package_folder})
+  endforeach()
+  if(programs)
+    install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  endif()
+  configure_package_config_file(cmake/lockstepConfig.cmake.in ${PROJECT_BINARY_DIR}/lockstepConfig.cmake
+                                INSTALL_DESTINATION ${package_folder} NO_SET_AND_CHECK_MACRO)
+  # Before 1.0 a minor version may change anything.
+  write_basic_package_version_file(${PROJECT_BINARY_DIR}/lockstepConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+  install(FILES ${PROJECT_BINARY_DIR}/lockstepConfig.cmake ${PROJECT_BINARY_DIR}/lockstepConfigVersion.cmake
+                cmake/find_libtorch.cmake DESTINATION ${package_folder})
+  install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+endif()

@@ -3,6 +3,13 @@
 include(CheckLanguage)
 include(CMakeDependentOption)
 
+# The toolkit's installer does not put nvcc into PATH, where alone CMake looks for it.
+if(NOT DEFINED CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+  find_program(lockstep_nvcc nvcc PATHS /usr/local/cuda/bin NO_CACHE)
+  if(lockstep_nvcc)
+    set(ENV{CUDACXX} ${lockstep_nvcc})
+  endif()
+endif()
 if(NOT DEFINED LOCKSTEP_CUDA)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
