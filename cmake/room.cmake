@@ -4,7 +4,7 @@
 #   *.cpp                 the static library lockstep_<name> (lockstep_loader_<name> in the loader)
 #   *_cuda.cu             with LOCKSTEP_CUDA, else *_no_cuda.cpp, the stub that says so
 #   *_test.cpp            one GoogleTest program, label unit (a test whose name holds Slow: slow; Gpu: gpu)
-#   *_bench.cpp           one Google Benchmark program, with LOCKSTEP_BENCH
+#   *_bench.cpp           one Google Benchmark program, with LOCKSTEP_BENCH; a file needs no main
 #   *.h                   a header file set, installed and verified to compile alone; *_internal.h and *_test.h never
 # DEPENDS names rooms, and is the only way by which a room sees another one: the linker keeps the arrows.
 
@@ -73,7 +73,13 @@ function(lockstep_room name)
     set_property(GLOBAL APPEND PROPERTY LOCKSTEP_BENCHES ${target}_bench)
     add_executable(${target}_bench ${benches})
     target_link_libraries(${target}_bench PRIVATE ${target} ${ROOM_TEST} ${ROOM_PRIVATE} lockstep_private_flags
-                          benchmark::benchmark)
+                          benchmark::benchmark benchmark::benchmark_main)
+  endif()
+  if(LOCKSTEP_CUDA AND kernels)
+    set_property(GLOBAL APPEND PROPERTY LOCKSTEP_GPU_ROOMS ${target})
+    set_property(GLOBAL APPEND PROPERTY LOCKSTEP_GPU_TESTS ${tests})
+    set_property(GLOBAL APPEND PROPERTY LOCKSTEP_GPU_BENCHES ${benches})
+    set_property(GLOBAL APPEND PROPERTY LOCKSTEP_GPU_LINK ${target} ${ROOM_TEST} ${ROOM_PRIVATE})
   endif()
 endfunction()
 

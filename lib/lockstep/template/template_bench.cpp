@@ -71,5 +71,3 @@ BENCHMARK(lane_sum_reference)->Apply(shapes);
 BENCHMARK(plain_sum)->Apply(shapes);
 
 }  // namespace
-
-BENCHMARK_MAIN();
