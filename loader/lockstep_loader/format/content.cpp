@@ -28,8 +28,9 @@ OwnedBytes allocate(std::uint64_t bytes, const std::string& name) {
   }
 }
 
-ContentReader::ContentReader(Content raw) : raw_(std::move(raw)) {
-  if (is_gzip(raw_.bytes)) inflate_ = std::make_unique<InflateReader>(raw_.bytes, raw_.name, Wrapping::gzip);
+ContentReader::ContentReader(Content raw, bool may_be_gzip) : raw_(std::move(raw)) {
+  if (may_be_gzip && is_gzip(raw_.bytes))
+    inflate_ = std::make_unique<InflateReader>(raw_.bytes, raw_.name, Wrapping::gzip);
 }
 
 std::span<const std::byte> ContentReader::head(std::size_t bytes) {

@@ -27,7 +27,8 @@ Content map_file(const std::filesystem::path& path);
 /// Reads a format whose header says how long the content is, without inflating more than that.
 class ContentReader {
  public:
-  explicit ContentReader(Content raw);
+  /// `may_be_gzip`: false for what was taken out of an archive already.
+  explicit ContentReader(Content raw, bool may_be_gzip = true);
 
   const std::string& name() const { return raw_.name; }
 

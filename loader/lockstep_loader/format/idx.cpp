@@ -1,12 +1,14 @@
 #include "lockstep_loader/format/idx.h"
 
 #include <array>
+#include <bit>
 #include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "lockstep/base/error.h"
+#include "lockstep_loader/format/array_internal.h"
 #include "lockstep_loader/format/extent_internal.h"
 #include "lockstep_loader/format/idx_internal.h"
 
@@ -40,13 +42,6 @@ std::optional<DType> idx_type(unsigned code) {
   }
 }
 
-struct IdxArray {
-  DType dtype;
-  Shape shape;  // [n, …]
-  Content content;
-  std::size_t header_bytes;
-};
-
 [[noreturn]] void fail_magic(const std::string& name, std::span<const std::byte> head) {
   std::string got = head.empty() ? "an empty file" : "bytes";
   for (std::byte byte : head) got += fmt::format(" {:02x}", std::to_integer<unsigned>(byte));
@@ -54,8 +49,8 @@ struct IdxArray {
                                got, "This is no IDX file; name the images or labels file of the set."});
 }
 
-IdxArray parse_array(Content raw) {
-  ContentReader reader(std::move(raw));
+StoredArray parse_array(IdxSource source) {
+  ContentReader reader(std::move(source.raw));
   const std::span<const std::byte> magic = reader.head(kMagicBytes);
   if (magic.size() < kMagicBytes || big_endian(magic) >> 16 != 0) fail_magic(reader.name(), magic);
   const std::optional<DType> dtype = idx_type(std::to_integer<unsigned>(magic[2]));
@@ -76,40 +71,23 @@ IdxArray parse_array(Content raw) {
   const Shape shape = file_shape(reader.name(), {extents.data(), rank}, *dtype);
   const std::uint64_t bytes =
       header_bytes + static_cast<std::uint64_t>(shape.elements()) * dtype_bytes(*dtype);
-  return {*dtype, shape,
-          reader.exactly(bytes, fmt::format("{} {} and its header", dtype_name(*dtype), shape.text())),
-          header_bytes};
+  Content content =
+      reader.exactly(bytes, fmt::format("{} {} and its header", dtype_name(*dtype), shape.text()));
+  return {std::move(content.name),
+          std::move(source.field),
+          *dtype,
+          shape,
+          std::endian::native != std::endian::big,
+          content.bytes.subspan(header_bytes),
+          std::move(content.owner)};
 }
 
 }  // namespace
 
 ColumnSet parse_idx(std::vector<IdxSource> sources) {
-  ColumnSet set{.kind = "idx", .description = "idx", .rule = ContentRule::spread};
-  auto owners = std::make_shared<std::vector<std::shared_ptr<const void>>>();
-  std::string first_name;
-  for (IdxSource& source : sources) {
-    IdxArray array = parse_array(std::move(source.raw));
-    const std::int64_t records = array.shape[0];
-    if (set.columns.empty()) {
-      first_name = array.content.name;
-      set.records = records;
-      set.description += " " + first_name;
-    } else if (records != set.records) {
-      fail(ErrorCode::invalid_argument, {array.content.name,
-                                         fmt::format("{} that do not match {}: number of records",
-                                                     source.field + "s", set.columns[0].field.name + "s"),
-                                         fmt::format("{} as in {}", set.records, first_name),
-                                         fmt::to_string(records), "Name two files of the same set."});
-    }
-    Field field{source.field, array.dtype, array.shape.without_first()};
-    const std::span<const std::byte> elements = array.content.bytes.subspan(array.header_bytes);
-    const auto stride_bytes = static_cast<std::int64_t>(field.bytes());
-    set.columns.push_back({std::move(field), elements.data(), stride_bytes, /*swap_bytes=*/true});
-    set.content.push_back(elements);
-    owners->push_back(std::move(array.content.owner));
-  }
-  set.owner = std::move(owners);
-  return set;
+  std::vector<StoredArray> arrays;
+  for (IdxSource& source : sources) arrays.push_back(parse_array(std::move(source)));
+  return join_arrays("idx", std::move(arrays));
 }
 
 IdxDataset::IdxDataset(const std::vector<IdxFile>& files)
