@@ -12,7 +12,7 @@
 namespace lockstep::loader {
 
 /// Record i is record i of the first part, and so on through the parts. Keys pass through unchanged.
-class ConcatDataset final : public Dataset {
+class ConcatDataset : public Dataset {
  public:
   /// Throws Error(invalid_argument) for no parts, or parts whose fields differ (naming the part and both
   /// fields).
