@@ -5,8 +5,8 @@
 #include <cstring>
 
 #include "lockstep/base/error.h"
-#include "lockstep/fingerprint/digest_kernel_internal.h"
 #include "lockstep/fingerprint/digest_keys_internal.h"
+#include "lockstep/fingerprint/kernel_internal.h"
 
 namespace lockstep::fingerprint {
 namespace {
@@ -32,38 +32,52 @@ Canon canon_of(DType dtype) {
 /// A run of words that lie one after the other in the digest's index, added block by block.
 class Summer {
  public:
-  Summer(Canon canon, std::uint64_t first_word)
-      : accumulate_(internal::kernel().accumulate), canon_(canon), word_(first_word) {}
+  Summer(Canon canon, std::uint64_t first_word) : canon_(canon), word_(first_word) {}
 
-  void add(const std::uint8_t* source, std::uint8_t* copy_to, std::uint64_t words) {
-    while (words > 0) {
-      const std::uint64_t j = word_ % kBlockWords;
-      const std::uint64_t count = std::min(words, kBlockWords - j);
-      accumulate_(source, copy_to, count, j, canon_, block_);
-      if (j + count == kBlockWords) close_block();
-      word_ += count, words -= count, source += 4 * count;
-      if (copy_to != nullptr) copy_to += 4 * count;
-    }
+  void add(const std::uint8_t* source, std::uint64_t words) {
+    each_block(words, [&](std::uint64_t done, std::uint64_t count, std::uint64_t j) {
+      kernel_.digest(source + 4 * done, count, j, canon_, block_);
+    });
+  }
+  void add_copying(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* ahead, std::uint64_t words) {
+    each_block(words, [&](std::uint64_t done, std::uint64_t count, std::uint64_t j) {
+      kernel_.copy(source + 4 * done, target + 4 * done, ahead + 4 * done, count, j, block_);
+    });
+  }
+  /// The last `bytes` bytes of a sample, fewer than a word has.
+  void add_padded(const std::uint8_t* source, std::uint64_t bytes) {
+    std::array<std::uint8_t, 8> word{};
+    std::memcpy(word.data(), source, bytes);
+    add(word.data(), 1);
   }
 
   DigestSum sum() {
-    close_block(word_ / kBlockWords);
+    if (word_ % kBlockWords != 0) close_block();
     return sum_;
   }
 
  private:
-  void close_block() { close_block(word_ / kBlockWords); }
-  void close_block(std::uint64_t block) {
-    if ((block_[0] | block_[1]) == 0) return;
-    sum_.lane0 += internal::block_key(0, block) * block_[0];
-    sum_.lane1 += internal::block_key(1, block) * block_[1];
-    block_[0] = block_[1] = 0;
+  template <class Visit>
+  void each_block(std::uint64_t words, Visit visit) {
+    for (std::uint64_t done = 0; done < words;) {
+      const std::uint64_t j = word_ % kBlockWords;
+      const std::uint64_t count = std::min(words - done, kBlockWords - j);
+      visit(done, count, j);
+      if (j + count == kBlockWords) close_block();
+      word_ += count, done += count;
+    }
+  }
+  void close_block() {
+    const std::uint64_t block = word_ / kBlockWords;
+    sum_.lane0 += internal::block_key(0, block) * block_.total(0);
+    sum_.lane1 += internal::block_key(1, block) * block_.total(1);
+    block_ = {};
   }
 
-  internal::AccumulateFunction accumulate_;
+  const internal::Kernel& kernel_ = internal::kernel();
   Canon canon_;
   std::uint64_t word_;
-  std::uint64_t block_[2] = {0, 0};
+  internal::BlockSum block_;
   DigestSum sum_;
 };
 
@@ -85,32 +99,50 @@ struct Samples {
   Canon canon;
 };
 
-constexpr std::uint64_t kPackedBytes = 64;  // shorter samples are cheaper packed than one by one
+constexpr std::uint64_t kPackedBytes = 512;  // shorter samples are cheaper packed than one by one
 
-/// One sample whose bytes end inside a word.
-void add_ragged(Summer& summer, const std::uint8_t* source, std::uint8_t* copy_to, std::uint64_t bytes) {
+/// One sample whose bytes may end inside a word.
+void add_sample(Summer& summer, const std::uint8_t* source, std::uint64_t bytes) {
+  summer.add(source, bytes / 4);
+  if (bytes % 4 != 0) summer.add_padded(source + bytes / 4 * 4, bytes % 4);
+}
+
+void copy_sample(Summer& summer, const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* ahead,
+                 std::uint64_t bytes) {
   const std::uint64_t whole = bytes / 4 * 4;
-  summer.add(source, copy_to, whole / 4);
+  summer.add_copying(source, target, ahead, whole / 4);
   if (whole == bytes) return;
-  std::array<std::uint8_t, 4> last{};
-  std::memcpy(last.data(), source + whole, bytes - whole);
-  summer.add(last.data(), nullptr, 1);
-  if (copy_to != nullptr) std::memcpy(copy_to + whole, source + whole, bytes - whole);
+  std::memcpy(target + whole, source + whole, bytes - whole);
+  summer.add_padded(source + whole, bytes - whole);
+}
+
+/// `count` samples of `bytes` bytes each to zero-padded words.
+void pack(const std::uint8_t* source, std::uint64_t count, std::uint64_t bytes, std::uint32_t* words) {
+  if (bytes == 1) {
+    for (std::uint64_t s = 0; s < count; ++s) words[s] = source[s];
+  } else if (bytes == 2) {
+    for (std::uint64_t s = 0; s < count; ++s) {
+      std::uint16_t half = 0;
+      std::memcpy(&half, source + 2 * s, 2);
+      words[s] = half;
+    }
+  } else {
+    const std::uint64_t padded = (bytes + 3) / 4;
+    for (std::uint64_t s = 0; s < count; ++s) {
+      words[(s + 1) * padded - 1] = 0;
+      std::memcpy(words + s * padded, source + s * bytes, bytes);
+    }
+  }
 }
 
 /// Short ragged samples: laid out as padded words in a buffer first.
 void add_packed(Summer& summer, const Samples& samples) {
-  std::array<std::uint8_t, 4096> buffer;
-  const std::uint64_t padded = 4 * samples.words;
-  const auto group = static_cast<std::int64_t>(buffer.size() / padded);
+  std::array<std::uint32_t, kBlockWords> buffer;
+  const auto group = static_cast<std::int64_t>(buffer.size() / samples.words);
   for (std::int64_t done = 0; done < samples.count; done += group) {
     const auto count = static_cast<std::uint64_t>(std::min(group, samples.count - done));
-    std::memset(buffer.data(), 0, count * padded);
-    const std::uint8_t* source = samples.data + static_cast<std::uint64_t>(done) * samples.bytes;
-    for (std::uint64_t s = 0; s < count; ++s) {
-      std::memcpy(buffer.data() + s * padded, source + s * samples.bytes, samples.bytes);
-    }
-    summer.add(buffer.data(), nullptr, count * samples.words);
+    pack(samples.data + static_cast<std::uint64_t>(done) * samples.bytes, count, samples.bytes, buffer.data());
+    summer.add(reinterpret_cast<const std::uint8_t*>(buffer.data()), count * samples.words);
   }
 }
 
@@ -119,6 +151,9 @@ void check_first(std::int64_t first_sample) {
     fail(ErrorCode::invalid_argument, {"digest", "first sample", "0 or more", std::to_string(first_sample), {}});
   }
 }
+
+// Records of a shuffled gather lie anywhere in memory: each is asked for while the one so many places before it is copied.
+constexpr std::size_t kAhead = 2;
 
 }  // namespace
 
@@ -143,11 +178,11 @@ DigestSum digest_samples(const ConstView& view, std::int64_t first_sample) {
   Summer summer(samples.canon, static_cast<std::uint64_t>(first_sample) * samples.words);
   const auto count = static_cast<std::uint64_t>(samples.count);
   if (samples.bytes % 4 == 0) {
-    summer.add(samples.data, nullptr, count * samples.words);
+    summer.add(samples.data, count * samples.words);
   } else if (samples.bytes < kPackedBytes) {
     add_packed(summer, samples);
   } else {
-    for (std::uint64_t s = 0; s < count; ++s) add_ragged(summer, samples.data + s * samples.bytes, nullptr, samples.bytes);
+    for (std::uint64_t s = 0; s < count; ++s) add_sample(summer, samples.data + s * samples.bytes, samples.bytes);
   }
   return summer.sum();
 }
@@ -157,7 +192,7 @@ DigestSum digest_samples_unordered(const ConstView& view) {
   DigestSum total;
   for (std::int64_t s = 0; s < samples.count; ++s) {
     Summer summer(samples.canon, 0);
-    add_ragged(summer, samples.data + static_cast<std::uint64_t>(s) * samples.bytes, nullptr, samples.bytes);
+    add_sample(summer, samples.data + static_cast<std::uint64_t>(s) * samples.bytes, samples.bytes);
     const DigestSum own = summer.sum();
     const internal::Lanes mixed = internal::finalise({own.lane0, own.lane1}, internal::kSampleSeed);
     total.merge({mixed.lane0, mixed.lane1});
@@ -166,9 +201,18 @@ DigestSum digest_samples_unordered(const ConstView& view) {
 }
 
 DigestSum copy_and_digest_sample(void* destination, const void* source, std::size_t bytes, std::int64_t global_sample) {
-  check_first(global_sample);
-  Summer summer(Canon::none, static_cast<std::uint64_t>(global_sample) * ((bytes + 3) / 4));
-  add_ragged(summer, static_cast<const std::uint8_t*>(source), static_cast<std::uint8_t*>(destination), bytes);
+  return copy_and_digest_samples(destination, {&source, 1}, bytes, global_sample);
+}
+
+DigestSum copy_and_digest_samples(void* destination, std::span<const void* const> sources, std::size_t bytes,
+                                  std::int64_t first_sample) {
+  check_first(first_sample);
+  Summer summer(Canon::none, static_cast<std::uint64_t>(first_sample) * ((bytes + 3) / 4));
+  auto* target = static_cast<std::uint8_t*>(destination);
+  for (std::size_t s = 0; s < sources.size(); ++s, target += bytes) {
+    const void* const ahead = sources[std::min(s + kAhead, sources.size() - 1)];
+    copy_sample(summer, static_cast<const std::uint8_t*>(sources[s]), target, static_cast<const std::uint8_t*>(ahead), bytes);
+  }
   return summer.sum();
 }
 
@@ -185,7 +229,8 @@ Digest finish(const DigestSum& sum, DType dtype, const Shape& global_shape) {
 Digest digest(const ConstView& tensor) { return finish(digest_samples(tensor, 0), tensor.dtype, tensor.shape); }
 
 Digest digest_bytes(const void* data, std::size_t size) {
-  return digest({data, DType::uint8, Shape{static_cast<std::int64_t>(size)}.prepended(1), Device::cpu});
+  const Shape shape{static_cast<std::int64_t>(size)};
+  return finish(digest_samples({data, DType::uint8, shape.prepended(1), Device::cpu}, 0), DType::uint8, shape);
 }
 
 std::string digest_instruction_set() { return internal::kernel().name; }

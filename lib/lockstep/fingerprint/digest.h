@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "lockstep/base/view.h"
@@ -51,6 +52,11 @@ DigestSum digest_samples_unordered(const ConstView& samples);
 /// Copies one sample of raw bytes and digests it on the way: the sum is that of a uint8 view [1, bytes] at
 /// `global_sample`. The memory areas must not overlap. Throws Error(invalid_argument) for a negative sample.
 DigestSum copy_and_digest_sample(void* destination, const void* source, std::size_t bytes, std::int64_t global_sample);
+
+/// The same for samples from anywhere, laid one behind the other from `destination` on and numbered from `first_sample`: a
+/// batch's gather. Faster than one by one: records ahead are fetched while earlier ones are copied.
+DigestSum copy_and_digest_samples(void* destination, std::span<const void* const> sources, std::size_t bytes,
+                                  std::int64_t first_sample);
 
 /// Binds dtype and the global shape.
 Digest finish(const DigestSum& sum, DType dtype, const Shape& global_shape);

@@ -28,7 +28,9 @@ constexpr std::uint64_t block_key(int lane, std::uint64_t block) {
   return mix(kBlockSeed[lane] + kGolden * (block + 1)) | 1;
 }
 
-using WordKeys = std::array<std::uint32_t, kBlockWords>;
+// Behind the keys lie zeros, so that a vector that begins at any key may be loaded whole.
+constexpr std::uint64_t kPadding = 64;
+using WordKeys = std::array<std::uint32_t, kBlockWords + kPadding>;
 
 constexpr WordKeys make_word_keys(int lane) {
   WordKeys keys{};
@@ -42,8 +44,8 @@ alignas(64) inline constexpr WordKeys kWordKeys[2] = {make_word_keys(0), make_wo
 
 constexpr bool all_differ_from_zero() {
   for (const WordKeys& keys : kWordKeys) {
-    for (const std::uint32_t key : keys) {
-      if (key == 0) return false;
+    for (std::uint64_t j = 0; j < kBlockWords; ++j) {
+      if (keys[j] == 0) return false;
     }
   }
   return true;

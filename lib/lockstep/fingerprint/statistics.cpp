@@ -1,11 +1,15 @@
 #include "lockstep/fingerprint/statistics.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <string>
 
 #include "lockstep/base/error.h"
+#include "lockstep/base/float_mode.h"
+#include "lockstep/fingerprint/kernel_internal.h"
 #include "lockstep/order/lanes.h"
 
 namespace lockstep::fingerprint {
@@ -14,116 +18,139 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-template <class T>
-T load(const std::uint8_t* data, std::int64_t j) {
-  T value{};
-  std::memcpy(&value, data + static_cast<std::size_t>(j) * sizeof(T), sizeof(T));
-  return value;
+double widen_bfloat16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+
+double widen_float16(std::uint16_t bits) {
+  // Exponent and fraction at fp32's place make a number 2^112 too small, subnormals included.
+  const float magnitude = std::bit_cast<float>((bits & 0x7fffu) << 13) * 0x1p112f;
+  const std::uint32_t beyond = (bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0;
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | beyond | (bits & 0x8000u) << 16);
+}
+
+template <class T, class Widen>
+void widen_all(const std::uint8_t* source, std::size_t count, double* out, Widen widen) {
+  for (std::size_t i = 0; i < count; ++i) {
+    T value;
+    std::memcpy(&value, source + i * sizeof(T), sizeof(T));
+    out[i] = widen(value);
+  }
 }
 
 template <class T>
-struct Number {
-  double operator()(const std::uint8_t* data, std::int64_t j) const { return static_cast<double>(load<T>(data, j)); }
-};
+void widen_numbers(const std::uint8_t* source, std::size_t count, double* out) {
+  widen_all<T>(source, count, out, [](T value) { return static_cast<double>(value); });
+}
 
-struct Truth {
-  double operator()(const std::uint8_t* data, std::int64_t j) const { return data[j] != 0 ? 1 : 0; }
-};
-
-struct Brain {
-  double operator()(const std::uint8_t* data, std::int64_t j) const {
-    return std::bit_cast<float>(std::uint32_t{load<std::uint16_t>(data, j)} << 16);
+/// Elements as doubles: exact for all types but 64-bit integers, which are rounded once.
+void widen(const std::uint8_t* source, std::size_t count, DType dtype, double* out) {
+  switch (dtype) {
+    case DType::boolean:
+      return widen_all<std::uint8_t>(source, count, out, [](std::uint8_t byte) { return byte != 0 ? 1.0 : 0.0; });
+    case DType::uint8:
+      return widen_numbers<std::uint8_t>(source, count, out);
+    case DType::int8:
+      return widen_numbers<std::int8_t>(source, count, out);
+    case DType::uint16:
+      return widen_numbers<std::uint16_t>(source, count, out);
+    case DType::int16:
+      return widen_numbers<std::int16_t>(source, count, out);
+    case DType::uint32:
+      return widen_numbers<std::uint32_t>(source, count, out);
+    case DType::int32:
+      return widen_numbers<std::int32_t>(source, count, out);
+    case DType::uint64:
+      return widen_numbers<std::uint64_t>(source, count, out);
+    case DType::int64:
+      return widen_numbers<std::int64_t>(source, count, out);
+    case DType::float16:
+      return widen_all<std::uint16_t>(source, count, out, widen_float16);
+    case DType::bfloat16:
+      return widen_all<std::uint16_t>(source, count, out, widen_bfloat16);
+    case DType::float32:
+      return widen_numbers<float>(source, count, out);
+    case DType::float64:
+      return widen_numbers<double>(source, count, out);
   }
-};
-
-struct Half {
-  double operator()(const std::uint8_t* data, std::int64_t j) const {
-    const std::uint32_t bits = load<std::uint16_t>(data, j);
-    const int exponent = static_cast<int>(bits >> 10 & 31);
-    const double fraction = bits & 1023;
-    double magnitude = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
-    if (exponent == 31) magnitude = fraction == 0 ? kInfinity : kNaN;
-    return bits >> 15 != 0 ? -magnitude : magnitude;
-  }
-};
+  fail(ErrorCode::corruption, {"statistics", "dtype", "a known one", std::to_string(static_cast<int>(dtype)), {}});
+}
 
 /// What one sample contributes. Sums run over its finite elements.
 struct Sample {
-  std::int64_t finite = 0, nans = 0, infinities = 0;
-  double sum = 0, squares = 0, mean = 0, m2 = 0, min = kInfinity, max = -kInfinity;
+  internal::Tally tally{kInfinity, -kInfinity, 0, 0};
+  double sum = 0, squares = 0, mean = 0, m2 = 0;
 };
 
-/// Of equal values the first stands: only the sign of a zero can show it.
-template <class Value>
-double first_zero(const std::uint8_t* data, std::int64_t n, Value value) {
-  for (std::int64_t j = 0; j < n; ++j) {
-    if (const double x = value(data, j); x == 0) return x;
-  }
-  return 0;
-}
+/// Elements in blocks of W, each element in its lane.
+class Reducer {
+ public:
+  Reducer(const std::uint8_t* data, std::int64_t n, DType dtype)
+      : data_(data), n_(static_cast<std::size_t>(n)), dtype_(dtype), bytes_(dtype_bytes(dtype)),
+        lanes_(static_cast<std::size_t>(order::lane_count(n))), filled_(std::min(n_, lanes_)) {}
 
-template <class Value>
-Sample reduce(const std::uint8_t* data, std::int64_t n, Value value) {
-  Sample sample;
-  for (std::int64_t j = 0; j < n; ++j) {
-    const double x = value(data, j);
-    if (std::isfinite(x)) {
-      ++sample.finite;
-      if (x < sample.min) sample.min = x;
-      if (x > sample.max) sample.max = x;
-    } else {
-      std::isnan(x) ? ++sample.nans : ++sample.infinities;
+  Sample reduce() {
+    Sample sample;
+    clear(sums_), clear(squares_);
+    each_block([&](std::size_t count) { kernel_.moments(block_, count, sums_, squares_, sample.tally); });
+    if (sample.tally.finite == 0) return sample;
+    sample.sum = total(sums_);
+    sample.squares = total(squares_);
+    sample.mean = sample.sum / static_cast<double>(sample.tally.finite);
+    clear(squares_);
+    each_block([&](std::size_t count) { kernel_.deviations(block_, count, sample.mean, squares_); });
+    sample.m2 = total(squares_);
+    if (is_floating_point(dtype_)) settle_zeros(sample.tally);
+    return sample;
+  }
+
+ private:
+  template <class Visit>
+  void each_block(Visit visit) {
+    for (std::size_t first = 0; first < n_; first += lanes_) {
+      const std::size_t count = std::min(lanes_, n_ - first);
+      widen(data_ + first * bytes_, count, dtype_, block_);
+      visit(count);
     }
   }
-  if (sample.finite == 0) return sample;
-  const auto finite_or_zero = [&](std::int64_t j) {
-    const double x = value(data, j);
-    return std::isfinite(x) ? x : 0.0;
-  };
-  sample.sum = order::lane_sum<double>(n, finite_or_zero);
-  sample.squares = order::lane_sum<double>(n, [&](std::int64_t j) {
-    const double x = finite_or_zero(j);
-    return x * x;
-  });
-  sample.mean = sample.sum / static_cast<double>(sample.finite);
-  sample.m2 = order::lane_sum<double>(n, [&](std::int64_t j) {
-    const double x = value(data, j);
-    const double distance = x - sample.mean;
-    return std::isfinite(x) ? distance * distance : 0.0;
-  });
-  return sample;
-}
-
-Sample reduce(const std::uint8_t* data, std::int64_t n, DType dtype) {
-  switch (dtype) {
-    case DType::boolean:
-      return reduce(data, n, Truth());
-    case DType::uint8:
-      return reduce(data, n, Number<std::uint8_t>());
-    case DType::int8:
-      return reduce(data, n, Number<std::int8_t>());
-    case DType::uint16:
-      return reduce(data, n, Number<std::uint16_t>());
-    case DType::int16:
-      return reduce(data, n, Number<std::int16_t>());
-    case DType::uint32:
-      return reduce(data, n, Number<std::uint32_t>());
-    case DType::int32:
-      return reduce(data, n, Number<std::int32_t>());
-    case DType::uint64:
-      return reduce(data, n, Number<std::uint64_t>());
-    case DType::int64:
-      return reduce(data, n, Number<std::int64_t>());
-    case DType::float16:
-      return reduce(data, n, Half());
-    case DType::bfloat16:
-      return reduce(data, n, Brain());
-    case DType::float32:
-      return reduce(data, n, Number<float>());
-    case DType::float64:
-      return reduce(data, n, Number<double>());
+  void clear(double* lanes) const { std::fill_n(lanes, filled_, 0.0); }
+  double total(double* lanes) const {
+    order::lane_tree(lanes, static_cast<int>(lanes_), static_cast<int>(filled_), [](double a, double b) { return a + b; });
+    return lanes[0];
   }
-  fail(ErrorCode::internal, {"statistics", "dtype", "a known one", std::to_string(static_cast<int>(dtype)), {}});
+  // Of equal values the first stands; only the sign of a zero can show which.
+  void settle_zeros(internal::Tally& tally) {
+    if (tally.min != 0 && tally.max != 0) return;
+    for (std::size_t first = 0; first < n_; first += lanes_) {
+      const std::size_t count = std::min(lanes_, n_ - first);
+      widen(data_ + first * bytes_, count, dtype_, block_);
+      const double* const zero = std::find(block_, block_ + count, 0.0);
+      if (zero == block_ + count) continue;
+      if (tally.min == 0) tally.min = *zero;
+      if (tally.max == 0) tally.max = *zero;
+      return;
+    }
+  }
+
+  const internal::Kernel& kernel_ = internal::kernel();
+  const std::uint8_t* data_;
+  std::size_t n_;
+  DType dtype_;
+  std::size_t bytes_, lanes_, filled_;
+  alignas(64) double block_[order::kManyLanes];
+  alignas(64) double sums_[order::kManyLanes];
+  alignas(64) double squares_[order::kManyLanes];
+};
+
+/// The same for a sample of one element: labels, biases.
+Sample reduce_one(const std::uint8_t* data, DType dtype) {
+  double x = 0;
+  widen(data, 1, dtype, &x);
+  Sample sample;
+  sample.tally.nans = std::isnan(x) ? 1 : 0;
+  if (!std::isfinite(x)) return sample;
+  sample.tally = {x, x, 1, 0};
+  sample.sum = sample.mean = 0 + x;
+  sample.squares = x * x;
+  return sample;
 }
 
 }  // namespace
@@ -137,28 +164,34 @@ void StatisticsAccumulator::add(const ConstView& samples) {
   const std::int64_t n = samples.shape.elements() / count;
   const std::size_t stride = static_cast<std::size_t>(n) * dtype_bytes(samples.dtype);
   const auto* data = static_cast<const std::uint8_t*>(samples.data);
+  const FloatMode mode;
   for (std::int64_t s = 0; s < count; ++s, data += stride) {
-    const Sample sample = reduce(data, n, samples.dtype);
-    count_ += n, nan_count_ += sample.nans, inf_count_ += sample.infinities;
-    if (sample.finite == 0) continue;
-    const auto before = static_cast<double>(finite_count_);
-    const auto own = static_cast<double>(sample.finite);
-    finite_count_ += sample.finite;
-    const auto all = static_cast<double>(finite_count_);
-    const double distance = sample.mean - mean_;
-    if (before == 0) {
-      mean_ = sample.mean, m2_ = sample.m2, min_ = sample.min, max_ = sample.max;
-    } else {
-      mean_ += distance * (own / all);
-      m2_ = m2_ + sample.m2 + distance * distance * (before * (own / all));
-      if (sample.min < min_) min_ = sample.min;
-      if (sample.max > max_) max_ = sample.max;
-    }
-    sum_ += sample.sum, squares_ += sample.squares;
+    const Sample sample = n == 1 ? reduce_one(data, samples.dtype) : Reducer(data, n, samples.dtype).reduce();
+    count_ += n;
+    nan_count_ += sample.tally.nans;
+    inf_count_ += n - sample.tally.finite - sample.tally.nans;
+    if (sample.tally.finite == 0) continue;
+    fold_moments(sample.tally.finite, sample.mean, sample.m2);
+    if (sample.tally.min < min_) min_ = sample.tally.min;
+    if (sample.tally.max > max_) max_ = sample.tally.max;
+    sum_ += sample.sum;
+    squares_ += sample.squares;
   }
 }
 
+// Chan, Golub, LeVeque: Updating Formulae and a Pairwise Algorithm for Computing Sample Variances (1979), with the sample as the
+// second set.
+void StatisticsAccumulator::fold_moments(std::int64_t finite, double mean, double m2) {
+  const auto before = static_cast<double>(finite_count_);
+  finite_count_ += finite;
+  const double share = static_cast<double>(finite) / static_cast<double>(finite_count_);
+  const double distance = mean - mean_;
+  mean_ += distance * share;
+  m2_ += m2 + distance * distance * (before * share);
+}
+
 Statistics StatisticsAccumulator::finish() const {
+  const FloatMode mode;
   const bool any = finite_count_ > 0;
   const auto n = static_cast<double>(finite_count_);
   Statistics result;

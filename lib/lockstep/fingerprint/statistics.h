@@ -3,6 +3,7 @@
 // batch change a bit.
 
 #include <cstdint>
+#include <limits>
 
 #include "lockstep/base/view.h"
 
@@ -36,9 +37,12 @@ class StatisticsAccumulator {
   Statistics finish() const;
 
  private:
+  void fold_moments(std::int64_t finite, double mean, double m2);
+
   std::int64_t count_ = 0, nan_count_ = 0, inf_count_ = 0;
   std::int64_t finite_count_ = 0;
-  double sum_ = 0, mean_ = 0, m2_ = 0, squares_ = 0, min_ = 0, max_ = 0;
+  double sum_ = 0, mean_ = 0, m2_ = 0, squares_ = 0;
+  double min_ = std::numeric_limits<double>::infinity(), max_ = -std::numeric_limits<double>::infinity();
 };
 
 /// Of a whole tensor; a scalar counts as one sample of one element.

@@ -24,7 +24,8 @@ LOCKSTEP_HOST_DEVICE constexpr int lane_count(std::int64_t n) { return n <= kSho
 template <class T, class Combine>
 LOCKSTEP_HOST_DEVICE inline void lane_tree(T* lane, int lanes, int filled, Combine combine) {
   for (int s = lanes / 2; s > 0; s /= 2) {
-    for (int i = 0; i < s && i + s < filled; ++i) lane[i] = combine(lane[i], lane[i + s]);
+    const int paired = filled - s < s ? filled - s : s;  // the others meet only the identity
+    for (int i = 0; i < paired; ++i) lane[i] = combine(lane[i], lane[i + s]);
     filled = filled < s ? filled : s;
   }
 }

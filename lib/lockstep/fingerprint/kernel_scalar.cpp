@@ -1,0 +1,98 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "lockstep/fingerprint/digest_keys_internal.h"
+#include "lockstep/fingerprint/kernel_internal.h"
+
+namespace lockstep::fingerprint::internal {
+namespace {
+
+std::uint32_t canonical_halves(std::uint32_t word, std::uint32_t infinity, std::uint32_t nan) {
+  if ((word & 0x7fff) > infinity) word = (word & 0xffff0000) | nan;
+  if ((word >> 16 & 0x7fff) > infinity) word = (word & 0xffff) | nan << 16;
+  return word;
+}
+
+template <Canon canon>
+std::uint32_t canonical(std::uint32_t word) {
+  if constexpr (canon == Canon::float16) return canonical_halves(word, 0x7c00, 0x7e00);
+  if constexpr (canon == Canon::bfloat16) return canonical_halves(word, 0x7f80, 0x7fc0);
+  if constexpr (canon == Canon::float32) return (word & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : word;
+  return word;
+}
+
+std::uint64_t canonical_double(std::uint64_t bits) {
+  return (bits & 0x7fffffffffffffff) > 0x7ff0000000000000 ? 0x7ff8000000000000 : bits;
+}
+
+std::uint32_t load(const std::uint8_t* source, std::size_t word) {
+  std::uint32_t value = 0;
+  std::memcpy(&value, source + 4 * word, 4);
+  return value;
+}
+
+template <Canon canon>
+void accumulate(const std::uint8_t* source, std::size_t words, std::size_t j, BlockSum& sum) {
+  for (std::size_t k = 0; k < words; ++k) {
+    const std::uint64_t word = canonical<canon>(load(source, k));
+    sum.lane[0][0] += word * kWordKeys[0][j + k];
+    sum.lane[1][0] += word * kWordKeys[1][j + k];
+  }
+}
+
+template <>
+void accumulate<Canon::float64>(const std::uint8_t* source, std::size_t words, std::size_t j, BlockSum& sum) {
+  for (std::size_t k = 0; k + 1 < words; k += 2) {
+    const std::uint64_t bits = canonical_double(load(source, k) | std::uint64_t{load(source, k + 1)} << 32);
+    for (std::size_t lane = 0; lane < 2; ++lane) {
+      sum.lane[lane][0] += (bits & 0xffffffff) * kWordKeys[lane][j + k] + (bits >> 32) * kWordKeys[lane][j + k + 1];
+    }
+  }
+}
+
+}  // namespace
+
+void digest_scalar(const std::uint8_t* source, std::size_t words, std::size_t j, Canon canon, BlockSum& sum) {
+  switch (canon) {
+    case Canon::none:
+      return accumulate<Canon::none>(source, words, j, sum);
+    case Canon::float16:
+      return accumulate<Canon::float16>(source, words, j, sum);
+    case Canon::bfloat16:
+      return accumulate<Canon::bfloat16>(source, words, j, sum);
+    case Canon::float32:
+      return accumulate<Canon::float32>(source, words, j, sum);
+    case Canon::float64:
+      return accumulate<Canon::float64>(source, words, j, sum);
+  }
+}
+
+void copy_scalar(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t*, std::size_t words,
+                 std::size_t j, BlockSum& sum) {
+  if (words > 0) std::memcpy(target, source, 4 * words);
+  digest_scalar(source, words, j, Canon::none, sum);
+}
+
+void moments_scalar(const double* x, std::size_t count, double* sum, double* squares, Tally& tally) {
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!std::isfinite(x[i])) {
+      tally.nans += std::isnan(x[i]) ? 1 : 0;
+      continue;
+    }
+    ++tally.finite;
+    sum[i] += x[i];
+    squares[i] += x[i] * x[i];
+    tally.min = std::min(tally.min, x[i]);
+    tally.max = std::max(tally.max, x[i]);
+  }
+}
+
+void deviations_scalar(const double* x, std::size_t count, double mean, double* squares) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const double deviation = x[i] - mean;
+    if (std::isfinite(x[i])) squares[i] += deviation * deviation;
+  }
+}
+
+}  // namespace lockstep::fingerprint::internal

@@ -1,0 +1,221 @@
+// The vector forms, compiled once for each instruction set by Highway.
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lockstep/fingerprint/kernel_simd.cpp"
+
+#include <hwy/foreach_target.h>
+// After foreach_target.h: the order of the two matters.
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include "lockstep/fingerprint/digest_keys_internal.h"
+#include "lockstep/fingerprint/kernel_internal.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::fingerprint::internal {
+namespace HWY_NAMESPACE {
+
+#if HWY_TARGET == HWY_SCALAR
+
+Kernel forms() { return {}; }
+
+#else
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// At most 64 bytes, so that every form's sums fit a BlockSum.
+using D32 = hn::CappedTag<std::uint32_t, 2 * BlockSum::kColumns>;
+using D64 = hn::RepartitionToWide<D32>;
+using D16 = hn::RepartitionToNarrow<D32>;
+using D8 = hn::Repartition<std::uint8_t, D32>;
+using DF = hn::CappedTag<double, BlockSum::kColumns>;
+using V32 = hn::Vec<D32>;
+using V64 = hn::Vec<D64>;
+
+// From AVX2 on, loads and stores under a mask are single instructions that do not touch what is masked.
+constexpr bool kMaskedTails = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2;
+
+/// Elements above `infinity` in magnitude become `nan`. Compared as signed numbers, whose sign bit was cleared.
+template <class T, class D>
+HWY_INLINE V32 replace_nans(D lanes, V32 words, T infinity, T nan) {
+  const hn::RebindToSigned<D> as_signed;
+  const auto values = hn::BitCast(lanes, words);
+  const auto all_but_sign = static_cast<T>(hwy::LimitsMax<hn::TFromD<decltype(as_signed)>>());
+  const auto magnitude = hn::And(values, hn::Set(lanes, all_but_sign));
+  const auto is_nan =
+      hn::Gt(hn::BitCast(as_signed, magnitude), hn::BitCast(as_signed, hn::Set(lanes, infinity)));
+  return hn::BitCast(D32(), hn::IfThenElse(hn::RebindMask(lanes, is_nan), hn::Set(lanes, nan), values));
+}
+
+template <Canon canon>
+HWY_INLINE V32 canonical(V32 words) {
+  if constexpr (canon == Canon::float16) return replace_nans<std::uint16_t>(D16(), words, 0x7c00, 0x7e00);
+  if constexpr (canon == Canon::bfloat16) return replace_nans<std::uint16_t>(D16(), words, 0x7f80, 0x7fc0);
+  if constexpr (canon == Canon::float32) return replace_nans<std::uint32_t>(D32(), words, 0x7f800000, 0x7fc00000);
+  if constexpr (canon == Canon::float64) {
+    return replace_nans<std::uint64_t>(D64(), words, 0x7ff0000000000000, 0x7ff8000000000000);
+  }
+  return words;
+}
+
+/// Both lanes' sums, even and odd words apart: four chains for the processor to overlap.
+struct Sums {
+  V64 even0, odd0, even1, odd1;
+};
+
+template <Canon canon>
+HWY_INLINE void multiply_add(V32 loaded, std::size_t j, Sums& sums) {
+  const D32 d32;
+  const V32 word = canonical<canon>(loaded);
+  const V32 odd_word = hn::BitCast(d32, hn::ShiftRight<32>(hn::BitCast(D64(), word)));
+  // MulEven reads the even places; loaded from one key further, those hold the odd words' keys.
+  const std::uint32_t* const keys0 = kWordKeys[0].data() + j;
+  const std::uint32_t* const keys1 = kWordKeys[1].data() + j;
+  sums.even0 = hn::Add(sums.even0, hn::MulEven(word, hn::LoadU(d32, keys0)));
+  sums.odd0 = hn::Add(sums.odd0, hn::MulEven(odd_word, hn::LoadU(d32, keys0 + 1)));
+  sums.even1 = hn::Add(sums.even1, hn::MulEven(word, hn::LoadU(d32, keys1)));
+  sums.odd1 = hn::Add(sums.odd1, hn::MulEven(odd_word, hn::LoadU(d32, keys1 + 1)));
+}
+
+HWY_INLINE Sums open_sums(const BlockSum& sum) {
+  const D64 d64;
+  return {hn::Load(d64, sum.lane[0]), hn::Zero(d64), hn::Load(d64, sum.lane[1]), hn::Zero(d64)};
+}
+
+HWY_INLINE void close_sums(const Sums& sums, BlockSum& sum) {
+  const D64 d64;
+  hn::Store(hn::Add(sums.even0, sums.odd0), d64, sum.lane[0]);
+  hn::Store(hn::Add(sums.even1, sums.odd1), d64, sum.lane[1]);
+}
+
+template <Canon canon>
+void digest_as(const std::uint8_t* source, std::size_t words, std::size_t j, BlockSum& sum) {
+  const D32 d32;
+  const std::size_t step = hn::Lanes(d32);
+  Sums sums = open_sums(sum);
+  std::size_t k = 0;
+  for (; k + step <= words; k += step) {
+    multiply_add<canon>(hn::BitCast(d32, hn::LoadU(D8(), source + 4 * k)), j + k, sums);
+  }
+  if constexpr (kMaskedTails) {
+    if (k < words) {
+      const auto* const rest = reinterpret_cast<const std::uint32_t*>(source + 4 * k);
+      multiply_add<canon>(hn::MaskedLoad(hn::FirstN(d32, words - k), d32, rest), j + k, sums);
+      k = words;
+    }
+  }
+  close_sums(sums, sum);
+  if (k < words) digest_scalar(source + 4 * k, words - k, j + k, canon, sum);
+}
+
+void digest(const std::uint8_t* source, std::size_t words, std::size_t j, Canon canon, BlockSum& sum) {
+  switch (canon) {
+    case Canon::none:
+      return digest_as<Canon::none>(source, words, j, sum);
+    case Canon::float16:
+      return digest_as<Canon::float16>(source, words, j, sum);
+    case Canon::bfloat16:
+      return digest_as<Canon::bfloat16>(source, words, j, sum);
+    case Canon::float32:
+      return digest_as<Canon::float32>(source, words, j, sum);
+    case Canon::float64:
+      return digest_as<Canon::float64>(source, words, j, sum);
+  }
+}
+
+void copy(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* ahead, std::size_t words, std::size_t j,
+          BlockSum& sum) {
+  const D8 d8;
+  const std::size_t step = hn::Lanes(D32());
+  Sums sums = open_sums(sum);
+  std::size_t k = 0;
+  for (; k + step <= words; k += step) {
+    hwy::Prefetch(ahead + 4 * k);
+    const auto bytes = hn::LoadU(d8, source + 4 * k);
+    hn::StoreU(bytes, d8, target + 4 * k);
+    multiply_add<Canon::none>(hn::BitCast(D32(), bytes), j + k, sums);
+  }
+  close_sums(sums, sum);
+  if (k < words) {
+    hwy::Prefetch(ahead + 4 * words - 1);
+    copy_scalar(source + 4 * k, target + 4 * k, nullptr, words - k, j + k, sum);
+  }
+}
+
+#if HWY_HAVE_FLOAT64
+
+using VF = hn::Vec<DF>;
+
+HWY_INLINE void add_in_place(VF terms, double* sums) {
+  const DF df;
+  hn::StoreU(hn::Add(hn::LoadU(df, sums), terms), df, sums);
+}
+
+void moments(const double* x, std::size_t count, double* sum, double* squares, Tally& tally) {
+  const DF df;
+  const std::size_t step = hn::Lanes(df);
+  const VF largest = hn::Set(df, hwy::HighestValue<double>());
+  VF min = hn::Set(df, tally.min), max = hn::Set(df, tally.max);
+  std::size_t i = 0;
+  for (; i + step <= count; i += step) {
+    const VF value = hn::LoadU(df, x + i);
+    const auto finite = hn::Le(hn::Abs(value), largest);
+    const VF counted = hn::IfThenElseZero(finite, value);
+    add_in_place(counted, sum + i);
+    add_in_place(hn::Mul(counted, counted), squares + i);
+    min = hn::IfThenElse(hn::And(finite, hn::Lt(value, min)), value, min);
+    max = hn::IfThenElse(hn::And(finite, hn::Gt(value, max)), value, max);
+    const std::size_t many = hn::CountTrue(df, finite);
+    tally.finite += static_cast<std::int64_t>(many);
+    if (many < step) tally.nans += static_cast<std::int64_t>(hn::CountTrue(df, hn::Ne(value, value)));
+  }
+  tally.min = hn::GetLane(hn::MinOfLanes(df, min));
+  tally.max = hn::GetLane(hn::MaxOfLanes(df, max));
+  if (i < count) moments_scalar(x + i, count - i, sum + i, squares + i, tally);
+}
+
+void deviations(const double* x, std::size_t count, double mean, double* squares) {
+  const DF df;
+  const std::size_t step = hn::Lanes(df);
+  const VF middle = hn::Set(df, mean), largest = hn::Set(df, hwy::HighestValue<double>());
+  std::size_t i = 0;
+  for (; i + step <= count; i += step) {
+    const VF value = hn::LoadU(df, x + i);
+    const VF deviation = hn::IfThenElseZero(hn::Le(hn::Abs(value), largest), hn::Sub(value, middle));
+    add_in_place(hn::Mul(deviation, deviation), squares + i);
+  }
+  if (i < count) deviations_scalar(x + i, count - i, mean, squares + i);
+}
+
+Kernel forms() { return {"", digest, copy, moments, deviations}; }
+
+#else
+
+Kernel forms() { return {"", digest, copy, moments_scalar, deviations_scalar}; }
+
+#endif
+#endif
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lockstep::fingerprint::internal
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace lockstep::fingerprint::internal {
+
+HWY_EXPORT(forms);
+
+std::int64_t compiled_targets() { return HWY_TARGETS; }
+
+Kernel kernel_of_target(std::int64_t target) {
+  hwy::ChosenTarget chosen;
+  chosen.Update(target);
+  Kernel kernel = HWY_DISPATCH_TABLE(forms)[chosen.GetIndex()]();
+  kernel.name = hwy::TargetName(target);
+  return kernel;
+}
+
+}  // namespace lockstep::fingerprint::internal
+
+#endif  // HWY_ONCE
