@@ -19,7 +19,7 @@ std::uint64_t as_integer(double weight, int shift) {
 
 }  // namespace
 
-std::int64_t check_weights(std::span<const double> weights) {
+void check_weights(std::span<const double> weights) {
   for (std::size_t i = 0; i < weights.size(); ++i) {
     if (std::isfinite(weights[i]) && weights[i] >= 0) continue;
     fail(ErrorCode::invalid_argument, {"sampler", "weight " + std::to_string(i), "a finite number, 0 or more",
@@ -34,7 +34,6 @@ std::int64_t check_weights(std::span<const double> weights) {
                                        weights.empty() ? "none" : std::to_string(weights.size()) + " zeros",
                                        {}});
   }
-  return positive;
 }
 
 WeightTable::WeightTable(std::span<const double> weights) {

@@ -31,7 +31,7 @@ class WeightTable {
 };
 
 /// Throws Error(invalid_argument) unless every weight is finite and not negative and at least one is
-/// positive: what both orders ask of weights. Returns how many are positive.
-std::int64_t check_weights(std::span<const double> weights);
+/// positive: what both orders ask of weights.
+void check_weights(std::span<const double> weights);
 
 }  // namespace lockstep::loader
