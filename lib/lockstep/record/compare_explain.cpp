@@ -212,6 +212,9 @@ void placement_hints(const Comparison& comparison, std::vector<std::string>* hin
 
 /// Why a setting of the environment may matter; empty for those that explain nothing.
 std::string environment_reason(const Setting& setting) {
+  if (setting.name.starts_with("env.LOCKSTEP_")) return {};
+  if (mentions(setting.name, {"rounding", "flush_to_zero"})) return "The processor rounds in another way";
+  if (mentions(setting.name, {"ld_preload", "ld_library"})) return "Other libraries may have been loaded";
   if (mentions(setting.name, {"commit", "git"})) return "The programs were built from other sources";
   if (mentions(setting.name, {"tf32"})) return "TF32 rounds the inputs of matrix products to 10 bits";
   if (mentions(setting.name, {"deterministic"})) return "Only one side asked for deterministic operations";
@@ -220,7 +223,7 @@ std::string environment_reason(const Setting& setting) {
   if (mentions(setting.name, {"cublas_workspace"}))
     return "Without a fixed workspace cuBLAS may choose other kernels";
   if (mentions(setting.name, {"autocast", "precision"})) return "Other precision, other values";
-  if (mentions(setting.name, {"thread"})) return "A sum over threads rounds in another order";
+  if (mentions(setting.name, {"thread", "cpu.count"})) return "A sum over threads rounds in another order";
   if (mentions(setting.name, {"instruction", "capability"})) return "Libraries choose other kernels for it";
   if (mentions(setting.name, {"cpu", "gpu", "device"})) return "Libraries choose kernels by the hardware";
   if (mentions(setting.name, {"torch", "cuda", "cudnn", "cublas", "nccl", "mkl", "driver", "library",

@@ -16,6 +16,7 @@ class FileSource : public RecordSource {
   explicit FileSource(const std::filesystem::path& file) : reader_(file) {}
   std::optional<Record> next() override { return reader_.next(); }
   bool gap_before() const override { return reader_.gap_before(); }
+  Check check() const override { return reader_.check(); }
 
  private:
   Reader reader_;
@@ -61,7 +62,6 @@ void StepReader::problem(const std::string& text) {
 }
 
 void StepReader::note_gap(std::int64_t step_after) {
-  gap_seen_ = true;
   if (state_.last_step >= superseded_from_) return;
   if (step_after < 0) {
     problem(fmt::format("damaged: frames are lost after step {}", state_.last_step));
@@ -82,11 +82,9 @@ void StepReader::note_event(const EventRecord& event) {
 
 void StepReader::finish() {
   done_ = true;
-  if (gap_seen_) {
-    state_.verdict = Verdict::damaged_middle;
-  } else if (!end_seen_) {
-    state_.verdict = Verdict::torn_tail;
-  }
+  const Check check = source_->check();
+  state_.verdict = check.verdict;
+  if (end_seen_ && check.verdict == Verdict::damaged_middle) problem(check.text);
   if (!end_seen_ && state_.last_step + 1 < superseded_from_) {
     problem(fmt::format("the recording ends without its end record; step {} is the last that can be read",
                         state_.last_step));

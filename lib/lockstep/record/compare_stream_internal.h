@@ -20,6 +20,8 @@ class RecordSource {
   virtual ~RecordSource() = default;
   virtual std::optional<Record> next() = 0;
   virtual bool gap_before() const = 0;
+  /// At the end: the verdict over the file, and its sentence.
+  virtual Check check() const = 0;
 };
 
 struct SegmentSource {
@@ -77,7 +79,7 @@ class StepReader {
   std::int64_t superseded_from_;
   std::optional<Record> pending_;
   bool pending_gap_ = false;
-  bool end_seen_ = false, gap_seen_ = false, done_ = false;
+  bool end_seen_ = false, done_ = false;
   SegmentState state_;
   std::map<std::string, std::int64_t> events_;
 };

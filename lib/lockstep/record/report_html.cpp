@@ -1,0 +1,244 @@
+#include <map>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "lockstep/base/version.h"
+#include "lockstep/record/compare_values_internal.h"
+#include "lockstep/record/report_html_internal.h"
+#include "lockstep/record/report_internal.h"
+
+namespace lockstep::record {
+namespace {
+
+using Map = std::map<std::string, std::string>;
+
+constexpr std::string_view kReplacement = "\xef\xbf\xbd";
+
+/// Length of the valid UTF-8 sequence at `at`; 0 when there is none.
+std::size_t utf8_length(std::string_view text, std::size_t at) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(at);
+  const std::size_t length = first < 0x80             ? 1
+                             : (first & 0xe0) == 0xc0 ? 2
+                             : (first & 0xf0) == 0xe0 ? 3
+                             : (first & 0xf8) == 0xf0 ? 4
+                                                      : 0;
+  if (length == 0 || at + length > text.size()) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(at + i) & 0xc0) != 0x80) return 0;
+  }
+  const bool overlong = (length == 2 && first < 0xc2) ||
+                        (length == 3 && first == 0xe0 && byte(at + 1) < 0xa0) ||
+                        (length == 4 && first == 0xf0 && byte(at + 1) < 0x90);
+  const bool surrogate = length == 3 && first == 0xed && byte(at + 1) >= 0xa0;
+  const bool too_large = length == 4 && (first > 0xf4 || (first == 0xf4 && byte(at + 1) >= 0x90));
+  return overlong || surrogate || too_large ? 0 : length;
+}
+
+std::string sign(Outcome outcome) {
+  constexpr const char* kPaths[] = {"M14 27 l8 8 l16 -18", "M17 17 l18 18 M35 17 l-18 18",
+                                    "M26 13 v16 M26 37 v.5"};
+  return fmt::format(
+      "<svg class=\"sign\" viewBox=\"0 0 52 52\" aria-hidden=\"true\"><circle cx=\"26\" cy=\"26\" r=\"26\"/>"
+      "<path d=\"{}\"/></svg>",
+      kPaths[static_cast<std::size_t>(outcome)]);
+}
+
+std::string banner(const Comparison& comparison) {
+  constexpr const char* kWords[] = {"Same", "Different", "Trouble"};
+  return fmt::format("<div class=\"banner {}\">{}<div><h1>{}</h1><p>{}</p></div></div>\n",
+                     outcome_name(comparison.outcome), sign(comparison.outcome),
+                     kWords[static_cast<std::size_t>(comparison.outcome)],
+                     html_escaped(headline(comparison)));
+}
+
+std::string run_card(const char* name, const char* css, const std::string& file,
+                     const std::optional<RunInfo>& info, const std::string& verdict) {
+  std::string html = fmt::format(
+      "<section class=\"run\"><span class=\"badge {}\">{}</span><span class=\"file mono\">{}</span>", css,
+      name, html_escaped(file));
+  if (info) {
+    html += fmt::format("<dl><dt>run</dt><dd class=\"mono\">{}</dd><dt>started</dt><dd>{}</dd>",
+                        html_escaped(info->run_id), time_text(info->started_ns));
+    if (!verdict.empty()) html += fmt::format("<dt>recording</dt><dd>{}</dd>", html_escaped(verdict));
+    html += fmt::format("<dt>command</dt><dd class=\"mono\">{}</dd></dl>",
+                        html_escaped(fmt::format("{}", fmt::join(info->command_line, " "))));
+  }
+  return html + "</section>\n";
+}
+
+std::string value_card(const char* name, const char* css, const std::string& value,
+                       const std::optional<std::uint64_t>& bits, const std::optional<DType>& dtype) {
+  std::string html =
+      fmt::format("<div class=\"value\"><span class=\"badge {}\">{}</span><b class=\"mono\">{}</b>", css,
+                  name, html_escaped(value));
+  if (bits && dtype && is_floating_point(*dtype)) {
+    html +=
+        fmt::format("<span class=\"bits mono\">{} · {}</span>", bits_text(*bits, *dtype), dtype_name(*dtype));
+  }
+  return html + "</div>";
+}
+
+std::string place(const Divergence& first) {
+  constexpr const char* kSeparator = "<span class=\"sep\">›</span>";
+  std::string html = "step " + grouped(first.step);
+  if (first.rank > 0) html += fmt::format("{}rank {}", kSeparator, first.rank);
+  if (first.tensor.empty()) return html;
+  html += fmt::format("{}{}{}<code>{}</code>", kSeparator, phase_name(first.phase), kSeparator,
+                      html_escaped(first.tensor));
+  if (!first.index_text.empty())
+    html += fmt::format("{}element <code>{}</code>", kSeparator, html_escaped(first.index_text));
+  return html;
+}
+
+std::string first_section(const Comparison& comparison) {
+  if (!comparison.first) return {};
+  const Divergence& first = *comparison.first;
+  std::string html = "<section><h2>First divergence</h2>\n<p class=\"where\">" + place(first) + "</p>\n";
+  const bool inside = !first.inside.empty();
+  if (!first.value_a.empty() || !first.value_b.empty()) {
+    html += "<div class=\"two\">" +
+            value_card(inside ? "earlier segment" : "A", "a", first.value_a, first.bits_a, first.dtype) +
+            value_card(inside ? "later segment" : "B", "b", first.value_b, first.bits_b, first.dtype) +
+            "</div>\n";
+  }
+  html += "<dl class=\"facts\">";
+  if (first.epoch >= 0) {
+    html += fmt::format("<dt>in training</dt><dd>epoch {}, batch {}</dd>", first.epoch, grouped(first.batch));
+  }
+  if (const std::string apart = distance_text(first); !apart.empty())
+    html += "<dt>distance</dt><dd>" + apart + "</dd>";
+  if (!first.digest_a.empty()) {
+    html += fmt::format("<dt>digests</dt><dd class=\"mono\">{}<br>{}</dd>", first.digest_a, first.digest_b);
+  }
+  if (!first.detail.empty()) html += "<dt>detail</dt><dd>" + html_escaped(first.detail) + "</dd>";
+  return html + "</dl></section>\n";
+}
+
+std::string list_section(const char* name, const char* css, const std::vector<std::string>& entries) {
+  if (entries.empty()) return {};
+  std::string html = fmt::format("<section class=\"{}\"><h2>{}</h2><ul>\n", css, name);
+  for (const auto& entry : entries) html += "<li>" + html_escaped(entry) + "</li>\n";
+  return html + "</ul></section>\n";
+}
+
+std::string cause_section(const Comparison& comparison) {
+  if (!comparison.first) return {};
+  return fmt::format("<section><h2>What it looks like</h2><p class=\"class\">{}</p><p>{}</p></section>\n",
+                     html_escaped(class_title(comparison.divergence_class)), html_escaped(comparison.cause));
+}
+
+std::string phases_table(const Comparison& comparison) {
+  if (comparison.phases.empty()) return {};
+  std::string html =
+      "<div class=\"scroll\"><table><tr><th>phase</th><th class=\"number\">compared</th><th "
+      "class=\"number\">different</th>"
+      "<th>first that differs</th><th>not comparable</th></tr>\n";
+  for (const auto& tally : comparison.phases) {
+    const bool bad = tally.different > 0;
+    html += fmt::format(
+        "<tr><td>{}</td><td class=\"number\">{}</td><td "
+        "class=\"number{}\">{}</td><td>{}</td><td>{}</td></tr>\n",
+        phase_name(tally.phase), grouped(tally.compared), bad ? " bad" : "", grouped(tally.different),
+        bad ? "step " + grouped(tally.first_step) : "",
+        tally.one_sided + tally.undecided > 0 ? grouped(tally.one_sided + tally.undecided) : "");
+  }
+  return html + "</table></div>";
+}
+
+std::string compared_section(const Comparison& comparison) {
+  if (comparison.strip.empty()) return {};
+  std::string text =
+      counted(comparison.steps_compared, "step") + ", " + counted(comparison.records_compared, "record");
+  const CompareOptions& options = comparison.options;
+  text += options.rtol == 0 && options.atol == 0
+              ? ", bit for bit"
+              : fmt::format(", floats within {} + {} × the larger magnitude", options.atol, options.rtol);
+  return "<section><h2>Steps</h2>\n" + strip_svg(comparison) + "</section>\n<section><h2>Compared: " + text +
+         "</h2>\n" + phases_table(comparison) + "</section>\n";
+}
+
+std::string settings_row(const std::string& name, const std::string& a, const std::string& b, bool differs) {
+  return fmt::format(
+      "<tr class=\"{}\"><td>{}</td><td class=\"mono\">{}</td><td class=\"mono\">{}</td></tr>\n",
+      differs ? "differs" : "equal", html_escaped(name), html_escaped(a), html_escaped(b));
+}
+
+/// The rows that differ, then the others.
+std::string settings_rows(const char* kind, const Map& a, const std::vector<Setting>& differences) {
+  std::string html, equal;
+  for (const auto& setting : differences) html += settings_row(setting.name, setting.a, setting.b, true);
+  for (const auto& [name, value] : a) {
+    bool differs = false;
+    for (const auto& setting : differences) differs = differs || setting.name == name;
+    if (!differs && name != "env.LOCKSTEP_RECORD") equal += settings_row(name, value, value, false);
+  }
+  if (html.empty() && equal.empty()) return {};
+  return fmt::format("<tr class=\"kind\"><th colspan=\"3\">{}</th></tr>\n", kind) + html + equal;
+}
+
+std::string settings_section(const Comparison& comparison) {
+  if (!comparison.info_a || !comparison.info_b) return {};
+  const RunInfo& a = *comparison.info_a;
+  return "<section class=\"long\"><h2>The two runs side by side</h2><table class=\"settings\">\n"
+         "<tr><th>setting</th><th><span class=\"badge a\">A</span></th><th><span class=\"badge "
+         "b\">B</span></th></tr>\n" +
+         settings_rows("Semantic settings: they decide what is computed", a.semantic,
+                       comparison.semantic_differences) +
+         settings_rows("Placement settings: they must not matter", a.placement,
+                       comparison.placement_differences) +
+         settings_rows("Environment", a.environment, comparison.environment_differences) +
+         settings_rows("Recording policy", a.policy, comparison.policy_differences) + "</table></section>\n";
+}
+
+}  // namespace
+
+std::string html_escaped(std::string_view text) {
+  std::string result;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = utf8_length(text, at);
+    const char c = text[at];
+    if (length == 0 || (length == 1 && (static_cast<unsigned char>(c) < 0x20 || c == 0x7f))) {
+      result += c == '\n' || c == '\t' ? std::string_view(" ") : kReplacement;
+    } else if (c == '&') {
+      result += "&amp;";
+    } else if (c == '<') {
+      result += "&lt;";
+    } else if (c == '>') {
+      result += "&gt;";
+    } else if (c == '"') {
+      result += "&quot;";
+    } else if (c == '\'') {
+      result += "&#39;";
+    } else {
+      result += text.substr(at, length);
+    }
+    at += length == 0 ? 1 : length;
+  }
+  return result;
+}
+
+std::string to_html(const Comparison& comparison) {
+  std::string html = fmt::format(
+      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<title>lockstep: {}</title>\n<style>{}</style></head>\n<body><main>\n",
+      outcome_name(comparison.outcome), kReportStyle);
+  html += banner(comparison);
+  html += list_section("Trouble", "warn", comparison.trouble);
+  html += first_section(comparison);
+  html += cause_section(comparison);
+  html += compared_section(comparison);
+  html += list_section("Hints", "", comparison.hints);
+  html += "<div class=\"two\">" +
+          run_card("A", "a", comparison.file_a, comparison.info_a, comparison.verdict_a) +
+          run_card("B", "b", comparison.file_b, comparison.info_b, comparison.verdict_b) + "</div>\n";
+  html += list_section("Notes", "", comparison.notes);
+  html += settings_section(comparison);
+  html += fmt::format("<footer>lockstep {} ({})</footer>\n</main></body></html>\n",
+                      html_escaped(build_info().version), html_escaped(build_info().commit));
+  return html;
+}
+
+}  // namespace lockstep::record
