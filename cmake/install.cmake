@@ -1,24 +1,4 @@
-# Umbrella targets, what is installed, and the targets `programs` and `gpu_carry`. A program names lockstep::core,
-# lockstep::loader or lockstep::torch, never a room.
-
-include(GNUInstallDirs)
-include(CMakePackageConfigHelpers)
-
-set(lockstep_components core loader)
-if(LOCKSTEP_TORCH)
-  list(APPEND lockstep_components torch)
-endif()
-foreach(component IN LISTS lockstep_components)
-  get_property(rooms GLOBAL PROPERTY LOCKSTEP_ROOMS_${component})
-  add_library(lockstep_${component}_all INTERFACE)
-  target_link_libraries(lockstep_${component}_all INTERFACE ${rooms})
-  set_target_properties(lockstep_${component}_all PROPERTIES EXPORT_NAME ${component})
-  add_library(lockstep::${component} ALIAS lockstep_${component}_all)
-endforeach()
-target_link_libraries(lockstep_loader_all INTERFACE lockstep_core_all)
-if(LOCKSTEP_TORCH)
-  target_link_libraries(lockstep_torch_all INTERFACE lockstep_core_all)
-endif()
+# What is installed, and the targets `programs` and `gpu_carry`.
 
 # Everything that a person starts.
 get_property(programs GLOBAL PROPERTY LOCKSTEP_PROGRAMS)
@@ -51,6 +31,7 @@ if(LOCKSTEP_CUDA AND LOCKSTEP_TESTS)
 endif()
 
 if(LOCKSTEP_INSTALL)
+  include(CMakePackageConfigHelpers)
   set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/lockstep)
   install(TARGETS lockstep_numerics EXPORT lockstep_core)
   foreach(component IN LISTS lockstep_components)

@@ -1,0 +1,17 @@
+# Umbrella targets: a program names lockstep::core, lockstep::loader or lockstep::torch, never a room.
+
+set(lockstep_components core loader)
+if(LOCKSTEP_TORCH)
+  list(APPEND lockstep_components torch)
+endif()
+foreach(component IN LISTS lockstep_components)
+  get_property(rooms GLOBAL PROPERTY LOCKSTEP_ROOMS_${component})
+  add_library(lockstep_${component}_all INTERFACE)
+  target_link_libraries(lockstep_${component}_all INTERFACE ${rooms})
+  set_target_properties(lockstep_${component}_all PROPERTIES EXPORT_NAME ${component})
+  add_library(lockstep::${component} ALIAS lockstep_${component}_all)
+endforeach()
+target_link_libraries(lockstep_loader_all INTERFACE lockstep_core_all)
+if(LOCKSTEP_TORCH)
+  target_link_libraries(lockstep_torch_all INTERFACE lockstep_core_all)
+endif()
