@@ -191,6 +191,10 @@ class TableParser {
 }  // namespace
 
 ColumnSet parse_csv(Content raw, const CsvOptions& options) {
+  if (std::string_view("\"\r\n").find(options.delimiter) != std::string_view::npos) {
+    fail(ErrorCode::invalid_argument,
+         {"csv", "delimiter", "a character other than a quote or a line's end", "one of them", {}});
+  }
   const Content content = ContentReader(std::move(raw)).all(options.max_inflated_bytes);
   return TableParser(content, options).parse();
 }
