@@ -43,11 +43,12 @@ class FrameLog {
   void end(std::int64_t last_step, const std::string& reason);
 
   void set_step(std::int64_t step) { step_ = step; }
+  /// False after a failure with OnDiskError::go_on; after one with stop it throws that Error again.
+  bool usable() const;
   bool failed() const { return error_.has_value(); }
   const std::string& failure() const { return failure_; }
 
  private:
-  bool usable() const;
   std::size_t open_frame();
   void close_frame(std::size_t begin, FrameType type);
   void stop_recording(int error, const char* what, std::size_t written);

@@ -43,6 +43,7 @@ class FrameScanner {
   Header header_;
   std::uint32_t salt_ = 0;
   bool has_magic_ = false;
+  std::uint64_t futile_bytes_ = 0;  ///< of payloads that were read for nothing
 };
 
 }  // namespace lockstep::record

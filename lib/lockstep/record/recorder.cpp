@@ -133,6 +133,7 @@ void Recorder::Impl::require_step(const char* call) const {
 
 void Recorder::Impl::begin_step(std::int64_t step, std::int64_t epoch, std::int64_t batch_index) {
   require_open("begin_step");
+  log->usable();
   if (step_open) {
     refuse("begin_step", "state", "no open step", fmt::format("step {}", batch.step), "Call end_step first");
   }
@@ -151,7 +152,7 @@ void Recorder::Impl::begin_step(std::int64_t step, std::int64_t epoch, std::int6
 void Recorder::Impl::batch_part(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
                                 const std::vector<FieldPart>& fields) {
   require_step("batch_part");
-  if (log->failed()) return;
+  if (!log->usable()) return;
   if (!batch_open_) {
     refuse("batch_part", "order",
            "all micro-batches of a step before its first gradient, optimizer state or parameter",
@@ -183,7 +184,7 @@ void Recorder::Impl::close_batch() {
 
 void Recorder::Impl::loss(const std::string& name, DType dtype, std::uint64_t bits, std::string text) {
   require_step("loss");
-  if (!log->failed()) put(FrameType::loss, LossRecord{batch.step, name, dtype, bits, std::move(text)});
+  if (log->usable()) put(FrameType::loss, LossRecord{batch.step, name, dtype, bits, std::move(text)});
 }
 
 void Recorder::Impl::tensor(Phase phase, const std::string& name, const ConstView& view) {
@@ -192,7 +193,7 @@ void Recorder::Impl::tensor(Phase phase, const std::string& name, const ConstVie
     refuse("tensor", "phase", "named, gradient, optimizer or parameter", std::string(phase_name(phase)),
            "Use batch_part for data and loss for losses");
   }
-  if (log->failed()) return;
+  if (!log->usable()) return;
   if (view.device != Device::cpu) {
     fail(ErrorCode::unsupported, {"recorder tensor", "'" + name + "'", "memory of the CPU", "memory of a GPU",
                                   "Copy it to the CPU first"});
@@ -209,7 +210,7 @@ void Recorder::Impl::tensor(Phase phase, const std::string& name, const ConstVie
 void Recorder::Impl::event(const std::string& kind, const std::string& text) {
   require_open("event");
   const EventRecord record{last_step_ < 0 ? info.first_step : last_step_, kind, text};
-  if (!log->failed()) step_open ? put(FrameType::event, record) : log->append(FrameType::event, record);
+  if (log->usable()) step_open ? put(FrameType::event, record) : log->append(FrameType::event, record);
 }
 
 void Recorder::Impl::end_step() {
