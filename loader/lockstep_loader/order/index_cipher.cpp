@@ -16,6 +16,7 @@ namespace {
 constexpr std::uint32_t kMultiplier1 = 0x7feb352d;
 constexpr std::uint32_t kMultiplier2 = 0x846ca68b;
 constexpr std::size_t kLanes = 64;
+constexpr std::size_t kFewIds = 16;  // as many cost about as much one by one as all lanes together
 
 /// a + b modulo `modulus`, for a, b < modulus ≤ 2^31: where the sum stays below, the difference wraps to
 /// something larger.
@@ -140,6 +141,10 @@ __attribute__((target("avx2"))) void IndexCipher::ids_avx2(std::int64_t first,
 #endif
 
 void IndexCipher::ids(std::int64_t first, std::span<std::int64_t> out) const {
+  if (out.size() < kFewIds) {
+    for (std::int64_t& id : out) id = this->id(first++);
+    return;
+  }
 #if defined(__x86_64__)
   static const bool has_avx2 = __builtin_cpu_supports("avx2");
   if (has_avx2) return ids_avx2(first, out);
