@@ -46,6 +46,11 @@ void check_sampler(const Sampler& sampler, const LoaderOptions& options) {
          {"loader", "last-batch policy in torch order", "keep or drop, as PyTorch has them", "wrap",
           "Choose keep or drop, or native order."});
   }
+  if (options.world_size > 1 && sampler.is_one_rank()) {
+    refuse(
+        "world_size", "1 with a sampler that is one rank's part already", std::to_string(options.world_size),
+        "Leave rank and world_size of the loader alone and pass the batch size of one rank, as in PyTorch.");
+  }
   if (options.world_size > 1 && options.world_size > sampler.size()) {
     refuse("world_size", fmt::format("at most {}, the samples of an epoch", sampler.size()),
            std::to_string(options.world_size), "Use fewer ranks: some would never get a sample.");

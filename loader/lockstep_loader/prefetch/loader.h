@@ -17,6 +17,9 @@
 
 namespace lockstep::loader {
 
+/// torch's DistributedSampler keeps torch's own rule: it is one rank's part already, so it takes world_size 1
+/// here and the batch size of one rank. Its positions, and so its digests, are the rank's own and do not
+/// merge over ranks.
 struct LoaderOptions {
   std::int64_t batch_size = 1;  ///< samples of the global batch, all ranks together
   LastBatch last = LastBatch::keep;

@@ -55,6 +55,10 @@ class Sampler {
   /// counted.
   virtual bool with_replacement() const { return false; }
 
+  /// True when the positions are already one rank's part (torch's DistributedSampler): such a sampler goes
+  /// with a loader of world size 1, whose batch size is the rank's.
+  virtual bool is_one_rank() const { return false; }
+
   /// Bytes that restore this sampler as it was *before* the epoch that is open was begun (or as it is, when
   /// none is). Empty for a native sampler.
   virtual std::string state() const { return {}; }

@@ -241,6 +241,7 @@ class TorchDistributed final : public TorchSampler {
   }
   std::int64_t size() const override { return samples_; }
   bool with_replacement() const override { return samples_ * options_.world_size > options_.records; }
+  bool is_one_rank() const override { return true; }
 
  protected:
   EpochOrderPtr make_order(std::int64_t epoch, TorchGenerator) const override {
