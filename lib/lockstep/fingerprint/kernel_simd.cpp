@@ -167,7 +167,7 @@ void moments(const double* x, std::size_t count, double* sum, double* squares, T
     max = hn::IfThenElse(hn::And(finite, hn::Gt(value, max)), value, max);
     const std::size_t many = hn::CountTrue(df, finite);
     tally.finite += static_cast<std::int64_t>(many);
-    if (many < step) tally.nans += static_cast<std::int64_t>(hn::CountTrue(df, hn::Ne(value, value)));
+    if (many < step) tally.nans += static_cast<std::int64_t>(step - hn::CountTrue(df, hn::Eq(value, value)));
   }
   tally.min = hn::GetLane(hn::MinOfLanes(df, min));
   tally.max = hn::GetLane(hn::MaxOfLanes(df, max));
