@@ -37,6 +37,11 @@ class TrainingRecorder {
   /// Fields are [n, …] with n = ids.size(). Throws Error(invalid_argument) for another first extent.
   void batch_part(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
                   const std::vector<NamedTensor>& fields);
+  /// Memory that is no tensor, such as a loader's batch.
+  void batch_part(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
+                  const std::vector<record::FieldPart>& fields) {
+    recorder_.batch_part(first_sample, ids, fields);
+  }
   void record_batch(std::int64_t step, std::int64_t epoch, std::int64_t batch_index,
                     const std::vector<std::int64_t>& ids, const std::vector<NamedTensor>& fields);
   void name_field(const std::string& field, const std::string& dataset_and_variant);
@@ -44,6 +49,7 @@ class TrainingRecorder {
   /// A tensor with one element, float32 or float64; 16-bit floats are widened, which is exact.
   /// Throws Error(invalid_argument) otherwise.
   void loss(const std::string& name, const at::Tensor& value);
+  void loss(const std::string& name, double value) { recorder_.loss(name, value); }
   /// Any tensor under a name, in the phase "named"; in every step in which it is called.
   void named(const std::string& name, const at::Tensor& tensor);
 

@@ -1,0 +1,55 @@
+#pragma once
+// What a trainer adds to the common training loop: a model, how it learns from a micro-batch, and what it prints.
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lockstep/torch/training_recorder.h"
+#include "lockstep_loader/batch/batch.h"
+
+namespace lockstep::trainers {
+
+/// The fields of a batch as tensors over its memory, which they keep alive.
+std::vector<NamedTensor> tensors_of(const loader::Batch& batch);
+
+/// Consecutive samples of the global batch, as tensors over the loader's own memory.
+struct MicroBatch {
+  std::vector<NamedTensor> fields;  ///< [rows, …record shape]
+  std::int64_t first_sample = 0;    ///< in the global batch
+  std::int64_t rows = 0;
+  std::int64_t global_rows = 0;
+
+  /// Throws Error(not_found) naming the fields there are.
+  const torch::Tensor& field(const std::string& name) const;
+  /// The factor that turns a mean over this micro-batch into its part of the mean over the global batch.
+  double share() const { return static_cast<double>(rows) / static_cast<double>(global_rows); }
+};
+
+struct PartResult {
+  torch::Tensor loss;                   ///< scalar, this micro-batch's part of the global batch's loss
+  std::optional<std::int64_t> correct;  ///< samples that were right, where that has a meaning
+};
+
+class Task {
+ public:
+  virtual ~Task() = default;
+
+  virtual torch::nn::Module& module() = 0;
+  /// Null for a task that updates its parameters itself.
+  virtual torch::optim::Optimizer* optimizer() = 0;
+
+  /// Forward and backward: adds this micro-batch's gradients to the parameters' `.grad`.
+  virtual PartResult accumulate(const MicroBatch& part) = 0;
+  /// One optimizer step with the gradients of the whole global batch.
+  virtual void update() { optimizer()->step(); }
+  virtual void zero_gradients() { module().zero_grad(); }
+
+  /// What --verbose prints after a step, ended by a newline. May be empty.
+  virtual std::string step_report() { return {}; }
+};
+
+}  // namespace lockstep::trainers

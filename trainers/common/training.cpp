@@ -1,0 +1,289 @@
+#include "common/training.h"
+
+#include <fmt/format.h>
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "common/checkpointing.h"
+#include "common/interrupt.h"
+#include "common/loading.h"
+#include "common/progress.h"
+#include "common/run_info.h"
+#include "common/task.h"
+#include "lockstep/base/error.h"
+
+namespace lockstep::trainers {
+namespace {
+
+double mean_loss(const EpochTotals& totals) { return totals.loss / static_cast<double>(totals.samples); }
+
+std::optional<double> accuracy(const EpochTotals& totals) {
+  if (totals.correct < 0) return std::nullopt;
+  return static_cast<double>(totals.correct) / static_cast<double>(totals.samples);
+}
+
+struct StepResult {
+  torch::Tensor loss;
+  std::optional<std::int64_t> correct;
+};
+
+class Run {
+ public:
+  Run(Task& task, const TrainingSetup& setup, const TrainingOptions& options)
+      : task_(task),
+        setup_(setup),
+        options_(options),
+        loader_(open_loader(setup.dataset, options, options.workers)),
+        progress_(!options.quiet && !options.verbose) {
+    state_.program = setup.program;
+    state_.semantic = semantic_settings(setup, options);
+  }
+
+  TrainingResult train();
+
+ private:
+  void check_epoch() const;
+  void resume();
+  void open_recorder();
+  bool train_epoch();
+  void train_step(const loader::Batch& batch);
+  StepResult accumulate(const loader::Batch& batch);
+  void record_batch(const loader::Batch& batch);
+  void record_outcome(const StepResult& result, const loader::Batch& batch);
+  void record_update();
+  void count(const StepResult& result, const loader::Batch& batch);
+  bool checkpoint_is_due(const loader::Batch& batch) const;
+  void write_checkpoint(bool end_of_epoch);
+  bool end_of_epoch(const loader::Batch& batch) const { return batch.index + 1 == loader_.batches_per_epoch(); }
+  bool at_last_step() const { return options_.max_steps >= 0 && state_.next_step >= options_.max_steps; }
+  void report_epoch();
+  void show_progress(const loader::Batch& batch);
+  void notice(const std::string& text);
+  TrainingResult finish();
+
+  Task& task_;
+  const TrainingSetup& setup_;
+  const TrainingOptions& options_;
+  loader::Loader loader_;
+  Progress progress_;
+  std::unique_ptr<TrainingRecorder> recorder_;
+  TrainerState state_;
+  EpochTotals reported_;  // of the last whole epoch
+  std::int64_t samples_ = 0;  // in this process
+  bool resumed_ = false;
+  bool checkpoint_due_ = false;  // after the step that is open
+  int signal_ = 0;
+};
+
+TrainingResult Run::train() {
+  check_epoch();
+  resume();
+  if (state_.epoch >= options_.epochs || at_last_step()) {
+    notice(fmt::format("nothing left to do after step {}; pass larger --epochs or --max-steps to go on", state_.next_step));
+    return finish();
+  }
+  open_recorder();
+  while (state_.epoch < options_.epochs && !at_last_step() && train_epoch()) {
+  }
+  return finish();
+}
+
+void Run::check_epoch() const {
+  if (loader_.batches_per_epoch() > 0 || options_.epochs == 0) return;
+  fail(ErrorCode::invalid_argument,
+       {setup_.program, "batches in an epoch", "at least one",
+        fmt::format("none: {} records, --batch-size {}, --last-batch {}", setup_.dataset->size(), options_.batch_size,
+                    last_batch_name(options_.last)),
+        "Pass a smaller --batch-size, or --last-batch keep"});
+}
+
+void Run::resume() {
+  if (options_.resume == ResumeMode::no) return;
+  const state::CheckpointSearch found = state::find_checkpoint(options_.checkpoint);
+  for (const std::string& message : found.damaged) notice("passed over a damaged checkpoint: " + message);
+  if (!found.checkpoint) {
+    if (options_.resume == ResumeMode::automatic && found.damaged.empty()) return;
+    fail(found.damaged.empty() ? ErrorCode::not_found : ErrorCode::corruption,
+         {"--resume", "checkpoint in " + options_.checkpoint.string(), "a whole one",
+          found.damaged.empty() ? "none" : "damaged ones only",
+          "Start anew without --resume, with an empty --checkpoint folder"});
+  }
+  state_ = restore_checkpoint(*found.checkpoint, setup_.program, state_.semantic, loader_, task_);
+  ++state_.segment;
+  resumed_ = true;
+  notice(fmt::format("resumed at step {} from {}", state_.next_step, found.file.string()));
+}
+
+void Run::open_recorder() {
+  if (options_.record.empty()) return;
+  record::RunInfo info = make_run_info(setup_, options_);
+  if (!state_.run_id.empty()) {
+    info.run_id = state_.run_id;
+    info.started_ns = state_.started_ns;
+    info.segment = state_.segment;
+  }
+  info.first_step = state_.next_step;
+  recorder_ = std::make_unique<TrainingRecorder>(options_.record, std::move(info), options_.recorder);
+  state_.run_id = recorder_->info().run_id;
+  state_.started_ns = recorder_->info().started_ns;
+  state_.segment = recorder_->info().segment;
+  for (const auto& [field, name] : setup_.field_names) recorder_->name_field(field, name);
+  if (resumed_) recorder_->event("resume", fmt::format("from the checkpoint of step {}", state_.next_step));
+  notice("recording to " + recorder_->file().string());
+}
+
+bool Run::train_epoch() {
+  loader_.begin(state_.epoch);
+  while (const std::optional<loader::Batch> batch = loader_.next()) {
+    if (batch->rows() == 0) continue;  // every record of the batch was skipped
+    train_step(*batch);
+    show_progress(*batch);
+    if (signal_ != 0) return false;
+    if (at_last_step() && !end_of_epoch(*batch)) return false;
+  }
+  report_epoch();
+  ++state_.epoch;
+  state_.totals = {};
+  return !at_last_step();
+}
+
+void Run::train_step(const loader::Batch& batch) {
+  signal_ = interrupted();
+  checkpoint_due_ = checkpoint_is_due(batch);
+  record_batch(batch);
+  task_.zero_gradients();
+  const StepResult result = accumulate(batch);
+  record_outcome(result, batch);
+  task_.update();
+  record_update();
+  count(result, batch);
+  if (options_.verbose) {
+    fmt::print("step {}\n{}", state_.next_step - 1, task_.step_report());
+    std::fflush(stdout);
+  }
+  if (checkpoint_due_) write_checkpoint(end_of_epoch(batch));
+}
+
+void Run::count(const StepResult& result, const loader::Batch& batch) {
+  ++state_.next_step;
+  samples_ += batch.rows();
+  EpochTotals& totals = state_.totals;
+  totals.samples += batch.rows();
+  totals.loss += result.loss.item<double>() * static_cast<double>(batch.rows());
+  if (result.correct) totals.correct = std::max<std::int64_t>(totals.correct, 0) + *result.correct;
+}
+
+StepResult Run::accumulate(const loader::Batch& batch) {
+  const std::vector<NamedTensor> fields = tensors_of(batch);
+  const bool whole = options_.micro_batch >= batch.rows();
+  StepResult result;
+  for (std::int64_t first = 0; first < batch.rows(); first += options_.micro_batch) {
+    MicroBatch part{{}, first, std::min(options_.micro_batch, batch.rows() - first), batch.rows()};
+    for (const NamedTensor& field : fields)
+      part.fields.push_back(
+          {field.name, whole ? field.tensor : field.tensor.narrow(0, part.first_sample, part.rows)});
+    const PartResult piece = task_.accumulate(part);
+    const torch::Tensor loss = piece.loss.detach();
+    result.loss = result.loss.defined() ? result.loss + loss : loss;
+    if (piece.correct) result.correct = result.correct.value_or(0) + *piece.correct;
+  }
+  return result;
+}
+
+void Run::record_batch(const loader::Batch& batch) {
+  if (!recorder_) return;
+  recorder_->begin_step(state_.next_step, batch.epoch, batch.index);
+  std::vector<record::FieldPart> fields;
+  for (std::size_t i = 0; i < batch.fields.size(); ++i) fields.push_back({batch.names[i], batch.fields[i]});
+  recorder_->batch_part(0, batch.ids, fields);
+  for (const loader::BadSampleEvent& bad : batch.bad)
+    recorder_->event("bad_sample", fmt::format("record {} at position {}: {}", bad.record, bad.position, bad.reason));
+  if (checkpoint_due_) recorder_->force_tensors();
+}
+
+void Run::record_outcome(const StepResult& result, const loader::Batch& batch) {
+  if (!recorder_) return;
+  recorder_->loss("loss", result.loss);
+  if (result.correct)
+    recorder_->loss("accuracy", static_cast<double>(*result.correct) / static_cast<double>(batch.rows()));
+  recorder_->record_gradients(task_.module());
+}
+
+void Run::record_update() {
+  if (!recorder_) return;
+  if (task_.optimizer() != nullptr) recorder_->record_optimizer(*task_.optimizer(), task_.module());
+  recorder_->record_parameters(task_.module());
+  if (checkpoint_due_) recorder_->event("checkpoint", fmt::format("of step {}", state_.next_step + 1));
+  recorder_->end_step();
+}
+
+/// Asked before the step: whether a checkpoint is to be written after it.
+bool Run::checkpoint_is_due(const loader::Batch& batch) const {
+  if (options_.checkpoint.empty()) return false;
+  const std::int64_t steps = state_.next_step + 1;
+  return signal_ != 0 || end_of_epoch(batch) || steps == options_.max_steps ||
+         (options_.checkpoint_every > 0 && steps % options_.checkpoint_every == 0);
+}
+
+void Run::write_checkpoint(bool end_of_epoch) {
+  if (recorder_) recorder_->sync();
+  const state::Checkpoint checkpoint = make_checkpoint(state_, loader_, task_);
+  state::write_checkpoint(options_.checkpoint, checkpoint);
+  const std::int64_t every = options_.checkpoint_every_epochs;
+  if (end_of_epoch && every > 0 && (state_.epoch + 1) % every == 0)
+    keep_checkpoint(options_.checkpoint, checkpoint, task_);
+}
+
+void Run::report_epoch() {
+  if (state_.totals.samples == 0) return;
+  reported_ = state_.totals;
+  if (options_.quiet || options_.json) return;
+  progress_.clear();
+  const auto right = accuracy(reported_);
+  fmt::print("epoch {}: loss {:.6f}{}\n", state_.epoch + 1, mean_loss(reported_),
+             right ? fmt::format(", accuracy {:.2f} %", 100 * *right) : "");
+  std::fflush(stdout);
+}
+
+void Run::show_progress(const loader::Batch& batch) {
+  progress_.update({state_.epoch, options_.epochs, batch.index + 1, loader_.batches_per_epoch(), samples_,
+                    mean_loss(state_.totals), accuracy(state_.totals)});
+}
+
+void Run::notice(const std::string& text) {
+  progress_.clear();
+  if (!options_.quiet) fmt::print(stderr, "{}: {}\n", setup_.program, text);
+}
+
+TrainingResult Run::finish() {
+  progress_.clear();
+  TrainingResult result;
+  result.steps = state_.next_step;
+  result.signal = signal_;
+  const EpochTotals& last = state_.totals.samples > 0 ? state_.totals : reported_;
+  if (last.samples > 0) result.last_loss = mean_loss(last), result.last_accuracy = accuracy(last);
+  result.skipped = loader_.skipped();
+  result.substituted = loader_.substituted();
+  if (!recorder_) return result;
+  result.recording = recorder_->file();
+  if (signal_ != 0)
+    recorder_->event("interrupted", fmt::format("signal {} after step {}", signal_, state_.next_step - 1));
+  else
+    recorder_->close();
+  result.recording_failure = recorder_->failure();
+  return result;
+}
+
+}  // namespace
+
+TrainingResult train(Task& task, const TrainingSetup& setup, const TrainingOptions& options) {
+  return Run(task, setup, options).train();
+}
+
+}  // namespace lockstep::trainers

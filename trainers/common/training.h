@@ -1,0 +1,29 @@
+#pragma once
+// The training loop that all trainers share: batches in order, micro-batches, recording, checkpoints, resume, signals.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "common/options.h"
+#include "common/setup.h"
+
+namespace lockstep::trainers {
+
+class Task;
+
+struct TrainingResult {
+  std::int64_t steps = 0;  ///< of the whole run, resumed parts included
+  int signal = 0;          ///< the signal that ended it early; 0: it ran to its end
+  std::optional<double> last_loss;  ///< mean over the last epoch that was begun
+  std::optional<double> last_accuracy;
+  std::int64_t skipped = 0, substituted = 0;  ///< bad samples, in this process
+  std::filesystem::path recording;            ///< empty when nothing was recorded
+  std::string recording_failure;              ///< why recording stopped, with --on-disk-error go-on
+};
+
+/// Trains `task`. Prints one line an epoch on stdout (unless json or quiet), progress and notices on stderr.
+TrainingResult train(Task& task, const TrainingSetup& setup, const TrainingOptions& options);
+
+}  // namespace lockstep::trainers

@@ -1,0 +1,52 @@
+#include "task.h"
+
+#include <fmt/format.h>
+
+#include "lockstep/torch/tensor_view.h"
+#include "lockstep_loader/prefetch/loader.h"
+#include "lockstep_loader/sampler/native.h"
+
+namespace lockstep::trainers {
+namespace {
+
+constexpr std::int64_t kTestBatch = 500;
+
+std::int64_t count_correct(const torch::Tensor& logits, const torch::Tensor& labels) {
+  return logits.argmax(1).eq(labels).sum().item<std::int64_t>();
+}
+
+}  // namespace
+
+PartResult ClassificationTask::accumulate(const MicroBatch& part) {
+  const torch::Tensor labels = part.field("label").to(torch::kLong);                             // [B]
+  const torch::Tensor logits = model_->forward(part.field("image"));                             // [B, 10]
+  const torch::Tensor loss = torch::nn::functional::cross_entropy(logits, labels);
+  const torch::Tensor scaled = part.rows == part.global_rows ? loss : loss * part.share();
+  scaled.backward();
+  return {scaled, count_correct(logits.detach(), labels)};
+}
+
+std::string ClassificationTask::step_report() {
+  std::string text;
+  for (const auto& parameter : model_->named_parameters())
+    text += fmt::format("  {:<14} {}  |gradient| {:.6e}\n", parameter.key(), digest_of(parameter.value()).hex(),
+                        parameter.value().grad().norm().item<double>());
+  return text;
+}
+
+double ClassificationTask::accuracy(const loader::DatasetPtr& dataset, const TrainingOptions& options) {
+  const torch::NoGradGuard no_grad;
+  loader::LoaderOptions chosen;
+  chosen.batch_size = kTestBatch;
+  chosen.workers = options.workers;
+  loader::Loader batches(dataset, loader::native_sequential(dataset->size()), chosen);
+  std::int64_t correct = 0;
+  batches.begin(0);
+  while (const auto batch = batches.next()) {
+    const MicroBatch whole{tensors_of(*batch), 0, batch->rows(), batch->rows()};
+    correct += count_correct(model_->forward(whole.field("image")), whole.field("label").to(torch::kLong));
+  }
+  return static_cast<double>(correct) / static_cast<double>(dataset->size());
+}
+
+}  // namespace lockstep::trainers
