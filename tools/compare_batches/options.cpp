@@ -11,16 +11,15 @@ cxxopts::Options declared() {
   cxxopts::Options options(
       "compare_batches",
       "Says whether two recorded runs are the same, bit for bit, and if not, where they part first.\n");
-  options.custom_help("[OPTION…]").positional_help("A B").show_positional_help();
-  options.add_options("Which runs")("dir",
-                                    "compare the two newest runs of folder DIR, by recorded start time",
-                                    cxxopts::value<std::string>(), "DIR");
-  options.add_options("How")("exact", "bit for bit; the default")(
+  options.custom_help("[OPTION…]").positional_help("A B").show_positional_help().set_width(100);
+  options.add_options("Run")("dir", "compare the two newest runs of folder DIR, by recorded start time",
+                             cxxopts::value<std::string>(), "DIR");
+  options.add_options("Comparison")("exact", "bit for bit; the default")(
       "rtol", "floats agree when |a - b| <= atol + rtol x max(|a|, |b|)", cxxopts::value<double>(), "R")(
       "atol", "see --rtol; either may stand alone", cxxopts::value<double>(), "A")(
       "phase", "decide by these only: batch, named, loss, gradient, optimizer, parameter (list or repeat)",
       cxxopts::value<std::vector<std::string>>(),
-      "P,…")("force", "compare although seed, data, model or optimizer differ");
+      "P[,P]")("force", "compare although seed, data, model or optimizer differ");
   options.add_options("Output")("json", "write the result as JSON (- for standard output)",
                                 cxxopts::value<std::string>(), "FILE")(
       "html", "write the result as one HTML page", cxxopts::value<std::string>(), "FILE")(
@@ -82,7 +81,7 @@ CompareBatchesOptions parse_options(int argc, char** argv) {
 }
 
 std::string help_text() {
-  return declared().help({"Which runs", "How", "Output"}) +
+  return declared().help({"Run", "Comparison", "Output"}) +
          "\nA and B are recordings, or folders that hold one run each. A run that was resumed or that has "
          "several\n"
          "ranks is found by any one of its files.\n"

@@ -90,18 +90,24 @@ std::string batch_cause(const Divergence& first, DivergenceClass value, const Ev
 }
 
 std::string forward_cause(const Divergence& first, const Evidence& evidence) {
-  const std::string input = evidence.step.batch == BatchState::equal ? "The batch of step {0} matches and "
-                                                                     : "No batch was recorded at step {0}; ";
-  std::string result =
-      first.phase == Phase::named
-          ? fmt::format("the tensor '{}' differs: the operation that makes it is the suspect{}.",
-                        first.tensor,
-                        evidence.step.last_equal_named.empty()
-                            ? ""
-                            : fmt::format(" ('{}' before it matches)", evidence.step.last_equal_named))
-          : fmt::format("the {} '{}' differs: the forward pass is the suspect.", phase_name(first.phase),
-                        first.tensor);
-  return fmt::format(fmt::runtime(input), first.step) + result + " " + state_sentence(first.step, evidence);
+  const bool state_known =
+      evidence.last_equal_parameters >= 0 && evidence.last_equal_parameters == first.step - 1;
+  std::string text = fmt::format(
+      fmt::runtime(evidence.step.batch == BatchState::equal ? "The batch of step {} matches and "
+                                                            : "The batch of step {} was not recorded; "),
+      first.step);
+  text +=
+      fmt::format("{} '{}' differs: ", first.phase == Phase::named ? "the tensor" : "the loss", first.tensor);
+  if (first.phase == Phase::loss) {
+    text +=
+        state_known ? "the forward pass is the suspect." : "it is in the forward pass that it shows first.";
+  } else {
+    text += "the operation that makes it is ";
+    text += state_known ? "the suspect" : "where it shows first";
+    const std::string& before = evidence.step.last_equal_named;
+    text += before.empty() ? "." : fmt::format(" ('{}' before it matches).", before);
+  }
+  return text + " " + state_sentence(first.step, evidence);
 }
 
 std::string gradient_cause(const Divergence& first, const Evidence& evidence) {
@@ -123,17 +129,17 @@ std::string gradient_cause(const Divergence& first, const Evidence& evidence) {
 }
 
 std::string update_cause(const Divergence& first, const Evidence& evidence) {
-  std::string text;
-  if (compared(evidence.step, Phase::gradient)) {
-    text = fmt::format(
-        "The gradients of step {} match and the {} of '{}' differs: the optimizer's update is the suspect.",
-        first.step, first.phase == Phase::optimizer ? "optimizer state" : "updated parameter", first.tensor);
-  } else {
-    text = fmt::format(
-        "The {} of '{}' differs after step {} and no gradients were recorded there: the backward pass or "
-        "the optimizer's update is the suspect.",
-        first.phase == Phase::optimizer ? "optimizer state" : "value", first.tensor, first.step);
-  }
+  const char* what = first.phase == Phase::optimizer ? "optimizer state" : "updated parameter";
+  const std::string text = compared(evidence.step, Phase::gradient)
+                               ? fmt::format(
+                                     "The gradients of step {} match and the {} '{}' differs: the "
+                                     "optimizer's update is the suspect.",
+                                     first.step, what, first.tensor)
+                               : fmt::format(
+                                     "The {} '{}' differs after step {} and no gradients were recorded "
+                                     "there: the backward pass or "
+                                     "the optimizer's update is the suspect.",
+                                     what, first.tensor, first.step);
   return text + " " + state_sentence(first.step, evidence);
 }
 

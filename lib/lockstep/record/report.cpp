@@ -64,6 +64,9 @@ std::string headline(const Comparison& comparison) {
       return fmt::format("{} compared, every record the same {}", counted(comparison.steps_compared, "step"),
                          how);
     case Outcome::trouble:
+      if (!comparison.semantic_differences.empty() && !comparison.options.force) {
+        return "not compared: settings that decide the result differ";
+      }
       if (comparison.steps_compared == 0) return "nothing was compared";
       return fmt::format("no difference in {}, but the evidence is not complete",
                          counted(comparison.steps_compared, "compared step"));
@@ -75,7 +78,7 @@ std::string headline(const Comparison& comparison) {
     return fmt::format("run {} differs from itself at step {}", comparison.first->inside,
                        grouped(comparison.first->step));
   }
-  return fmt::format("from step {} on: {}", grouped(comparison.first->step),
+  return fmt::format("first at step {}: {}", grouped(comparison.first->step),
                      class_title(comparison.divergence_class));
 }
 

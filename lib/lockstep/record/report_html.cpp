@@ -45,14 +45,6 @@ std::string sign(Outcome outcome) {
       kPaths[static_cast<std::size_t>(outcome)]);
 }
 
-std::string banner(const Comparison& comparison) {
-  constexpr const char* kWords[] = {"Same", "Different", "Trouble"};
-  return fmt::format("<div class=\"banner {}\">{}<div><h1>{}</h1><p>{}</p></div></div>\n",
-                     outcome_name(comparison.outcome), sign(comparison.outcome),
-                     kWords[static_cast<std::size_t>(comparison.outcome)],
-                     html_escaped(headline(comparison)));
-}
-
 std::string run_card(const char* name, const char* css, const std::string& file,
                      const std::optional<RunInfo>& info, const std::string& verdict) {
   std::string html = fmt::format(
@@ -116,17 +108,19 @@ std::string first_section(const Comparison& comparison) {
   return html + "</dl></section>\n";
 }
 
-std::string list_section(const char* name, const char* css, const std::vector<std::string>& entries) {
-  if (entries.empty()) return {};
-  std::string html = fmt::format("<section class=\"{}\"><h2>{}</h2><ul>\n", css, name);
+std::string list(const std::vector<std::string>& entries) {
+  std::string html = "<ul>\n";
   for (const auto& entry : entries) html += "<li>" + html_escaped(entry) + "</li>\n";
-  return html + "</ul></section>\n";
+  return html + "</ul>";
 }
 
 std::string cause_section(const Comparison& comparison) {
   if (!comparison.first) return {};
-  return fmt::format("<section><h2>What it looks like</h2><p class=\"class\">{}</p><p>{}</p></section>\n",
-                     html_escaped(class_title(comparison.divergence_class)), html_escaped(comparison.cause));
+  std::string html =
+      fmt::format("<section><h2>What it looks like</h2><p class=\"class\">{}</p><p>{}</p>\n",
+                  html_escaped(class_title(comparison.divergence_class)), html_escaped(comparison.cause));
+  if (!comparison.hints.empty()) html += "<h2 class=\"inner\">Hints</h2>" + list(comparison.hints);
+  return html + "</section>\n";
 }
 
 std::string phases_table(const Comparison& comparison) {
@@ -140,8 +134,8 @@ std::string phases_table(const Comparison& comparison) {
     html += fmt::format(
         "<tr><td>{}</td><td class=\"number\">{}</td><td "
         "class=\"number{}\">{}</td><td>{}</td><td>{}</td></tr>\n",
-        phase_name(tally.phase), grouped(tally.compared), bad ? " bad" : "", grouped(tally.different),
-        bad ? "step " + grouped(tally.first_step) : "",
+        phase_name(tally.phase), grouped(tally.compared), bad ? " bad" : "",
+        bad ? grouped(tally.different) : "–", bad ? "step " + grouped(tally.first_step) : "",
         tally.one_sided + tally.undecided > 0 ? grouped(tally.one_sided + tally.undecided) : "");
   }
   return html + "</table></div>";
@@ -219,26 +213,39 @@ std::string html_escaped(std::string_view text) {
   return result;
 }
 
-std::string to_html(const Comparison& comparison) {
-  std::string html = fmt::format(
+std::string html_banner(Outcome outcome, const std::string& sentence) {
+  constexpr const char* kWords[] = {"Same", "Different", "Trouble"};
+  return fmt::format("<div class=\"banner {}\">{}<div><h1>{}</h1><p>{}</p></div></div>\n",
+                     outcome_name(outcome), sign(outcome), kWords[static_cast<std::size_t>(outcome)],
+                     html_escaped(sentence));
+}
+
+std::string html_list_section(const char* name, const char* css, const std::vector<std::string>& entries) {
+  if (entries.empty()) return {};
+  return fmt::format("<section class=\"{}\"><h2>{}</h2>{}</section>\n", css, name, list(entries));
+}
+
+std::string html_sections(const Comparison& comparison) {
+  return html_list_section("Trouble", "warn", comparison.trouble) + first_section(comparison) +
+         cause_section(comparison) + compared_section(comparison) + "<div class=\"two\">" +
+         run_card("A", "a", comparison.file_a, comparison.info_a, comparison.verdict_a) +
+         run_card("B", "b", comparison.file_b, comparison.info_b, comparison.verdict_b) + "</div>\n" +
+         html_list_section("Notes", "", comparison.notes) + settings_section(comparison);
+}
+
+std::string html_page(std::string_view title, const std::string& body) {
+  return fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-      "<title>lockstep: {}</title>\n<style>{}</style></head>\n<body><main>\n",
-      outcome_name(comparison.outcome), kReportStyle);
-  html += banner(comparison);
-  html += list_section("Trouble", "warn", comparison.trouble);
-  html += first_section(comparison);
-  html += cause_section(comparison);
-  html += compared_section(comparison);
-  html += list_section("Hints", "", comparison.hints);
-  html += "<div class=\"two\">" +
-          run_card("A", "a", comparison.file_a, comparison.info_a, comparison.verdict_a) +
-          run_card("B", "b", comparison.file_b, comparison.info_b, comparison.verdict_b) + "</div>\n";
-  html += list_section("Notes", "", comparison.notes);
-  html += settings_section(comparison);
-  html += fmt::format("<footer>lockstep {} ({})</footer>\n</main></body></html>\n",
-                      html_escaped(build_info().version), html_escaped(build_info().commit));
-  return html;
+      "<title>{}</title>\n<style>{}</style></head>\n<body><main>\n{}<footer>lockstep {} ({})</footer>\n"
+      "</main></body></html>\n",
+      html_escaped(title), kReportStyle, body, html_escaped(build_info().version),
+      html_escaped(build_info().commit));
+}
+
+std::string to_html(const Comparison& comparison) {
+  return html_page(fmt::format("lockstep: {}", outcome_name(comparison.outcome)),
+                   html_banner(comparison.outcome, headline(comparison)) + html_sections(comparison));
 }
 
 }  // namespace lockstep::record

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lockstep/record/compare.h"
 
@@ -14,6 +15,14 @@ extern const std::string_view kReportStyle;
 /// Text for HTML content and attributes: markup escaped, control characters and invalid UTF-8 shown as
 /// U+FFFD.
 std::string html_escaped(std::string_view text);
+
+/// The whole page around `body`.
+std::string html_page(std::string_view title, const std::string& body);
+/// The verdict at the top.
+std::string html_banner(Outcome outcome, const std::string& sentence);
+std::string html_list_section(const char* name, const char* css, const std::vector<std::string>& entries);
+/// Everything about one comparison but the verdict.
+std::string html_sections(const Comparison& comparison);
 
 /// The strip of steps as inline SVG, with a pointer at the first divergence, a scale and a legend.
 std::string strip_svg(const Comparison& comparison);

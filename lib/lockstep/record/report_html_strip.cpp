@@ -27,22 +27,20 @@ std::string pointer(const Comparison& comparison) {
   const std::int64_t cell = (comparison.first->step - comparison.first_step) / comparison.steps_per_cell;
   const double share = (static_cast<double>(cell) + 0.5) / static_cast<double>(comparison.strip.size());
   const double percent = 100 * std::clamp(share, 0.0, 1.0);
-  const char* side = percent < 8 ? "left" : percent > 92 ? "right" : "";
-  const std::string text = percent > 92  ? fmt::format("step {} ▼", grouped(comparison.first->step))
-                           : percent < 8 ? fmt::format("▼ step {}", grouped(comparison.first->step))
-                                         : fmt::format("▼ step {}", grouped(comparison.first->step));
+  const bool right = percent > 90;
+  const std::string step = grouped(comparison.first->step);
   return fmt::format("<div class=\"pointer\"><span class=\"{}\" style=\"left:{:.3f}%\">{}</span></div>\n",
-                     side, percent, text);
+                     right ? "right" : "left", percent,
+                     right ? fmt::format("step {} ▼", step) : fmt::format("▼ step {}", step));
 }
 
 std::string legend(const Comparison& comparison) {
-  constexpr std::array<const char*, 5> kColors{"same", "different", "missing", "only-a", "only-b"};
   std::string html = "<div class=\"legend\">";
-  for (std::size_t state = 0; state < kColors.size(); ++state) {
+  for (std::size_t state = 0; state < kClasses.size(); ++state) {
     const auto wanted = static_cast<StepState>(state);
     const auto count = std::count(comparison.strip.begin(), comparison.strip.end(), wanted);
     if (count == 0) continue;
-    html += fmt::format("<span><i style=\"background:var(--{})\"></i>{}</span>", kColors[state],
+    html += fmt::format("<span><i style=\"background:var(--{})\"></i>{}</span>", kClasses[state],
                         state_name(wanted));
   }
   if (comparison.steps_per_cell > 1) {
@@ -52,24 +50,33 @@ std::string legend(const Comparison& comparison) {
   return html + "</div>\n";
 }
 
-}  // namespace
-
-std::string strip_svg(const Comparison& comparison) {
-  const std::size_t count = comparison.strip.size();
-  if (count == 0) return {};
-  const double width = count <= kCellsWithGaps ? 0.88 : 1.02;
-  std::string html = pointer(comparison);
-  html += fmt::format(
-      "<svg class=\"strip\" viewBox=\"0 0 {} 1\" preserveAspectRatio=\"none\" height=\"44\" role=\"img\" "
-      "aria-label=\"one cell a step\">\n",
-      count);
-  for (std::size_t cell = 0; cell < count; ++cell) {
+/// Cells that are not `same` are drawn last and at least two screen pixels wide, so that one of thousands
+/// shows.
+std::string cells(const Comparison& comparison, bool same) {
+  const auto count = static_cast<double>(comparison.strip.size());
+  const double least = same ? 0.0 : std::min(count / 500, 4.0);
+  const double width = std::max(count <= kCellsWithGaps ? 0.88 : 1.05, least);
+  std::string html;
+  for (std::size_t cell = 0; cell < comparison.strip.size(); ++cell) {
+    if ((comparison.strip[cell] == StepState::same) != same) continue;
     html += fmt::format(
-        "<rect class=\"{}\" x=\"{}\" y=\"0\" width=\"{}\" height=\"1\"><title>{}</title></rect>\n",
+        "<rect class=\"{}\" x=\"{}\" y=\"0\" width=\"{:.3g}\" height=\"1\"><title>{}</title></rect>\n",
         kClasses[static_cast<std::size_t>(comparison.strip[cell])], cell, width,
         cell_title(comparison, cell));
   }
-  html += "</svg>\n";
+  return html;
+}
+
+}  // namespace
+
+std::string strip_svg(const Comparison& comparison) {
+  if (comparison.strip.empty()) return {};
+  std::string html = pointer(comparison);
+  html += fmt::format(
+      "<svg class=\"strip\" viewBox=\"0 0 {} 1\" preserveAspectRatio=\"none\" height=\"44\" role=\"img\" "
+      "shape-rendering=\"crispEdges\" aria-label=\"one cell a step\">\n",
+      comparison.strip.size());
+  html += cells(comparison, true) + cells(comparison, false) + "</svg>\n";
   html += fmt::format("<div class=\"scale\"><span>step {}</span><span>step {}</span></div>\n",
                       grouped(comparison.first_step), grouped(comparison.last_step));
   return html + legend(comparison);

@@ -46,14 +46,15 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; min-width: 0
 .value .bits { color: var(--soft); }
 .facts { margin-top: 14px; }
 ul { margin: 0; padding-left: 20px; } li + li { margin-top: 5px; } li { overflow-wrap: anywhere; }
+h2.inner { margin: 18px 0 8px; }
 .class { font-size: 17px; font-weight: 600; margin: 0 0 6px; } .class + p { margin: 0; }
 section.warn { border-left: 8px solid var(--trouble); }
 .strip { width: 100%; display: block; } .strip .bed { fill: var(--line); }
 .strip .same { fill: var(--same); } .strip .different { fill: var(--different); } .strip .missing { fill: var(--missing); }
 .strip .only-a { fill: var(--only-a); } .strip .only-b { fill: var(--only-b); } .strip rect:hover { opacity: .6; }
-.pointer { position: relative; height: 22px; } .pointer span { position: absolute; transform: translateX(-50%);
+.pointer { position: relative; height: 22px; } .pointer span { position: absolute;
   color: var(--different); font-weight: 600; font-size: 13px; white-space: nowrap; }
-.pointer span.left { transform: none; } .pointer span.right { transform: translateX(-100%); }
+.pointer span.left { margin-left: -.45em; } .pointer span.right { margin-left: .45em; transform: translateX(-100%); }
 .scale { display: flex; justify-content: space-between; color: var(--soft); font-size: 13px; margin-top: 4px; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; color: var(--soft); font-size: 13px; margin-top: 8px; }
 .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; vertical-align: -1px; }
