@@ -16,6 +16,7 @@ namespace fs = std::filesystem;
 constexpr std::array<char, 8> kMagic{'L', 'S', 'C', 'K', 'P', 'T', '\r', '\n'};
 constexpr std::uint32_t kVersion = 1;
 constexpr std::string_view kPrefix = "checkpoint-";
+constexpr std::string_view kTemporaryPrefix = ".checkpoint-";
 constexpr std::string_view kSuffix = ".lsc";
 constexpr std::size_t kCrcBytes = 4;
 
@@ -125,6 +126,17 @@ void remove_older(const fs::path& directory, std::int64_t newest, int keep) {
   }
 }
 
+/// Temporaries that a killed process left. One process writes a folder, so none of them is in use.
+void remove_leftovers(const fs::path& directory) {
+  std::vector<fs::path> leftovers;
+  std::error_code error;
+  for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (name.starts_with(kTemporaryPrefix) && name.find(".lsc.tmp-") != std::string::npos) leftovers.push_back(entry->path());
+  }
+  for (const fs::path& leftover : leftovers) fs::remove(leftover, error);
+}
+
 }  // namespace
 
 const std::string& Checkpoint::part(const std::string& name) const {
@@ -146,6 +158,7 @@ void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint, i
   std::error_code error;
   fs::create_directories(directory, error);
   if (error) fail_errno(error.value(), directory.string(), "cannot make the checkpoint folder");
+  remove_leftovers(directory);
   write_file_durably(directory / file_name(checkpoint.step), encode(checkpoint));
   remove_older(directory, checkpoint.step, keep);
 }
