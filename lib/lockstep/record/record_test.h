@@ -67,9 +67,9 @@ class Builder {
     sequence_ += frames;
     return *this;
   }
-  Built end() {
+  Built end(std::int64_t last_step = 1) {
     const fingerprint::DigestSum sum = digest_.sum();
-    add(FrameType::end, EndRecord{static_cast<std::int64_t>(sequence_), sum, 1, "closed"});
+    add(FrameType::end, EndRecord{static_cast<std::int64_t>(sequence_), sum, last_step, "closed"});
     return built_;
   }
   const Built& torn() const { return built_; }
