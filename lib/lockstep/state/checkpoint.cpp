@@ -5,6 +5,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/checksum/crc32c.h"
 #include "lockstep/state/archive.h"
+#include "lockstep/state/checkpoint_internal.h"
 #include "lockstep/state/durable_file.h"
 
 namespace lockstep::state {
@@ -42,14 +43,6 @@ struct Body {
   }
 };
 
-std::string encode(const Checkpoint& checkpoint) {
-  const std::string body = to_bytes(Body{checkpoint.step, checkpoint.parts});
-  Head head;
-  head.file_bytes = kHeadBytes + body.size() + kCrcBytes;
-  std::string bytes = to_bytes(head) + body;
-  return bytes += to_bytes(checksum::crc32c(bytes.data(), bytes.size()));
-}
-
 [[noreturn]] void fail_damaged(const fs::path& file, std::string what, std::string expected, std::string got) {
   fail(ErrorCode::corruption, {file.string(), std::move(what), std::move(expected), std::move(got),
                                "Resume from the checkpoint before it"});
@@ -73,17 +66,6 @@ void check_frame(const fs::path& file, const std::string& bytes) {
   if (head.version != kVersion) {
     fail(ErrorCode::unsupported, {file.string(), "checkpoint version", std::to_string(kVersion),
                                   std::to_string(head.version), "Use the version of lockstep that wrote it"});
-  }
-}
-
-Checkpoint decode(const fs::path& file, const std::string& bytes) {
-  check_frame(file, bytes);
-  const auto all = std::as_bytes(std::span(bytes));
-  try {
-    auto body = from_bytes<Body>(all.subspan(kHeadBytes, all.size() - kHeadBytes - kCrcBytes));
-    return Checkpoint{body.step, std::move(body.parts)};
-  } catch (const Error& error) {
-    fail_damaged(file, "content", "a step and parts", error.what());
   }
 }
 
@@ -139,6 +121,25 @@ void remove_leftovers(const fs::path& directory) {
 
 }  // namespace
 
+std::string encode_checkpoint(const Checkpoint& checkpoint) {
+  const std::string body = to_bytes(Body{checkpoint.step, checkpoint.parts});
+  Head head;
+  head.file_bytes = kHeadBytes + body.size() + kCrcBytes;
+  std::string bytes = to_bytes(head) + body;
+  return bytes += to_bytes(checksum::crc32c(bytes.data(), bytes.size()));
+}
+
+Checkpoint decode_checkpoint(const fs::path& file, const std::string& bytes) {
+  check_frame(file, bytes);
+  const auto all = std::as_bytes(std::span(bytes));
+  try {
+    auto body = from_bytes<Body>(all.subspan(kHeadBytes, all.size() - kHeadBytes - kCrcBytes));
+    return Checkpoint{body.step, std::move(body.parts)};
+  } catch (const Error& error) {
+    fail_damaged(file, "content", "a step and parts", error.what());
+  }
+}
+
 const std::string& Checkpoint::part(const std::string& name) const {
   const auto found = std::find_if(parts.begin(), parts.end(), [&](const auto& part) { return part.first == name; });
   if (found != parts.end()) return found->second;
@@ -159,12 +160,12 @@ void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint, i
   fs::create_directories(directory, error);
   if (error) fail_errno(error.value(), directory.string(), "cannot make the checkpoint folder");
   remove_leftovers(directory);
-  write_file_durably(directory / file_name(checkpoint.step), encode(checkpoint));
+  write_file_durably(directory / file_name(checkpoint.step), encode_checkpoint(checkpoint));
   remove_older(directory, checkpoint.step, keep);
 }
 
 Checkpoint read_checkpoint(const fs::path& file) {
-  return decode(file, read_file(file, std::numeric_limits<std::uint64_t>::max()));
+  return decode_checkpoint(file, read_file(file, std::numeric_limits<std::uint64_t>::max()));
 }
 
 CheckpointSearch find_checkpoint(const fs::path& directory) {
