@@ -27,8 +27,9 @@ readonly -a kPackages=(
   "libgmock-dev|header:gmock/gmock.h|tests"
   "libbenchmark-dev|header:benchmark/benchmark.h|benchmarks"
 )
-# Good to have: without them the programs work on less data.
+# Good to have, and done without where they cannot be had.
 readonly -a kOptionalPackages=(
+  "ccache|command:ccache|compiles a file that did not change only once, in all build folders together"
   "dataset-fashion-mnist|file:/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz|all 70,000 images; without it the 2,500 in data/"
 )
 # What scripts/check uses beside the build.
@@ -295,4 +296,40 @@ set_up() {
   if command -v ccache >/dev/null; then
     export CMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER-ccache}
   fi
+}
+
+# ---- building ---------------------------------------------------------------------------------------------------------
+
+# shellcheck disable=SC2034  # used by those who source this file
+readonly kBuildLog=build/build.log
+
+# configure PRESET: CMake, quiet unless it fails.
+configure() {
+  local -a options=()
+  [[ $want_torch == no ]] || options=("-DLOCKSTEP_TORCH_PREFIX=$torch_prefix")
+  mkdir -p build
+  cmake --preset "$1" "${options[@]}" >build/configure.log 2>&1 && return
+  tail -n 40 build/configure.log >&2
+  die "CMake failed; its whole output is in build/configure.log"
+}
+
+# build_targets PRESET LOG TARGET…: one line of progress on a terminal, everything in the log.
+build_targets() {
+  local preset=$1 log_file=$2
+  shift 2
+  if [[ -t 1 ]]; then
+    NINJA_STATUS='[%f/%t] ' cmake --build "build/$preset" --parallel "$jobs" --target "$@" 2>&1 | tee "$log_file" |
+      awk -v columns="$(tput cols 2>/dev/null || echo 80)" \
+        '/^\[[0-9]+\/[0-9]+\]/ { printf "\r\033[K%s", substr($0, 1, columns - 1); fflush() } END { printf "\r\033[K" }'
+  else
+    cmake --build "build/$preset" --parallel "$jobs" --target "$@" >"$log_file" 2>&1
+  fi && return
+  grep -E -A 12 'error:|FAILED:|undefined reference' "$log_file" | head -n 60 >&2 || tail -n 40 "$log_file" >&2
+  die "the build failed; its whole output is in $log_file"
+}
+
+# show COMMAND…: the command as a person would type it, then what it does.
+show() {
+  note "\$ $*"
+  "$@"
 }

@@ -1,4 +1,6 @@
 # cmake -DSOURCE=… -DINCLUDE=… [-DTORCH=ON] -P check_headers.cmake: the installed headers are the rooms' public ones, all of them.
+cmake_minimum_required(VERSION 3.25)
+
 set(expected "")
 foreach(root lib loader)
   file(GLOB_RECURSE headers RELATIVE ${SOURCE}/${root} ${SOURCE}/${root}/*.h)
