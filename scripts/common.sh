@@ -244,10 +244,11 @@ make_venv() {
 }
 
 pip_install() {
-  local attempt
+  local attempt progress=off
+  [[ -t 1 ]] && progress=on
   for attempt in 1 2 3; do
-    .venv/bin/python -m pip install --no-deps --no-input --disable-pip-version-check --retries 5 --progress-bar off \
-      "$@" >"$log" 2>&1 && return
+    .venv/bin/python -m pip install --no-deps --no-input --disable-pip-version-check --retries 5 --progress-bar $progress \
+      "$@" > >(if [[ $progress == on ]]; then tee "$log"; else cat >"$log"; fi) 2>&1 && return
     note "pip failed (attempt $attempt of 3)"
     sleep $((attempt * 5))
   done
