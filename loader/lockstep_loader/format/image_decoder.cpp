@@ -93,6 +93,8 @@ void ImageDecoder::decode_jpeg(const Job& job) {
   if (tjDecompressHeader3(jpeg_, bytes, job.file.size(), &width, &height, &subsampling, &colors) != 0) {
     fail_image(job.name, "JPEG", {}, tjGetErrorStr2(jpeg_));
   }
+  // A stream of tables alone is a good JPEG for the decoder, of size 0.
+  if (height < 1 || width < 1) fail_image(job.name, "JPEG", {}, "no picture in it");
   if (colors == TJCS_CMYK || colors == TJCS_YCCK) {
     fail(ErrorCode::unsupported,
          {job.name, "JPEG", "grayscale or colours of red, green and blue", "CMYK", "Convert the image."});
