@@ -7,6 +7,7 @@
 #include "lockstep_loader/batch/fakes_test.h"
 #include "lockstep_loader/prefetch/loader.h"
 #include "lockstep_loader/sampler/native.h"
+#include "lockstep_loader/sampler/torch_order.h"
 
 namespace lockstep::loader {
 namespace {
@@ -51,18 +52,43 @@ Stream run(Loader& loader, std::int64_t epochs, std::size_t stop_after = SIZE_MA
   return stream;
 }
 
-TEST(Resume, AnywhereTwiceAtOtherWorkersEqualsTheUninterruptedRun) {
-  Loader uninterrupted(dataset_of(100), shuffled(100), options_of(0));
+using MakeSampler = SamplerPtr (*)();
+
+SamplerPtr native_order() { return shuffled(100); }
+
+SamplerPtr torch_shuffle() {
+  const auto generator = std::make_shared<TorchGenerator>(7);
+  return torch_random({100, false, {}}, {generator, generator, nullptr});
+}
+
+SamplerPtr torch_without_generator() {
+  return torch_random({100, false, {}}, {nullptr, nullptr, std::make_shared<TorchGenerator>(7)});
+}
+
+SamplerPtr torch_replacement() {
+  const auto generator = std::make_shared<TorchGenerator>(7);
+  return torch_random({100, true, 100}, {generator, generator, nullptr});
+}
+
+class ResumeAnywhere : public ::testing::TestWithParam<MakeSampler> {
+ protected:
+  Loader loader(int workers, int prefetch = 2) const {
+    return {dataset_of(100), GetParam()(), options_of(workers, prefetch)};
+  }
+};
+
+TEST_P(ResumeAnywhere, TwiceAtOtherWorkersEqualsTheUninterruptedRun) {
+  Loader uninterrupted = loader(0);
   const Stream expected = run(uninterrupted, 3);
   ASSERT_EQ(expected.size(), 39u);
   for (std::size_t first_stop = 0; first_stop <= expected.size(); ++first_stop) {
     const std::size_t second_stop = (expected.size() - first_stop) / 2;
-    Loader a(dataset_of(100), shuffled(100), options_of(2));
+    Loader a = loader(2);
     Stream joined = run(a, 3, first_stop);
-    Loader b(dataset_of(100), shuffled(100), options_of(0));
+    Loader b = loader(0);
     b.restore(loader_state_from_bytes(to_bytes(a.state())));
     const Stream middle = run(b, 3, second_stop);
-    Loader c(dataset_of(100), shuffled(100), options_of(3, 5));
+    Loader c = loader(3, 5);
     c.restore(loader_state_from_bytes(to_bytes(b.state())));
     const Stream end = run(c, 3);
     joined.insert(joined.end(), middle.begin(), middle.end());
@@ -71,6 +97,59 @@ TEST(Resume, AnywhereTwiceAtOtherWorkersEqualsTheUninterruptedRun) {
     EXPECT_EQ(c.delivered(), uninterrupted.delivered());
     EXPECT_EQ(c.state().samples_total, 300);
   }
+}
+
+// The consumer leaves every epoch early; where that leaves torch's generator depends on the fetches ahead, so
+// the workers stay the same here.
+TEST_P(ResumeAnywhere, EpochsLeftEarlyAreLeftEarlyAgain) {
+  const auto leave_early = [](Loader& loader, std::int64_t first_epoch) {
+    Stream stream;
+    for (std::int64_t epoch = first_epoch; epoch < 4; ++epoch) {
+      loader.begin(epoch);
+      while (loader.state().batches < 11) append(stream, *loader.next());
+    }
+    return stream;
+  };
+  Loader uninterrupted = loader(2);
+  const Stream expected = leave_early(uninterrupted, 0);
+  ASSERT_EQ(expected.size(), 44u);
+  Loader a = loader(2);
+  for (std::int64_t epoch = 0; epoch < 2; ++epoch) {
+    a.begin(epoch);
+    while (a.state().batches < (epoch == 0 ? 11 : 5)) a.next();
+  }
+  Loader b = loader(2);
+  b.restore(a.state());
+  EXPECT_EQ(leave_early(b, 1), Stream(expected.begin() + 16, expected.end()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Orders, ResumeAnywhere,
+                         ::testing::Values(native_order, torch_shuffle, torch_without_generator,
+                                           torch_replacement));
+
+TEST(ResumeTorch, WhatOnlyTorchOrderRefuses) {
+  const auto torch_loader = [](LoaderOptions options) {
+    return Loader(dataset_of(100), torch_shuffle(), options);
+  };
+  Loader saved = torch_loader(options_of(0));
+  run(saved, 1, 3);
+  LoaderOptions options = options_of(0);
+  options.persistent_workers = true;
+  Loader other = torch_loader(options);
+  expect_words(message_of([&] { other.restore(saved.state()); }, ErrorCode::invalid_argument),
+               {"persistent_workers"});
+  options = options_of(0), options.last = LastBatch::wrap;
+  expect_words(message_of([&] { torch_loader(options); }, ErrorCode::unsupported),
+               {"torch order", "wrap", "drop"});
+  options = options_of(0), options.world_size = 2;
+  const auto generator = std::make_shared<TorchGenerator>(1);
+  const auto distributed =
+      torch_distributed({.records = 100, .world_size = 2}, {generator, nullptr, generator});
+  expect_words(
+      message_of([&] { Loader(dataset_of(100), distributed, options); }, ErrorCode::invalid_argument),
+      {"one rank's part", "2"});
+  options.world_size = 1;
+  EXPECT_EQ(Loader(dataset_of(100), distributed, options).batches_per_epoch(), 7);  // 50 positions
 }
 
 TEST(Resume, TheStateCountsWhatWasDeliveredNotWhatWasFetched) {
