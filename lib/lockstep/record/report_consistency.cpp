@@ -115,7 +115,7 @@ std::string table_text(const Consistency& consistency, bool color) {
                                       : fmt::format("{:<{}}", table[at][i], widths[i]);
       line += " " + (i == outcome_column && at > 0 ? paint(color, cell, color_of(table[at][i])) : cell) + " ";
     }
-    line += " " + table[at].back().substr(0, table[at].back().find('\n'));
+    line += " " + table[at].back();
     text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
   }
   return text;
@@ -129,7 +129,7 @@ std::string table_html(const Consistency& consistency) {
     html += "<tr>";
     for (const auto& cell : row) {
       html += fmt::format("<td{}>{}</td>", cell == "different" || cell == "failed" ? " class=\"bad\"" : "",
-                          html_escaped(cell.substr(0, cell.find('\n'))));
+                          html_escaped(cell));
     }
     html += "</tr>\n";
   }
@@ -195,6 +195,7 @@ std::string to_json(const Consistency& consistency) {
          {"seconds", run.seconds},
          {"outcome", outcome_word(consistency, i)},
          {"problem", run.problem.empty() ? Json(nullptr) : Json(run.problem)},
+         {"problem_detail", run.problem.empty() ? Json(nullptr) : Json(run.problem_detail)},
          {"comparison", run.comparison ? Json::parse(to_json(*run.comparison)) : Json(nullptr)}});
   }
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -14,7 +14,8 @@ struct ConsistencyRun {
   std::vector<std::string> values;  ///< one an axis
   std::string folder;
   double seconds = 0;
-  std::string problem;  ///< why there is nothing to compare: the command failed, no recording
+  std::string problem;         ///< why there is nothing to compare: "exit status 3", "no recording"
+  std::string problem_detail;  ///< what to do about it, and the last lines of output; may hold line breaks
   std::optional<Comparison> comparison;  ///< with the first run; empty for the first itself
 };
 

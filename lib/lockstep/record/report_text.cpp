@@ -102,7 +102,9 @@ class TextReport {
     std::string text = fmt::format("{}, {}", counted(comparison_.steps_compared, "step"),
                                    counted(comparison_.records_compared, "record"));
     if (comparison_.steps_different > 0)
-      text += fmt::format("; {} differ", counted(comparison_.steps_different, "step"));
+
+      text += fmt::format("; {} {}", counted(comparison_.steps_different, "step"),
+                          comparison_.steps_different == 1 ? "differs" : "differ");
     const CompareOptions& options = comparison_.options;
     text += options.rtol == 0 && options.atol == 0
                 ? "; exact"
