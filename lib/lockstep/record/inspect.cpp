@@ -38,11 +38,8 @@ void count(Inspection& inspection, const Record& record) {
 
 }  // namespace
 
-Inspection inspect(const std::filesystem::path& file, std::optional<std::int64_t> step) {
-  Reader reader(file);
+Inspection inspect(Reader reader, std::optional<std::int64_t> step) {
   Inspection inspection;
-  inspection.file = file.string();
-  inspection.size_bytes = std::filesystem::file_size(file);
   inspection.info = reader.info();
   inspection.step = step;
   while (auto record = reader.next()) {
@@ -50,12 +47,19 @@ Inspection inspect(const std::filesystem::path& file, std::optional<std::int64_t
     if (step && step_of(*record) == step) inspection.records.push_back(std::move(*record));
   }
   inspection.check = reader.check();
+  return inspection;
+}
+
+Inspection inspect(const std::filesystem::path& file, std::optional<std::int64_t> step) {
+  Inspection inspection = inspect(Reader(file), step);
+  inspection.file = file.string();
+  inspection.size_bytes = std::filesystem::file_size(file);
   if (step && inspection.records.empty() && inspection.check.verdict != Verdict::not_a_recording) {
-    fail(ErrorCode::not_found,
-         {inspection.file, "step",
-          inspection.last_step < 0 ? "a recorded one; there is none"
-                                   : fmt::format("{} to {}", inspection.first_step, inspection.last_step),
-          std::to_string(*step), "Name an optimizer step that this file holds"});
+    const std::string there = inspection.last_step < 0
+                                  ? "a recorded one; there is none"
+                                  : fmt::format("{} to {}", inspection.first_step, inspection.last_step);
+    fail(ErrorCode::not_found, {inspection.file, "step", there, std::to_string(*step),
+                                "Name an optimizer step that this file holds"});
   }
   return inspection;
 }

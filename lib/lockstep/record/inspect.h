@@ -30,6 +30,9 @@ struct Inspection {
 /// Throws Error(not_found) for a file or a step that is not there, Error(io), Error(unsupported).
 Inspection inspect(const std::filesystem::path& file, std::optional<std::int64_t> step = std::nullopt);
 
+/// The same of a reader that has given nothing yet, as over memory; file and size_bytes stay empty.
+Inspection inspect(Reader reader, std::optional<std::int64_t> step = std::nullopt);
+
 /// Aligned lines; `values_limit` elements of a tensor at most, then how many more there are.
 std::string to_text(const Inspection& inspection, bool color, std::int64_t values_limit = 256);
 /// Schema in docs/formats/inspect-json.md ("schema": "lockstep.inspect/1").
