@@ -63,9 +63,9 @@ TEST_F(Csv, ReadsTablesWithoutAHeader) {
 
 TEST_F(Csv, TakesEveryLineEndQuoteAndBlank) {
   for (const std::string text : {"a,b\n1,2\n", "a,b\r\n1,2\r\n", "a,b\r1,2\r", "a,b\n1,2",
-                                  "\xef\xbb\xbf"
-                                  "a,b\n1,2\n\n\r\n",
-                                  "\"a\",\"b\"\n\"1\",\"2\"\n", "a , b\n +1 ,\t2 \n"}) {
+                                 "\xef\xbb\xbf"
+                                 "a,b\n1,2\n\n\r\n",
+                                 "\"a\",\"b\"\n\"1\",\"2\"\n", "a , b\n +1 ,\t2 \n"}) {
     const CsvDataset dataset = open(text);
     EXPECT_EQ(dataset.size(), 1) << text;
     EXPECT_EQ(fetch_as<float>(dataset, 0, 0), std::vector<float>{1}) << text;

@@ -31,6 +31,22 @@ bool starts_with(std::span<const std::byte> file, std::string_view magic) {
   return file.size() >= magic.size() && std::memcmp(file.data(), magic.data(), magic.size()) == 0;
 }
 
+/// libspng does not miss the end of a file that breaks off behind the pixels, so the chunks are followed to
+/// the last one.
+void check_png_end(std::span<const std::byte> file, const std::string& name) {
+  constexpr std::size_t kSignature = 8;
+  constexpr std::size_t kFrame = 12;  // length, type, CRC
+  std::size_t at = kSignature;
+  while (file.size() - at >= kFrame) {
+    std::size_t length = 0;
+    for (std::byte byte : file.subspan(at, 4)) length = length << 8 | std::to_integer<std::size_t>(byte);
+    if (length > file.size() - at - kFrame) break;
+    if (std::memcmp(file.data() + at + 4, "IEND", 4) == 0) return;
+    at += kFrame + length;
+  }
+  fail_image(name, "PNG", {}, "it breaks off before its end");
+}
+
 std::byte luma(const std::byte* pixel) {
   const auto channel = [&](int at) { return std::to_integer<unsigned>(pixel[at]); };
   return static_cast<std::byte>((299 * channel(0) + 587 * channel(1) + 114 * channel(2) + 500) / 1000);
@@ -111,6 +127,7 @@ void ImageDecoder::decode_jpeg(const Job& job) {
 }
 
 void ImageDecoder::decode_png(const Job& job) {
+  check_png_end(job.file, job.name);
   const std::unique_ptr<spng_ctx, FreePng> png(spng_ctx_new(0));
   if (!png) fail(ErrorCode::io, {job.name, "PNG", {}, "no memory for the decoder", {}});
   check_png(spng_set_chunk_limits(png.get(), kPngChunkLimitBytes, 4 * kPngChunkLimitBytes), job.name);
@@ -131,7 +148,7 @@ void ImageDecoder::decode_png(const Job& job) {
   }
   check_png(spng_decode_image(png.get(), pixels, static_cast<std::size_t>(3 * count), SPNG_FMT_RGB8, 0),
             job.name);
-  check_png(spng_decode_chunks(png.get()), job.name);  // to the end of the file, which may be missing
+  check_png(spng_decode_chunks(png.get()), job.name);  // checksums behind the pixels
   if (job.options.grayscale) {
     std::byte* gray = job.same_size(height, width) ? job.out : pixels;
     for (std::int64_t at = 0; at < count; ++at) gray[at] = luma(pixels + 3 * at);

@@ -190,7 +190,14 @@ TEST(Split, SizesFollowPyTorchsRule) {
   EXPECT_EQ(sizes(5, {0, 1}), (Ids{0, 5}));
   EXPECT_EQ(sizes(0, {0, 0}), (Ids{0, 0}));
   EXPECT_EQ(sizes(1, {1}), (Ids{1}));
-  EXPECT_NE(refusal([&] { sizes(10, {0.33, 0.56, 0.11}); }).find("a whole number"), std::string::npos);
+  EXPECT_NE(refusal([&] {
+              sizes(10, {0.33, 0.56, 0.11});
+            }).find("got 1.0000000000000002"),
+            std::string::npos);
+  EXPECT_NE(refusal([&] {
+              sizes(10, {2.5, 7.5});
+            }).find("part 0: expected a whole number"),
+            std::string::npos);
   EXPECT_NE(refusal([&] { sizes(10, {3, 6}); }).find("sum of the lengths"), std::string::npos);
   EXPECT_NE(refusal([&] {
               sizes(10, {12, -2});

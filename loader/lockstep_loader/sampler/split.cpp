@@ -1,5 +1,6 @@
 #include "lockstep_loader/sampler/split.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <string>
@@ -34,6 +35,17 @@ std::vector<std::int64_t> sizes_of_fractions(std::int64_t records, std::span<con
   }
   for (std::int64_t i = 0; i < rest; ++i) ++sizes[static_cast<std::size_t>(i) % sizes.size()];
   return sizes;
+}
+
+/// Lengths that look like fractions, but whose sum PyTorch does not take for 1.
+void check_fraction_sum(std::span<const double> lengths, double sum) {
+  const bool whole =
+      std::all_of(lengths.begin(), lengths.end(), [](double length) { return std::floor(length) == length; });
+  if (whole || std::abs(sum - 1) > 0.5) return;
+  fail(ErrorCode::invalid_argument,
+       {"random_split", "sum of the fractions", "within 1e-9 of 1 and not above it", fmt::format("{}", sum),
+        "PyTorch adds them from left to right and refuses a sum above 1, even by a rounding: change one of "
+        "them"});
 }
 
 std::vector<std::int64_t> checked_sizes(std::int64_t records, std::span<const double> lengths) {
@@ -72,7 +84,9 @@ std::vector<std::int64_t> split_sizes(std::int64_t records, std::span<const doub
   check_count("records", records);
   double sum = 0;
   for (const double length : lengths) sum += length;
-  return are_fractions(sum) ? sizes_of_fractions(records, lengths) : checked_sizes(records, lengths);
+  if (are_fractions(sum)) return sizes_of_fractions(records, lengths);
+  check_fraction_sum(lengths, sum);
+  return checked_sizes(records, lengths);
 }
 
 std::vector<std::vector<std::int64_t>> torch_random_split(std::int64_t records,
