@@ -118,7 +118,7 @@ def check_arrows(file):
             if not (allowed and (target[0] == "lockstep" or file.room[0] == "lockstep_loader")):
                 yield f"includes {include}: {'/'.join(file.room)} may not see {'/'.join(target)}"
         stem = include.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-        foreign = file.room != target and file.top != "tests"
+        foreign = file.room != target and file.top not in ("tests", "bench")
         if stem.endswith("_internal") and foreign and not (target == ("lockstep", "base") and file.room):
             yield f"includes {include}: an _internal header serves its own room alone"
         if stem.endswith(("_vectors", "_test")) and not file.is_test:
