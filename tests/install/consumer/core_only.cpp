@@ -11,7 +11,8 @@ int main() {
   using namespace lockstep;
   std::vector<float> x{1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f};
   std::vector<float> y(2);
-  template_op({x.data(), DType::float32, Shape{2, 3}, Device::cpu}, {y.data(), DType::float32, Shape{2}, Device::cpu});
+  template_op({x.data(), DType::float32, Shape{2, 3}, Device::cpu},
+              {y.data(), DType::float32, Shape{2}, Device::cpu});
   const ConstView view{x.data(), DType::float32, Shape{6}, Device::cpu};
   const auto before = fingerprint::digest(view);
   x[3] = -x[3];

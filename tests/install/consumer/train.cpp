@@ -26,7 +26,8 @@ constexpr std::array<float, 3> kTruth{2.0f, -3.0f, 0.5f};  // two weights, one b
 loader::DatasetPtr make_data() {
   std::vector<float> x, y;
   for (std::int64_t i = 0; i < kRows; ++i) {
-    const float a = static_cast<float>(i * 37 % 101) / 50.0f - 1.0f, b = static_cast<float>(i * 53 % 97) / 48.0f - 1.0f;
+    const float a = static_cast<float>(i * 37 % 101) / 50.0f - 1.0f,
+                b = static_cast<float>(i * 53 % 97) / 48.0f - 1.0f;
     x.insert(x.end(), {a, b});
     y.push_back(kTruth[0] * a + kTruth[1] * b + kTruth[2]);
   }
@@ -81,10 +82,12 @@ Trained train(const std::filesystem::path& folder, std::uint64_t seed, int worke
       const ConstView x = batch->field("x"), y = batch->field("y");
       recorder.begin_step(step++, epoch, batch->index);
       recorder.batch_part(batch->first_sample, batch->ids, {{"x", x}, {"y", y}});
-      result.loss = model.step(static_cast<const float*>(x.data), static_cast<const float*>(y.data), batch->rows(), 0.2f);
+      result.loss = model.step(static_cast<const float*>(x.data), static_cast<const float*>(y.data),
+                               batch->rows(), 0.2f);
       recorder.loss("loss", result.loss);
       if (recorder.wants_tensors()) {
-        recorder.tensor(record::Phase::parameter, "w", {model.parameters.data(), DType::float32, Shape{3}, Device::cpu});
+        recorder.tensor(record::Phase::parameter, "w",
+                        {model.parameters.data(), DType::float32, Shape{3}, Device::cpu});
       }
       recorder.end_step();
     }
@@ -108,9 +111,11 @@ int run(const std::filesystem::path& folder) {
   force.force = true;
   const auto different = record::compare_runs(a, record::open_run(other.recording.string()), force);
   bool good = expect(first.loss < 1e-6f, "the model has learned the line");
-  good &= expect(same.outcome == record::Outcome::same && same.steps_compared == 260, "0 and 3 workers train the same");
-  good &= expect(different.outcome == record::Outcome::different && different.first && different.first->step == 0,
-                 "another seed differs from the first step on");
+  good &= expect(same.outcome == record::Outcome::same && same.steps_compared == 260,
+                 "0 and 3 workers train the same");
+  good &=
+      expect(different.outcome == record::Outcome::different && different.first && different.first->step == 0,
+             "another seed differs from the first step on");
   return good ? 0 : 1;
 }
 

@@ -1,11 +1,11 @@
 // The same in LibTorch: the user's own model, optimizer and loop, with our loader and recorder around it.
-#include <torch/torch.h>
-
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <string>
 #include <vector>
+
+#include <torch/torch.h>
 
 #include "lockstep/record/compare.h"
 #include "lockstep/record/reader.h"
@@ -32,7 +32,8 @@ std::filesystem::path train(const std::filesystem::path& folder, std::uint64_t s
   lockstep::loader::LoaderOptions options;
   options.batch_size = 16;
   options.workers = workers;
-  lockstep::loader::Loader batches(make_data(), lockstep::loader::native_random({kRows, seed, false, {}}), options);
+  lockstep::loader::Loader batches(make_data(), lockstep::loader::native_random({kRows, seed, false, {}}),
+                                   options);
   lockstep::record::RunInfo info;
   info.program = "train_torch";
   info.semantic["seed"] = std::to_string(seed);
@@ -45,7 +46,8 @@ std::filesystem::path train(const std::filesystem::path& folder, std::uint64_t s
   for (std::int64_t epoch = 0; epoch < kEpochs; ++epoch) {
     batches.begin(epoch);
     while (auto batch = batches.next()) {
-      const torch::Tensor x = lockstep::loader::to_tensor(*batch, "x"), y = lockstep::loader::to_tensor(*batch, "y");
+      const torch::Tensor x = lockstep::loader::to_tensor(*batch, "x"),
+                          y = lockstep::loader::to_tensor(*batch, "y");
       recorder.record_batch(step++, epoch, batch->index, batch->ids, {{"x", x}, {"y", y}});
       optimizer.zero_grad();
       const torch::Tensor loss = torch::mse_loss(model->forward(x).squeeze(1), y);
@@ -64,7 +66,9 @@ std::filesystem::path train(const std::filesystem::path& folder, std::uint64_t s
 
 int run(const std::filesystem::path& folder) {
   std::filesystem::remove_all(folder);
-  const auto open = [](const std::filesystem::path& file) { return lockstep::record::open_run(file.string()); };
+  const auto open = [](const std::filesystem::path& file) {
+    return lockstep::record::open_run(file.string());
+  };
   const auto first = open(train(folder / "first", 7, 0)), again = open(train(folder / "again", 7, 2));
   const auto other = open(train(folder / "other", 8, 0));
   lockstep::record::CompareOptions force;
