@@ -1,5 +1,5 @@
-// Archives: as a structure with every kind of field, and as the records that files hold. What loads must store to the
-// same bytes, so that no two inputs mean one value.
+// Archives: as a structure with every kind of field, and as the records that files hold. What loads must
+// store to the same bytes, so that no two inputs mean one value.
 
 #include <algorithm>
 #include <array>
@@ -28,7 +28,7 @@ struct Everything {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned) {
-    archive & flag & number & text & array & numbers & flags & pairs & map & nested;
+    archive& flag& number& text& array& numbers& flags& pairs& map& nested;
   }
 };
 
@@ -37,7 +37,7 @@ struct Tree {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned) {
-    archive & children;
+    archive& children;
   }
 };
 

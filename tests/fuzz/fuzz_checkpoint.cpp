@@ -1,5 +1,5 @@
-// Checkpoints: the bytes as they are, and the bytes as the content of a file whose size and CRC are right, which is how far
-// damage never gets but forgery does.
+// Checkpoints: the bytes as they are, and the bytes as the content of a file whose size and CRC are right,
+// which is how far damage never gets but forgery does.
 
 #include <string>
 

@@ -38,10 +38,12 @@ TEST(Error, ComposesItsParts) {
 }
 
 TEST(Error, HasACode) {
-  const std::pair<ErrorCode, const char*> names[] = {
-      {ErrorCode::invalid_argument, "invalid_argument"}, {ErrorCode::not_found, "not_found"},
-      {ErrorCode::corruption, "corruption"},             {ErrorCode::io, "io"},
-      {ErrorCode::unsupported, "unsupported"},           {ErrorCode::internal, "internal"}};
+  const std::pair<ErrorCode, const char*> names[] = {{ErrorCode::invalid_argument, "invalid_argument"},
+                                                     {ErrorCode::not_found, "not_found"},
+                                                     {ErrorCode::corruption, "corruption"},
+                                                     {ErrorCode::io, "io"},
+                                                     {ErrorCode::unsupported, "unsupported"},
+                                                     {ErrorCode::internal, "internal"}};
   for (const auto& [code, name] : names) {
     EXPECT_EQ(error_code_name(code), name);
     expect_error(code, "x: y", [code = code] { fail(code, {"x", "y", {}, {}, {}}); });
@@ -56,10 +58,12 @@ TEST(Error, SpeaksTheSystemsWords) {
 
 TEST(DTypeTest, NamesAndSizesAreTorchs) {
   const std::tuple<DType, int, const char*, std::size_t> rows[] = {
-      {DType::boolean, 1, "bool", 1},     {DType::uint8, 2, "uint8", 1},      {DType::int8, 3, "int8", 1},
-      {DType::uint16, 4, "uint16", 2},    {DType::int16, 5, "int16", 2},      {DType::uint32, 6, "uint32", 4},
-      {DType::int32, 7, "int32", 4},      {DType::uint64, 8, "uint64", 8},    {DType::int64, 9, "int64", 8},
-      {DType::float16, 10, "float16", 2}, {DType::bfloat16, 11, "bfloat16", 2}, {DType::float32, 12, "float32", 4},
+      {DType::boolean, 1, "bool", 1},       {DType::uint8, 2, "uint8", 1},
+      {DType::int8, 3, "int8", 1},          {DType::uint16, 4, "uint16", 2},
+      {DType::int16, 5, "int16", 2},        {DType::uint32, 6, "uint32", 4},
+      {DType::int32, 7, "int32", 4},        {DType::uint64, 8, "uint64", 8},
+      {DType::int64, 9, "int64", 8},        {DType::float16, 10, "float16", 2},
+      {DType::bfloat16, 11, "bfloat16", 2}, {DType::float32, 12, "float32", 4},
       {DType::float64, 13, "float64", 8}};
   for (const auto& [dtype, number, name, bytes] : rows) {
     EXPECT_EQ(static_cast<int>(dtype), number) << "persisted: do not change";
@@ -106,14 +110,17 @@ TEST(ShapeTest, GainsAndLosesItsFirstAxis) {
   EXPECT_EQ(Shape{}.prepended(64), (Shape{64}));
   EXPECT_EQ((Shape{64, 28}.without_first()), (Shape{28}));
   expect_error(ErrorCode::invalid_argument, "got a scalar", [] { (void)Shape{}.without_first(); });
-  expect_error(ErrorCode::invalid_argument, "at most 8 axes, got 9", [] { (void)Shape{1, 1, 1, 1, 1, 1, 1, 1}.prepended(1); });
+  expect_error(ErrorCode::invalid_argument, "at most 8 axes, got 9",
+               [] { (void)Shape{1, 1, 1, 1, 1, 1, 1, 1}.prepended(1); });
 }
 
 TEST(ShapeTest, RefusesWhatCannotBe) {
   constexpr std::int64_t kHuge = std::int64_t{1} << 61;
   expect_error(ErrorCode::invalid_argument, "none negative", [] { Shape{2, -1}; });
   expect_error(ErrorCode::invalid_argument, "below 2^62", [] { Shape{kHuge, 2}; });
-  expect_error(ErrorCode::invalid_argument, "below 2^62", [] { Shape{std::numeric_limits<std::int64_t>::max(), 4}; });
+  expect_error(ErrorCode::invalid_argument, "below 2^62", [] {
+    Shape{std::numeric_limits<std::int64_t>::max(), 4};
+  });
   // Empty, but its other extents would overflow wherever a loop multiplies them.
   expect_error(ErrorCode::invalid_argument, "below 2^62", [] { Shape{0, kHuge, kHuge}; });
   EXPECT_EQ(Shape{kHuge}.elements(), kHuge);
@@ -132,7 +139,8 @@ TEST(ViewTest, CountsBytes) {
 TEST(VersionTest, TellsWhatABugReportNeeds) {
   const std::string text = version_text("some_tool");
   EXPECT_EQ(text.rfind("some_tool (lockstep) ", 0), 0u);
-  for (const char* word : {"commit", "compiler", "numeric flags", "-ffp-contract=off", "cuda", "instruction set"}) {
+  for (const char* word :
+       {"commit", "compiler", "numeric flags", "-ffp-contract=off", "cuda", "instruction set"}) {
     EXPECT_NE(text.find(word), std::string::npos) << word;
   }
   EXPECT_EQ(text.back(), '\n');

@@ -22,7 +22,9 @@ void over_bytes(benchmark::State& state, Function function) {
 }
 
 void crc32c(benchmark::State& state) {
-  over_bytes(state, [](const auto& bytes) { benchmark::DoNotOptimize(checksum::crc32c(bytes.data(), bytes.size())); });
+  over_bytes(state, [](const auto& bytes) {
+    benchmark::DoNotOptimize(checksum::crc32c(bytes.data(), bytes.size()));
+  });
 }
 
 void crc32c_portable(benchmark::State& state) {

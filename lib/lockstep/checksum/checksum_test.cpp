@@ -63,7 +63,8 @@ TEST_P(Crc32c, GivesTheVectorsOfRfc3720) {
 }
 
 TEST_P(Crc32c, AgreesWithTheDefinitionAtEveryLength) {
-  for (std::size_t size = 0; size < 700; ++size) EXPECT_EQ(of(pattern(size)), crc32c_by_bits(pattern(size))) << size;
+  for (std::size_t size = 0; size < 700; ++size)
+    EXPECT_EQ(of(pattern(size)), crc32c_by_bits(pattern(size))) << size;
   for (const std::size_t size : {3071, 3072, 3073, 24575, 24576, 24577, 24600, 50000, 100003}) {
     EXPECT_EQ(of(pattern(size)), crc32c_by_bits(pattern(size))) << size;
   }
@@ -110,19 +111,19 @@ TEST(Sha256Test, GivesNistsVectors) {
   EXPECT_EQ(sha256_of("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(sha256_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
             "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-  EXPECT_EQ(sha256_of(std::string(1000000, 'a')), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  EXPECT_EQ(sha256_of(std::string(1000000, 'a')),
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
 // The padding's edges, against Python's hashlib on the same bytes.
 TEST(Sha256Test, PadsAtEveryEdge) {
-  const std::array<std::pair<std::size_t, const char*>, 6> vectors{{
-      {55, "3ca61aefed89811cfdd5fc5a131c73250d6d556ad6e379e98fc0a748dc6c712e"},
-      {56, "23b83c1957dcbf2cc769ea265de2496d530679398ab1eaee60ed3a9924952961"},
-      {57, "b2914ff5669aa8cceb7d3b50b72ac4a85fab8ece8ade05c063437b6f61666594"},
-      {63, "1b1e8a91273dfa48857490c590e219ed7a3b4a5a2529f8f140c690314d866d5a"},
-      {64, "bcaa0c51106feb59b9a6709083e54b7744602caa23c59224ebb4651341e64fc3"},
-      {65, "15e8208179c167a401c50467c80c0bd0233654a32121a7e5b9cde0b11838c851"}
-  }};
+  const std::array<std::pair<std::size_t, const char*>, 6> vectors{
+      {{55, "3ca61aefed89811cfdd5fc5a131c73250d6d556ad6e379e98fc0a748dc6c712e"},
+       {56, "23b83c1957dcbf2cc769ea265de2496d530679398ab1eaee60ed3a9924952961"},
+       {57, "b2914ff5669aa8cceb7d3b50b72ac4a85fab8ece8ade05c063437b6f61666594"},
+       {63, "1b1e8a91273dfa48857490c590e219ed7a3b4a5a2529f8f140c690314d866d5a"},
+       {64, "bcaa0c51106feb59b9a6709083e54b7744602caa23c59224ebb4651341e64fc3"},
+       {65, "15e8208179c167a401c50467c80c0bd0233654a32121a7e5b9cde0b11838c851"}}};
   for (const auto& [size, expected] : vectors) {
     const Bytes bytes = pattern(size);
     Sha256 hash;

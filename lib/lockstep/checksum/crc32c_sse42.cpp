@@ -9,9 +9,9 @@
 namespace lockstep::checksum::internal {
 namespace {
 
-// The instruction takes three cycles but starts one each cycle: three neighbouring parts are run side by side, and the first
-// two registers are then moved over the bytes that follow them. Moving over zeros is linear in the register, so it is a sum of one
-// table entry for each of its bytes.
+// The instruction takes three cycles but starts one each cycle: three neighbouring parts are run side by
+// side, and the first two registers are then moved over the bytes that follow them. Moving over zeros is
+// linear in the register, so it is a sum of one table entry for each of its bytes.
 constexpr std::size_t kLongPart = 8192;
 constexpr std::size_t kShortPart = 256;
 
@@ -19,7 +19,9 @@ constexpr std::uint32_t kPolynomial = 0x82f63b78;
 
 using Shift = std::array<std::array<std::uint32_t, 256>, 4>;
 
-constexpr std::uint32_t over_one_zero_bit(std::uint32_t crc) { return crc & 1 ? crc >> 1 ^ kPolynomial : crc >> 1; }
+constexpr std::uint32_t over_one_zero_bit(std::uint32_t crc) {
+  return crc & 1 ? crc >> 1 ^ kPolynomial : crc >> 1;
+}
 
 /// A linear map of 32 bits, as the images of the single bits.
 using Map = std::array<std::uint32_t, 32>;
@@ -55,7 +57,8 @@ constexpr Shift kOverLong = make_shift(kLongPart);
 constexpr Shift kOverShort = make_shift(kShortPart);
 
 std::uint32_t move_over(const Shift& shift, std::uint64_t crc) {
-  return shift[0][crc & 255] ^ shift[1][crc >> 8 & 255] ^ shift[2][crc >> 16 & 255] ^ shift[3][crc >> 24 & 255];
+  return shift[0][crc & 255] ^ shift[1][crc >> 8 & 255] ^ shift[2][crc >> 16 & 255] ^
+         shift[3][crc >> 24 & 255];
 }
 
 std::uint64_t load(const std::uint8_t* data) {
@@ -64,8 +67,8 @@ std::uint64_t load(const std::uint8_t* data) {
   return word;
 }
 
-__attribute__((target("sse4.2"))) std::uint64_t three_parts(std::uint64_t crc, const std::uint8_t* data, std::size_t part,
-                                                            const Shift& shift) {
+__attribute__((target("sse4.2"))) std::uint64_t three_parts(std::uint64_t crc, const std::uint8_t* data,
+                                                            std::size_t part, const Shift& shift) {
   std::uint64_t first = crc, second = 0, third = 0;
   for (std::size_t i = 0; i < part; i += 8) {
     first = _mm_crc32_u64(first, load(data + i));

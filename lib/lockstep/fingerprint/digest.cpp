@@ -35,11 +35,16 @@ class Summer {
   Summer(Canon canon, std::uint64_t first_word) : canon_(canon), word_(first_word) {}
 
   void add(const std::uint8_t* source, std::uint64_t words) {
-    each_block(words, [&](std::uint64_t done, std::uint64_t count, std::uint64_t j) {
-      kernel_.digest(source + 4 * done, count, j, canon_, block_);
-    });
+    // Up to a block's edge, then blocks by twos, then the rest.
+    const std::uint64_t head = std::min(words, (kBlockWords - word_ % kBlockWords) % kBlockWords);
+    add_part(source, head);
+    source += 4 * head, words -= head;
+    for (; words >= 2 * kBlockWords; words -= 2 * kBlockWords, source += 8 * kBlockWords)
+      add_two_blocks(source);
+    add_part(source, words);
   }
-  void add_copying(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* ahead, std::uint64_t words) {
+  void add_copying(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* ahead,
+                   std::uint64_t words) {
     each_block(words, [&](std::uint64_t done, std::uint64_t count, std::uint64_t j) {
       kernel_.copy(source + 4 * done, target + 4 * done, ahead + 4 * done, count, j, block_);
     });
@@ -67,10 +72,25 @@ class Summer {
       word_ += count, done += count;
     }
   }
-  void close_block() {
+  void add_part(const std::uint8_t* source, std::uint64_t words) {
+    each_block(words, [&](std::uint64_t done, std::uint64_t count, std::uint64_t j) {
+      kernel_.digest(source + 4 * done, count, j, canon_, block_);
+    });
+  }
+  void add_two_blocks(const std::uint8_t* source) {
+    internal::BlockSum sums[2];
+    kernel_.digest_two(source, canon_, sums);
     const std::uint64_t block = word_ / kBlockWords;
-    sum_.lane0 += internal::block_key(0, block) * block_.total(0);
-    sum_.lane1 += internal::block_key(1, block) * block_.total(1);
+    weigh(block, sums[0]);
+    weigh(block + 1, sums[1]);
+    word_ += 2 * kBlockWords;
+  }
+  void weigh(std::uint64_t block, const internal::BlockSum& sum) {
+    sum_.lane0 += internal::block_key(0, block) * sum.total(0);
+    sum_.lane1 += internal::block_key(1, block) * sum.total(1);
+  }
+  void close_block() {
+    weigh(word_ / kBlockWords, block_);
     block_ = {};
   }
 
@@ -141,14 +161,16 @@ void add_packed(Summer& summer, const Samples& samples) {
   const auto group = static_cast<std::int64_t>(buffer.size() / samples.words);
   for (std::int64_t done = 0; done < samples.count; done += group) {
     const auto count = static_cast<std::uint64_t>(std::min(group, samples.count - done));
-    pack(samples.data + static_cast<std::uint64_t>(done) * samples.bytes, count, samples.bytes, buffer.data());
+    pack(samples.data + static_cast<std::uint64_t>(done) * samples.bytes, count, samples.bytes,
+         buffer.data());
     summer.add(reinterpret_cast<const std::uint8_t*>(buffer.data()), count * samples.words);
   }
 }
 
 void check_first(std::int64_t first_sample) {
   if (first_sample < 0) {
-    fail(ErrorCode::invalid_argument, {"digest", "first sample", "0 or more", std::to_string(first_sample), {}});
+    fail(ErrorCode::invalid_argument,
+         {"digest", "first sample", "0 or more", std::to_string(first_sample), {}});
   }
 }
 
@@ -169,7 +191,8 @@ DigestSum digest_alone(const Samples& samples, const std::uint8_t* source) {
   return {kKeys[0] * block.lane[0][0], kKeys[1] * block.lane[1][0]};
 }
 
-// Records of a shuffled gather lie anywhere in memory: each is asked for while the one so many places before it is copied.
+// Records of a shuffled gather lie anywhere in memory: each is asked for while the one so many places before
+// it is copied.
 constexpr std::size_t kAhead = 2;
 
 }  // namespace
@@ -199,7 +222,8 @@ DigestSum digest_samples(const ConstView& view, std::int64_t first_sample) {
   } else if (samples.bytes < kPackedBytes) {
     add_packed(summer, samples);
   } else {
-    for (std::uint64_t s = 0; s < count; ++s) add_sample(summer, samples.data + s * samples.bytes, samples.bytes);
+    for (std::uint64_t s = 0; s < count; ++s)
+      add_sample(summer, samples.data + s * samples.bytes, samples.bytes);
   }
   return summer.sum();
 }
@@ -215,7 +239,8 @@ DigestSum digest_samples_unordered(const ConstView& view) {
   return total;
 }
 
-DigestSum copy_and_digest_sample(void* destination, const void* source, std::size_t bytes, std::int64_t global_sample) {
+DigestSum copy_and_digest_sample(void* destination, const void* source, std::size_t bytes,
+                                 std::int64_t global_sample) {
   return copy_and_digest_samples(destination, {&source, 1}, bytes, global_sample);
 }
 
@@ -226,14 +251,17 @@ DigestSum copy_and_digest_samples(void* destination, std::span<const void* const
   auto* target = static_cast<std::uint8_t*>(destination);
   for (std::size_t s = 0; s < sources.size(); ++s, target += bytes) {
     const void* const ahead = sources[std::min(s + kAhead, sources.size() - 1)];
-    copy_sample(summer, static_cast<const std::uint8_t*>(sources[s]), target, static_cast<const std::uint8_t*>(ahead), bytes);
+    copy_sample(summer, static_cast<const std::uint8_t*>(sources[s]), target,
+                static_cast<const std::uint8_t*>(ahead), bytes);
   }
   return summer.sum();
 }
 
 Digest finish(const DigestSum& sum, DType dtype, const Shape& global_shape) {
   std::uint64_t binding = internal::kShapeSeed;
-  const auto bind = [&binding](std::uint64_t value) { binding = internal::mix(binding + internal::kGolden + value); };
+  const auto bind = [&binding](std::uint64_t value) {
+    binding = internal::mix(binding + internal::kGolden + value);
+  };
   bind(static_cast<std::uint64_t>(dtype));
   bind(static_cast<std::uint64_t>(global_shape.rank()));
   for (const std::int64_t extent : global_shape) bind(static_cast<std::uint64_t>(extent));
@@ -241,11 +269,14 @@ Digest finish(const DigestSum& sum, DType dtype, const Shape& global_shape) {
   return {lanes.lane0, lanes.lane1};
 }
 
-Digest digest(const ConstView& tensor) { return finish(digest_samples(tensor, 0), tensor.dtype, tensor.shape); }
+Digest digest(const ConstView& tensor) {
+  return finish(digest_samples(tensor, 0), tensor.dtype, tensor.shape);
+}
 
 Digest digest_bytes(const void* data, std::size_t size) {
   const Shape shape{static_cast<std::int64_t>(size)};
-  return finish(digest_samples({data, DType::uint8, shape.prepended(1), Device::cpu}, 0), DType::uint8, shape);
+  return finish(digest_samples({data, DType::uint8, shape.prepended(1), Device::cpu}, 0), DType::uint8,
+                shape);
 }
 
 std::string digest_instruction_set() { return internal::kernel().name; }

@@ -11,7 +11,7 @@ constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15;  // 2^64 / golden ratio, o
 // The first 256 bits of pi's fraction: constants with nothing up the sleeve.
 constexpr std::uint64_t kWordSeed[2] = {0x243f6a8885a308d3, 0x13198a2e03707344};
 constexpr std::uint64_t kBlockSeed[2] = {0xa4093822299f31d0, 0x082efa98ec4e6c89};
-constexpr std::uint64_t kShapeSeed = 0x452821e638d01377;   // the next 192 bits
+constexpr std::uint64_t kShapeSeed = 0x452821e638d01377;  // the next 192 bits
 constexpr std::uint64_t kSampleSeed = 0xbe5466cf34e90c6c;
 constexpr std::uint64_t kSecondRound = 0xc0ac29b7c97c50dd;
 constexpr std::uint64_t kBlockWords = 1024;
@@ -41,6 +41,15 @@ constexpr WordKeys make_word_keys(int lane) {
 }
 
 alignas(64) inline constexpr WordKeys kWordKeys[2] = {make_word_keys(0), make_word_keys(1)};
+
+/// The same keys one place earlier: where a product reads even places only, these bring the odd words' keys.
+constexpr WordKeys one_earlier(const WordKeys& keys) {
+  WordKeys earlier{};
+  for (std::uint64_t j = 0; j + 1 < keys.size(); ++j) earlier[j] = keys[j + 1];
+  return earlier;
+}
+
+alignas(64) inline constexpr WordKeys kNextKeys[2] = {one_earlier(kWordKeys[0]), one_earlier(kWordKeys[1])};
 
 constexpr bool all_differ_from_zero() {
   for (const WordKeys& keys : kWordKeys) {

@@ -54,11 +54,13 @@ class Digests : public testing::TestWithParam<std::string> {
 
 std::vector<std::string> all_kernels() {
   std::vector<std::string> names;
-  for (const char* const* name = internal::kernel_names(); *name != nullptr; ++name) names.emplace_back(*name);
+  for (const char* const* name = internal::kernel_names(); *name != nullptr; ++name)
+    names.emplace_back(*name);
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, Digests, testing::ValuesIn(all_kernels()), [](const auto& kernel) { return kernel.param; });
+INSTANTIATE_TEST_SUITE_P(Isa, Digests, testing::ValuesIn(all_kernels()),
+                         [](const auto& kernel) { return kernel.param; });
 
 TEST_P(Digests, GiveTheVectors) {
   for (const DigestVector& vector : kDigestVectors) {
@@ -79,7 +81,8 @@ TEST_P(Digests, MergeOverEveryCut) {
     DigestSum merged;
     for (std::int64_t first = 0; first < kSamples; first += cut) {
       const std::int64_t count = std::min(cut, kSamples - first);
-      merged.merge(digest_samples({bytes.data() + first * 75, DType::uint8, Shape{count, 75}, Device::cpu}, 5 + first));
+      merged.merge(digest_samples({bytes.data() + first * 75, DType::uint8, Shape{count, 75}, Device::cpu},
+                                  5 + first));
     }
     EXPECT_EQ(merged, whole) << cut;
   }
@@ -153,11 +156,13 @@ TEST_P(Digests, ShowAnExchange) {
 TEST_P(Digests, ShowTheSameSampleTwiceInsteadOfTwo) {
   Bytes a = pattern(30), b = a;
   std::copy_n(a.begin(), 10, b.begin() + 10);
-  EXPECT_NE(unordered_hex(view_of(a, DType::uint8, {3, 10})), unordered_hex(view_of(b, DType::uint8, {3, 10})));
+  EXPECT_NE(unordered_hex(view_of(a, DType::uint8, {3, 10})),
+            unordered_hex(view_of(b, DType::uint8, {3, 10})));
 }
 
 template <class Word>
-void expect_nans_alike(DType dtype, std::initializer_list<Word> nans, Word canonical, Word infinity, Word sign) {
+void expect_nans_alike(DType dtype, std::initializer_list<Word> nans, Word canonical, Word infinity,
+                       Word sign) {
   for (const std::size_t length : {1, 2, 3, 64, 65}) {
     const Shape shape{1, static_cast<std::int64_t>(length)};
     for (std::size_t place = 0; place < length; ++place) {
@@ -179,13 +184,16 @@ void expect_nans_alike(DType dtype, std::initializer_list<Word> nans, Word canon
 }
 
 TEST_P(Digests, TakeEveryNanAsOne) {
-  expect_nans_alike<std::uint32_t>(DType::float32, {0x7f800001, 0xff800001, 0x7fffffff, 0xffffffff, 0xffc00000},
-                                   0x7fc00000, 0x7f800000, 0x80000000);
-  expect_nans_alike<std::uint16_t>(DType::float16, {0x7c01, 0xfc01, 0x7fff, 0xffff, 0xfe00}, 0x7e00, 0x7c00, 0x8000);
-  expect_nans_alike<std::uint16_t>(DType::bfloat16, {0x7f81, 0xff81, 0x7fff, 0xffff, 0xffc0}, 0x7fc0, 0x7f80, 0x8000);
-  expect_nans_alike<std::uint64_t>(DType::float64,
-                                   {0x7ff0000000000001, 0xfff0000000000001, 0x7fffffffffffffff, 0xfff8000000000000},
-                                   0x7ff8000000000000, 0x7ff0000000000000, 0x8000000000000000);
+  expect_nans_alike<std::uint32_t>(DType::float32,
+                                   {0x7f800001, 0xff800001, 0x7fffffff, 0xffffffff, 0xffc00000}, 0x7fc00000,
+                                   0x7f800000, 0x80000000);
+  expect_nans_alike<std::uint16_t>(DType::float16, {0x7c01, 0xfc01, 0x7fff, 0xffff, 0xfe00}, 0x7e00, 0x7c00,
+                                   0x8000);
+  expect_nans_alike<std::uint16_t>(DType::bfloat16, {0x7f81, 0xff81, 0x7fff, 0xffff, 0xffc0}, 0x7fc0, 0x7f80,
+                                   0x8000);
+  expect_nans_alike<std::uint64_t>(
+      DType::float64, {0x7ff0000000000001, 0xfff0000000000001, 0x7fffffffffffffff, 0xfff8000000000000},
+      0x7ff8000000000000, 0x7ff0000000000000, 0x8000000000000000);
 }
 
 TEST_P(Digests, KeepIntegersThatLookLikeNans) {
@@ -213,8 +221,8 @@ TEST_P(Digests, CopyAsTheyGo) {
     std::fill(target.begin(), target.end(), 0x5a);
     DigestSum one_by_one;
     for (std::size_t s = 0; s < 3; ++s) {
-      one_by_one.merge(
-          copy_and_digest_sample(target.data() + s * bytes, records[s], bytes, 1000 + static_cast<std::int64_t>(s)));
+      one_by_one.merge(copy_and_digest_sample(target.data() + s * bytes, records[s], bytes,
+                                              1000 + static_cast<std::int64_t>(s)));
     }
     EXPECT_EQ(one_by_one, expected) << bytes;
     EXPECT_EQ(target, gathered) << bytes;
@@ -230,7 +238,8 @@ TEST_P(Digests, ReachTheLastSampleNumbers) {
   std::uint64_t lane0 = 0;
   for (std::uint64_t k = 0; k < 6; ++k) {
     std::memcpy(&word, bytes.data() + 4 * k, 4);
-    lane0 += internal::block_key(0, (word_index + k) / 1024) * (std::uint64_t{word} * internal::kWordKeys[0][(word_index + k) % 1024]);
+    lane0 += internal::block_key(0, (word_index + k) / 1024) *
+             (std::uint64_t{word} * internal::kWordKeys[0][(word_index + k) % 1024]);
   }
   EXPECT_EQ(digest_samples(view, far).lane0, lane0);
 }
@@ -239,8 +248,10 @@ TEST(Digest, BindsDtypeAndShape) {
   const Bytes zeros(64, 0);
   std::set<std::string> seen;
   int made = 0;
-  for (const DType dtype : {DType::uint8, DType::int8, DType::boolean, DType::uint32, DType::float32, DType::int64}) {
-    for (const Shape& shape : {Shape{}, Shape{0}, Shape{1}, Shape{2}, Shape{1, 2}, Shape{2, 1}, Shape{0, 2}, Shape{2, 0}}) {
+  for (const DType dtype :
+       {DType::uint8, DType::int8, DType::boolean, DType::uint32, DType::float32, DType::int64}) {
+    for (const Shape& shape :
+         {Shape{}, Shape{0}, Shape{1}, Shape{2}, Shape{1, 2}, Shape{2, 1}, Shape{0, 2}, Shape{2, 0}}) {
       seen.insert(digest({zeros.data(), dtype, shape, Device::cpu}).hex());
       ++made;
     }
@@ -286,8 +297,9 @@ void expect_error(ErrorCode code, const std::string& words, Function function) {
 
 TEST(Digest, RefusesWhatItCannotRead) {
   const Bytes bytes(4);
-  expect_error(ErrorCode::unsupported, "Copy the tensor to the CPU",
-               [&] { digest({bytes.data(), DType::uint8, Shape{4}, Device::cuda}); });
+  expect_error(ErrorCode::unsupported, "Copy the tensor to the CPU", [&] {
+    digest({bytes.data(), DType::uint8, Shape{4}, Device::cuda});
+  });
   expect_error(ErrorCode::invalid_argument, "first sample: expected 0 or more, got -1",
                [&] { digest_samples(view_of(bytes, DType::uint8, {4}), -1); });
   expect_error(ErrorCode::invalid_argument, "LOCKSTEP_ISA", [] { internal::kernel_named("MMX"); });

@@ -1,4 +1,5 @@
-// Digests against a memory copy of the same bytes, pair by pair. "cold" walks through more memory than the caches hold.
+// Digests against a memory copy of the same bytes, pair by pair. "cold" walks through more memory than the
+// caches hold.
 
 #include <cstdint>
 #include <cstring>
@@ -17,6 +18,7 @@ namespace {
 using lockstep::ConstView;
 using lockstep::DType;
 using lockstep::Shape;
+using lockstep::internal::Clock;
 namespace fingerprint = lockstep::fingerprint;
 
 struct Case {
@@ -89,8 +91,10 @@ void compare(benchmark::State& state, const Case& test, Operation operation, Riv
   Cursor for_operation(bytes, test.cold), for_rival(bytes, test.cold);
   for (auto _ : state) {
     const auto ratio = lockstep::internal::time_pairs(
-        [&] { operation(ConstView{for_operation.next(), test.dtype, test.shape, lockstep::Device::cpu}); },
-        [&] { rival(for_rival.next(), bytes); });
+        [&] {
+          operation(ConstView{for_operation.next(), test.dtype, test.shape, lockstep::Device::cpu});
+        },
+        [&] { rival(for_rival.next(), bytes); }, Clock::thread);
     report(state, ratio, bytes);
   }
 }
@@ -143,19 +147,17 @@ void gather(benchmark::State& state, std::size_t record_bytes) {
     position = position * 6364136223846793005 + 1442695040888963407;
     return arena().data() + (position >> 33) % records * record_bytes;
   };
+  std::vector<const void*> sources(64);
   const auto digested = [&] {
-    fingerprint::DigestSum sum;
-    for (std::size_t i = 0; i < 64; ++i) {
-      sum.merge(fingerprint::copy_and_digest_sample(batch.data() + i * record_bytes, pick(a), record_bytes,
-                                                    static_cast<std::int64_t>(i)));
-    }
-    benchmark::DoNotOptimize(sum);
+    for (const void*& source : sources) source = pick(a);
+    benchmark::DoNotOptimize(fingerprint::copy_and_digest_samples(batch.data(), sources, record_bytes, 0));
   };
   const auto copied = [&] {
     for (std::size_t i = 0; i < 64; ++i) std::memcpy(batch.data() + i * record_bytes, pick(b), record_bytes);
     benchmark::ClobberMemory();
   };
-  for (auto _ : state) report(state, lockstep::internal::time_pairs(digested, copied), 64 * record_bytes);
+  for (auto _ : state)
+    report(state, lockstep::internal::time_pairs(digested, copied, Clock::thread), 64 * record_bytes);
 }
 
 template <class Function>
@@ -170,8 +172,10 @@ int main(int argc, char** argv) {
     const std::string name(test.name);
     add("digest/memcpy/" + name, [&test](benchmark::State& state) { digest_against_copy(state, test); });
     add("digest/crc32c/" + name, [&test](benchmark::State& state) { digest_against_crc32c(state, test); });
-    add("unordered/memcpy/" + name, [&test](benchmark::State& state) { unordered_against_copy(state, test); });
-    add("statistics/memcpy/" + name, [&test](benchmark::State& state) { statistics_against_copy(state, test); });
+    add("unordered/memcpy/" + name,
+        [&test](benchmark::State& state) { unordered_against_copy(state, test); });
+    add("statistics/memcpy/" + name,
+        [&test](benchmark::State& state) { statistics_against_copy(state, test); });
   }
   for (const std::size_t bytes : {784, 3072}) {
     add("gather/memcpy/" + std::to_string(bytes), [bytes](benchmark::State& state) { gather(state, bytes); });

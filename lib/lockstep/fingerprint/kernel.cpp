@@ -1,5 +1,3 @@
-#include "lockstep/fingerprint/kernel_internal.h"
-
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -8,16 +6,20 @@
 #include <hwy/targets.h>
 
 #include "lockstep/base/error.h"
+#include "lockstep/fingerprint/kernel_internal.h"
 
 namespace lockstep::fingerprint::internal {
 namespace {
 
 // The lowest bit is the best target.
-std::int64_t usable_targets() { return hwy::SupportedTargets() & compiled_targets() & ~(HWY_SCALAR | HWY_EMU128); }
+std::int64_t usable_targets() {
+  return hwy::SupportedTargets() & compiled_targets() & ~(HWY_SCALAR | HWY_EMU128);
+}
 
 std::vector<const char*> make_names() {
   std::vector<const char*> names;
-  for (std::int64_t rest = usable_targets(); rest != 0; rest &= rest - 1) names.push_back(hwy::TargetName(rest & -rest));
+  for (std::int64_t rest = usable_targets(); rest != 0; rest &= rest - 1)
+    names.push_back(hwy::TargetName(rest & -rest));
   names.push_back("SCALAR");
   names.push_back(nullptr);
   return names;
@@ -50,8 +52,11 @@ Kernel kernel_named(const char* name) {
   for (const char* const* known = kernel_names(); *known != nullptr; ++known) {
     offered += (offered.empty() ? "" : ", ") + std::string(*known);
   }
-  fail(ErrorCode::invalid_argument, {"digest", "instruction set (environment variable LOCKSTEP_ISA)",
-                                     "one that this machine has: " + offered, std::string(wanted), {}});
+  fail(ErrorCode::invalid_argument, {"digest",
+                                     "instruction set (environment variable LOCKSTEP_ISA)",
+                                     "one that this machine has: " + offered,
+                                     std::string(wanted),
+                                     {}});
 }
 
 const Kernel& kernel() { return chosen_kernel(); }

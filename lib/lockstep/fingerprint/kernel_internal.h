@@ -1,6 +1,6 @@
 #pragma once
-// The inner loops of digests and statistics, one form for each instruction set, all with the same bits, and the choice
-// among them.
+// The inner loops of digests and statistics, one form for each instruction set, all with the same bits, and
+// the choice among them.
 
 #include <cstddef>
 #include <cstdint>
@@ -10,8 +10,8 @@ namespace lockstep::fingerprint::internal {
 /// What counts as a NaN in a word: by element type.
 enum class Canon : std::uint8_t { none, float16, bfloat16, float32, float64 };
 
-/// The open sums of one block of 1,024 words, a lane of the digest in each row. How they are spread over the columns is each
-/// form's own affair; only a row's total means something.
+/// The open sums of one block of 1,024 words, a lane of the digest in each row. How they are spread over the
+/// columns is each form's own affair; only a row's total means something.
 struct alignas(64) BlockSum {
   static constexpr std::size_t kColumns = 8;
   std::uint64_t lane[2][kColumns] = {};
@@ -23,24 +23,29 @@ struct alignas(64) BlockSum {
   }
 };
 
-/// Adds word(k) · T_L[j + k], k = 0 … words - 1, to lane L. `source` holds 4 · words bytes, j + words <= 1024; with
-/// Canon::float64 j and words are even.
-using DigestForm = void (*)(const std::uint8_t* source, std::size_t words, std::size_t j, Canon canon, BlockSum& sum);
-/// The same for raw words, which are copied to `target` too. `ahead` is memory of the same size that will be read soon, or any
-/// address: it is only prefetched.
-using CopyForm = void (*)(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* ahead, std::size_t words,
-                          std::size_t j, BlockSum& sum);
+/// Adds word(k) · T_L[j + k], k = 0 … words - 1, to lane L. `source` holds 4 · words bytes, j + words <=
+/// 1024; with Canon::float64 j and words are even.
+using DigestForm = void (*)(const std::uint8_t* source, std::size_t words, std::size_t j, Canon canon,
+                            BlockSum& sum);
+/// The same for two whole blocks at once: 8,192 bytes, and a sum for each half.
+using DigestTwoForm = void (*)(const std::uint8_t* source, Canon canon, BlockSum* sums);
+/// As DigestForm, for raw words, which are copied to `target` too. `ahead` is memory of the same size that
+/// will be read soon, or any address: it is only prefetched.
+using CopyForm = void (*)(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* ahead,
+                          std::size_t words, std::size_t j, BlockSum& sum);
 
 void digest_scalar(const std::uint8_t* source, std::size_t words, std::size_t j, Canon canon, BlockSum& sum);
-void copy_scalar(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* ahead, std::size_t words,
-                 std::size_t j, BlockSum& sum);
+void digest_two_scalar(const std::uint8_t* source, Canon canon, BlockSum* sums);
+void copy_scalar(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* ahead,
+                 std::size_t words, std::size_t j, BlockSum& sum);
 
 /// What is kept of a sample's elements beside its sums.
 struct Tally {
   double min, max;  ///< of the finite elements; which of two equal zeros is left open
   std::int64_t finite = 0, nans = 0;
 };
-/// sum[i] += x[i] and squares[i] += x[i]^2 for finite x[i], one rounding each: element i in lane i (contracts, section 5).
+/// sum[i] += x[i] and squares[i] += x[i]^2 for finite x[i], one rounding each: element i in lane i
+/// (contracts, section 5).
 using MomentsForm = void (*)(const double* x, std::size_t count, double* sum, double* squares, Tally& tally);
 /// squares[i] += (x[i] - mean)^2 for finite x[i].
 using DeviationsForm = void (*)(const double* x, std::size_t count, double mean, double* squares);
@@ -51,6 +56,7 @@ void deviations_scalar(const double* x, std::size_t count, double mean, double* 
 struct Kernel {
   const char* name = "SCALAR";
   DigestForm digest = digest_scalar;
+  DigestTwoForm digest_two = digest_two_scalar;
   CopyForm copy = copy_scalar;
   MomentsForm moments = moments_scalar;
   DeviationsForm deviations = deviations_scalar;

@@ -46,7 +46,8 @@ void accumulate<Canon::float64>(const std::uint8_t* source, std::size_t words, s
   for (std::size_t k = 0; k + 1 < words; k += 2) {
     const std::uint64_t bits = canonical_double(load(source, k) | std::uint64_t{load(source, k + 1)} << 32);
     for (std::size_t lane = 0; lane < 2; ++lane) {
-      sum.lane[lane][0] += (bits & 0xffffffff) * kWordKeys[lane][j + k] + (bits >> 32) * kWordKeys[lane][j + k + 1];
+      sum.lane[lane][0] +=
+          (bits & 0xffffffff) * kWordKeys[lane][j + k] + (bits >> 32) * kWordKeys[lane][j + k + 1];
     }
   }
 }
@@ -66,6 +67,11 @@ void digest_scalar(const std::uint8_t* source, std::size_t words, std::size_t j,
     case Canon::float64:
       return accumulate<Canon::float64>(source, words, j, sum);
   }
+}
+
+void digest_two_scalar(const std::uint8_t* source, Canon canon, BlockSum* sums) {
+  digest_scalar(source, kBlockWords, 0, canon, sums[0]);
+  digest_scalar(source + 4 * kBlockWords, kBlockWords, 0, canon, sums[1]);
 }
 
 void copy_scalar(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t*, std::size_t words,

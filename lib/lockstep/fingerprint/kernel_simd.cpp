@@ -35,12 +35,13 @@ using V64 = hn::Vec<D64>;
 // From AVX2 on, loads and stores under a mask are single instructions that do not touch what is masked.
 constexpr bool kMaskedTails = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2;
 
-/// Elements above `infinity` in magnitude become `nan`. Compared as signed numbers, whose sign bit was cleared.
+/// Elements above `infinity` in magnitude become `nan`. Compared as signed numbers, whose sign bit was
+/// cleared.
 template <class T, class D>
 HWY_INLINE V32 replace_nans(D lanes, V32 words, T infinity, T nan) {
   const hn::RebindToSigned<D> as_signed;
   const auto values = hn::BitCast(lanes, words);
-  const auto all_but_sign = static_cast<T>(hwy::LimitsMax<hn::TFromD<decltype(as_signed)>>());
+  const auto all_but_sign = static_cast<T>(hwy::LimitsMax<hn::TFromD<decltype(as_signed)> >());
   const auto magnitude = hn::And(values, hn::Set(lanes, all_but_sign));
   const auto is_nan =
       hn::Gt(hn::BitCast(as_signed, magnitude), hn::BitCast(as_signed, hn::Set(lanes, infinity)));
@@ -51,7 +52,8 @@ template <Canon canon>
 HWY_INLINE V32 canonical(V32 words) {
   if constexpr (canon == Canon::float16) return replace_nans<std::uint16_t>(D16(), words, 0x7c00, 0x7e00);
   if constexpr (canon == Canon::bfloat16) return replace_nans<std::uint16_t>(D16(), words, 0x7f80, 0x7fc0);
-  if constexpr (canon == Canon::float32) return replace_nans<std::uint32_t>(D32(), words, 0x7f800000, 0x7fc00000);
+  if constexpr (canon == Canon::float32)
+    return replace_nans<std::uint32_t>(D32(), words, 0x7f800000, 0x7fc00000);
   if constexpr (canon == Canon::float64) {
     return replace_nans<std::uint64_t>(D64(), words, 0x7ff0000000000000, 0x7ff8000000000000);
   }
@@ -63,18 +65,20 @@ struct Sums {
   V64 even0, odd0, even1, odd1;
 };
 
+/// MulEven reads the even places of both: for the odd ones, words and keys are moved there.
+HWY_INLINE V32 odd_to_even(V32 words) {
+  return hn::BitCast(D32(), hn::ShiftRight<32>(hn::BitCast(D64(), words)));
+}
+
 template <Canon canon>
 HWY_INLINE void multiply_add(V32 loaded, std::size_t j, Sums& sums) {
   const D32 d32;
   const V32 word = canonical<canon>(loaded);
-  const V32 odd_word = hn::BitCast(d32, hn::ShiftRight<32>(hn::BitCast(D64(), word)));
-  // MulEven reads the even places; loaded from one key further, those hold the odd words' keys.
-  const std::uint32_t* const keys0 = kWordKeys[0].data() + j;
-  const std::uint32_t* const keys1 = kWordKeys[1].data() + j;
-  sums.even0 = hn::Add(sums.even0, hn::MulEven(word, hn::LoadU(d32, keys0)));
-  sums.odd0 = hn::Add(sums.odd0, hn::MulEven(odd_word, hn::LoadU(d32, keys0 + 1)));
-  sums.even1 = hn::Add(sums.even1, hn::MulEven(word, hn::LoadU(d32, keys1)));
-  sums.odd1 = hn::Add(sums.odd1, hn::MulEven(odd_word, hn::LoadU(d32, keys1 + 1)));
+  const V32 odd_word = odd_to_even(word);
+  sums.even0 = hn::Add(sums.even0, hn::MulEven(word, hn::LoadU(d32, kWordKeys[0].data() + j)));
+  sums.odd0 = hn::Add(sums.odd0, hn::MulEven(odd_word, hn::LoadU(d32, kNextKeys[0].data() + j)));
+  sums.even1 = hn::Add(sums.even1, hn::MulEven(word, hn::LoadU(d32, kWordKeys[1].data() + j)));
+  sums.odd1 = hn::Add(sums.odd1, hn::MulEven(odd_word, hn::LoadU(d32, kNextKeys[1].data() + j)));
 }
 
 HWY_INLINE Sums open_sums(const BlockSum& sum) {
@@ -108,6 +112,24 @@ void digest_as(const std::uint8_t* source, std::size_t words, std::size_t j, Blo
   if (k < words) digest_scalar(source + 4 * k, words - k, j + k, canon, sum);
 }
 
+/// Two whole blocks side by side: they share the keys, and memory is read in two streams.
+template <Canon canon>
+void digest_two_as(const std::uint8_t* source, BlockSum* sums) {
+  const D32 d32;
+  const std::size_t step = hn::Lanes(d32);
+  constexpr std::size_t kBlockBytes = 4 * kBlockWords;
+  Sums a = open_sums(sums[0]), b = open_sums(sums[1]);
+  for (std::size_t k = 0; k < kBlockWords; k += step) {
+    const std::uint8_t* const place = source + 4 * k;
+    hwy::Prefetch(place + 2 * kBlockBytes);
+    hwy::Prefetch(place + 3 * kBlockBytes);
+    multiply_add<canon>(hn::BitCast(d32, hn::LoadU(D8(), place)), k, a);
+    multiply_add<canon>(hn::BitCast(d32, hn::LoadU(D8(), place + kBlockBytes)), k, b);
+  }
+  close_sums(a, sums[0]);
+  close_sums(b, sums[1]);
+}
+
 void digest(const std::uint8_t* source, std::size_t words, std::size_t j, Canon canon, BlockSum& sum) {
   switch (canon) {
     case Canon::none:
@@ -123,8 +145,23 @@ void digest(const std::uint8_t* source, std::size_t words, std::size_t j, Canon 
   }
 }
 
-void copy(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* ahead, std::size_t words, std::size_t j,
-          BlockSum& sum) {
+void digest_two(const std::uint8_t* source, Canon canon, BlockSum* sums) {
+  switch (canon) {
+    case Canon::none:
+      return digest_two_as<Canon::none>(source, sums);
+    case Canon::float16:
+      return digest_two_as<Canon::float16>(source, sums);
+    case Canon::bfloat16:
+      return digest_two_as<Canon::bfloat16>(source, sums);
+    case Canon::float32:
+      return digest_two_as<Canon::float32>(source, sums);
+    case Canon::float64:
+      return digest_two_as<Canon::float64>(source, sums);
+  }
+}
+
+void copy(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* ahead, std::size_t words,
+          std::size_t j, BlockSum& sum) {
   const D8 d8;
   const std::size_t step = hn::Lanes(D32());
   Sums sums = open_sums(sum);
@@ -187,11 +224,11 @@ void deviations(const double* x, std::size_t count, double mean, double* squares
   if (i < count) deviations_scalar(x + i, count - i, mean, squares + i);
 }
 
-Kernel forms() { return {"", digest, copy, moments, deviations}; }
+Kernel forms() { return {"", digest, digest_two, copy, moments, deviations}; }
 
 #else
 
-Kernel forms() { return {"", digest, copy, moments_scalar, deviations_scalar}; }
+Kernel forms() { return {"", digest, digest_two, copy, moments_scalar, deviations_scalar}; }
 
 #endif
 #endif

@@ -45,7 +45,8 @@ void widen_numbers(const std::uint8_t* source, std::size_t count, double* out) {
 void widen(const std::uint8_t* source, std::size_t count, DType dtype, double* out) {
   switch (dtype) {
     case DType::boolean:
-      return widen_all<std::uint8_t>(source, count, out, [](std::uint8_t byte) { return byte != 0 ? 1.0 : 0.0; });
+      return widen_all<std::uint8_t>(source, count, out,
+                                     [](std::uint8_t byte) { return byte != 0 ? 1.0 : 0.0; });
     case DType::uint8:
       return widen_numbers<std::uint8_t>(source, count, out);
     case DType::int8:
@@ -71,7 +72,8 @@ void widen(const std::uint8_t* source, std::size_t count, DType dtype, double* o
     case DType::float64:
       return widen_numbers<double>(source, count, out);
   }
-  fail(ErrorCode::corruption, {"statistics", "dtype", "a known one", std::to_string(static_cast<int>(dtype)), {}});
+  fail(ErrorCode::corruption,
+       {"statistics", "dtype", "a known one", std::to_string(static_cast<int>(dtype)), {}});
 }
 
 /// What one sample contributes. Sums run over its finite elements.
@@ -84,8 +86,12 @@ struct Sample {
 class Reducer {
  public:
   Reducer(const std::uint8_t* data, std::int64_t n, DType dtype)
-      : data_(data), n_(static_cast<std::size_t>(n)), dtype_(dtype), bytes_(dtype_bytes(dtype)),
-        lanes_(static_cast<std::size_t>(order::lane_count(n))), filled_(std::min(n_, lanes_)) {}
+      : data_(data),
+        n_(static_cast<std::size_t>(n)),
+        dtype_(dtype),
+        bytes_(dtype_bytes(dtype)),
+        lanes_(static_cast<std::size_t>(order::lane_count(n))),
+        filled_(std::min(n_, lanes_)) {}
 
   Sample reduce() {
     Sample sample;
@@ -113,7 +119,8 @@ class Reducer {
   }
   void clear(double* lanes) const { std::fill_n(lanes, filled_, 0.0); }
   double total(double* lanes) const {
-    order::lane_tree(lanes, static_cast<int>(lanes_), static_cast<int>(filled_), [](double a, double b) { return a + b; });
+    order::lane_tree(lanes, static_cast<int>(lanes_), static_cast<int>(filled_),
+                     [](double a, double b) { return a + b; });
     return lanes[0];
   }
   // Of equal values the first stands; only the sign of a zero can show which.
@@ -179,8 +186,8 @@ void StatisticsAccumulator::add(const ConstView& samples) {
   }
 }
 
-// Chan, Golub, LeVeque: Updating Formulae and a Pairwise Algorithm for Computing Sample Variances (1979), with the sample as the
-// second set.
+// Chan, Golub, LeVeque: Updating Formulae and a Pairwise Algorithm for Computing Sample Variances (1979),
+// with the sample as the second set.
 void StatisticsAccumulator::fold_moments(std::int64_t finite, double mean, double m2) {
   const auto before = static_cast<double>(finite_count_);
   finite_count_ += finite;

@@ -1,6 +1,6 @@
 #pragma once
-// Sum, mean, std, min, max of a tensor in fp64 and in one fixed order, so that neither threads nor the cut of the global
-// batch change a bit.
+// Sum, mean, std, min, max of a tensor in fp64 and in one fixed order, so that neither threads nor the cut of
+// the global batch change a bit.
 
 #include <cstdint>
 #include <limits>
@@ -9,8 +9,8 @@
 
 namespace lockstep::fingerprint {
 
-/// Statistics over all elements that are neither NaN nor Inf; those are counted. Undefined values (mean, min, max of
-/// nothing; std of fewer than two) are NaN.
+/// Statistics over all elements that are neither NaN nor Inf; those are counted. Undefined values (mean, min,
+/// max of nothing; std of fewer than two) are NaN.
 struct Statistics {
   std::int64_t count = 0;  ///< all elements, NaN and Inf included
   std::int64_t nan_count = 0;
@@ -24,12 +24,13 @@ struct Statistics {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned) {
-    archive & count & nan_count & inf_count & sum & mean & std & min & max & norm;
+    archive& count& nan_count& inf_count& sum& mean& std& min& max& norm;
   }
 };
 
-/// Accumulates samples in ascending global order. The unit is the sample: each is reduced by itself (lanes of the
-/// contracts' section 5, in fp64), then samples are folded one by one. So any cut at sample boundaries gives the same bits.
+/// Accumulates samples in ascending global order. The unit is the sample: each is reduced by itself (lanes of
+/// the contracts' section 5, in fp64), then samples are folded one by one. So any cut at sample boundaries
+/// gives the same bits.
 class StatisticsAccumulator {
  public:
   /// `samples` is [n, …]. Throws Error(unsupported) for a view that is not on the CPU.

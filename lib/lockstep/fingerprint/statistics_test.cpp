@@ -26,7 +26,8 @@ std::vector<double> numbers(std::size_t count) {
   std::vector<double> values(count);
   for (double& value : values) {
     state = state * 6364136223846793005 + 1442695040888963407;
-    value = std::ldexp(static_cast<double>(static_cast<std::int64_t>(state)), -63 + static_cast<int>(state % 20));
+    value =
+        std::ldexp(static_cast<double>(static_cast<std::int64_t>(state)), -63 + static_cast<int>(state % 20));
   }
   return values;
 }
@@ -43,9 +44,11 @@ Statistics of(const std::vector<double>& values) {
 
 /// Every field as bits: NaN equals NaN, -0 differs from +0.
 std::array<std::uint64_t, 9> bits(const Statistics& s) {
-  return {static_cast<std::uint64_t>(s.count), static_cast<std::uint64_t>(s.nan_count), static_cast<std::uint64_t>(s.inf_count),
-          std::bit_cast<std::uint64_t>(s.sum), std::bit_cast<std::uint64_t>(s.mean), std::bit_cast<std::uint64_t>(s.std),
-          std::bit_cast<std::uint64_t>(s.min), std::bit_cast<std::uint64_t>(s.max), std::bit_cast<std::uint64_t>(s.norm)};
+  return {static_cast<std::uint64_t>(s.count),     static_cast<std::uint64_t>(s.nan_count),
+          static_cast<std::uint64_t>(s.inf_count), std::bit_cast<std::uint64_t>(s.sum),
+          std::bit_cast<std::uint64_t>(s.mean),    std::bit_cast<std::uint64_t>(s.std),
+          std::bit_cast<std::uint64_t>(s.min),     std::bit_cast<std::uint64_t>(s.max),
+          std::bit_cast<std::uint64_t>(s.norm)};
 }
 
 /// The specification of README.md written down once more, slow and obvious.
@@ -106,11 +109,13 @@ class StatisticsOn : public testing::TestWithParam<std::string> {
 
 std::vector<std::string> all_kernels() {
   std::vector<std::string> names;
-  for (const char* const* name = internal::kernel_names(); *name != nullptr; ++name) names.emplace_back(*name);
+  for (const char* const* name = internal::kernel_names(); *name != nullptr; ++name)
+    names.emplace_back(*name);
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, StatisticsOn, testing::ValuesIn(all_kernels()), [](const auto& kernel) { return kernel.param; });
+INSTANTIATE_TEST_SUITE_P(Isa, StatisticsOn, testing::ValuesIn(all_kernels()),
+                         [](const auto& kernel) { return kernel.param; });
 
 TEST_P(StatisticsOn, FollowTheSpecificationBitForBit) {
   for (const std::int64_t features : {1, 2, 3, 127, 128, 129, 784, 8191, 8192, 8193, 9217}) {
@@ -118,7 +123,8 @@ TEST_P(StatisticsOn, FollowTheSpecificationBitForBit) {
     std::vector<double> values = numbers(static_cast<std::size_t>(samples * features));
     for (const bool with_holes : {false, true}) {
       if (with_holes) {
-        for (std::size_t i = 0; i < values.size(); i += 5) values[i] = i % 3 == 0 ? kNaN : i % 3 == 1 ? kInfinity : -kInfinity;
+        for (std::size_t i = 0; i < values.size(); i += 5)
+          values[i] = i % 3 == 0 ? kNaN : i % 3 == 1 ? kInfinity : -kInfinity;
       }
       Reference reference;
       for (std::int64_t s = 0; s < samples; ++s) {
@@ -137,7 +143,8 @@ TEST_P(StatisticsOn, DoNotDependOnTheCut) {
     StatisticsAccumulator accumulator;
     for (std::int64_t first = 0; first < kSamples; first += cut) {
       const std::int64_t count = std::min(cut, kSamples - first);
-      accumulator.add({values.data() + first * kFeatures, DType::float64, Shape{count, kFeatures}, Device::cpu});
+      accumulator.add(
+          {values.data() + first * kFeatures, DType::float64, Shape{count, kFeatures}, Device::cpu});
     }
     return bits(accumulator.finish());
   };
@@ -229,13 +236,16 @@ TEST_P(StatisticsOn, ReadEveryDtype) {
   EXPECT_EQ(brain.sum, -1 + std::ldexp(1, -133));
   EXPECT_EQ(brain.inf_count, 1);
   EXPECT_EQ(brain.nan_count, 1);
-  EXPECT_EQ(statistics(view_of(std::vector<std::int64_t>{-5, 1LL << 40}, DType::int64, {2})).max, std::ldexp(1, 40));
-  EXPECT_EQ(statistics(view_of(std::vector<std::uint64_t>{~0ull}, DType::uint64, {1})).max, std::ldexp(1, 64));
+  EXPECT_EQ(statistics(view_of(std::vector<std::int64_t>{-5, 1LL << 40}, DType::int64, {2})).max,
+            std::ldexp(1, 40));
+  EXPECT_EQ(statistics(view_of(std::vector<std::uint64_t>{~0ull}, DType::uint64, {1})).max,
+            std::ldexp(1, 64));
   EXPECT_EQ(statistics(view_of(std::vector<std::int32_t>{-7}, DType::int32, {1})).min, -7);
   EXPECT_EQ(statistics(view_of(std::vector<std::uint32_t>{4000000000u}, DType::uint32, {1})).min, 4e9);
   EXPECT_EQ(statistics(view_of(std::vector<std::int16_t>{-7}, DType::int16, {1})).min, -7);
   EXPECT_EQ(statistics(view_of(std::vector<std::uint16_t>{65535}, DType::uint16, {1})).min, 65535);
-  EXPECT_EQ(statistics(view_of(std::vector<float>{1e-40f}, DType::float32, {1})).min, double{1e-40f}) << "subnormals are kept";
+  EXPECT_EQ(statistics(view_of(std::vector<float>{1e-40f}, DType::float32, {1})).min, double{1e-40f})
+      << "subnormals are kept";
 }
 
 TEST_P(StatisticsOn, KeepTheVarianceOfValuesFarFromZero) {

@@ -1,6 +1,6 @@
 #pragma once
-// The lane contract (contracts, section 5) as code: how a row of values becomes one value, in one fixed order.
-// C++17, for host and device.
+// The lane contract (contracts, section 5) as code: how a row of values becomes one value, in one fixed
+// order. C++17, for host and device.
 
 #include <cstdint>
 
@@ -17,10 +17,13 @@ constexpr int kFewLanes = 128;
 constexpr int kManyLanes = 1024;
 
 /// The number of lanes for a row of `n` elements; depends on n alone.
-LOCKSTEP_HOST_DEVICE constexpr int lane_count(std::int64_t n) { return n <= kShortRow ? kFewLanes : kManyLanes; }
+LOCKSTEP_HOST_DEVICE constexpr int lane_count(std::int64_t n) {
+  return n <= kShortRow ? kFewLanes : kManyLanes;
+}
 
-/// The tree over the first `filled` of `lanes` lanes (a power of two), the others holding `combine`'s identity: lane[i]
-/// takes lane[i + s] for s = lanes / 2 … 1. The result is left in lane[0], which the caller set even where filled is 0.
+/// The tree over the first `filled` of `lanes` lanes (a power of two), the others holding `combine`'s
+/// identity: lane[i] takes lane[i + s] for s = lanes / 2 … 1. The result is left in lane[0], which the caller
+/// set even where filled is 0.
 template <class T, class Combine>
 LOCKSTEP_HOST_DEVICE inline void lane_tree(T* lane, int lanes, int filled, Combine combine) {
   for (int s = lanes / 2; s > 0; s /= 2) {
@@ -30,8 +33,9 @@ LOCKSTEP_HOST_DEVICE inline void lane_tree(T* lane, int lanes, int filled, Combi
   }
 }
 
-/// Reduces term(0) … term(n - 1): element j joins lane j mod W as combine(lane, term), ascending in j, from `identity`; then the
-/// tree. combine(identity, x) must give x (an add from +0 turns -0 into +0, once, which the tree then keeps).
+/// Reduces term(0) … term(n - 1): element j joins lane j mod W as combine(lane, term), ascending in j, from
+/// `identity`; then the tree. combine(identity, x) must give x (an add from +0 turns -0 into +0, once, which
+/// the tree then keeps).
 template <class T, class Term, class Combine>
 LOCKSTEP_HOST_DEVICE inline T lane_reduce(std::int64_t n, T identity, Term term, Combine combine) {
   T lane[kManyLanes];

@@ -26,7 +26,8 @@ std::vector<T> values(std::size_t count) {
 
 template <class T>
 T sum(const std::vector<T>& x) {
-  return lane_sum<T>(static_cast<std::int64_t>(x.size()), [&](std::int64_t j) { return x[static_cast<std::size_t>(j)]; });
+  return lane_sum<T>(static_cast<std::int64_t>(x.size()),
+                     [&](std::int64_t j) { return x[static_cast<std::size_t>(j)]; });
 }
 
 /// All W lanes, filled or not.
@@ -46,7 +47,8 @@ class Lanes : public testing::Test {};
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Lanes, Types);
 
-constexpr std::size_t kLengths[] = {0, 1, 2, 3, 63, 64, 65, 127, 128, 129, 1000, 8191, 8192, 8193, 9216, 10000, 100001};
+constexpr std::size_t kLengths[] = {0,   1,    2,    3,    63,   64,   65,    127,   128,
+                                    129, 1000, 8191, 8192, 8193, 9216, 10000, 100001};
 
 TYPED_TEST(Lanes, SumAsTheContractSays) {
   for (const std::size_t length : kLengths) {
@@ -78,11 +80,14 @@ TYPED_TEST(Lanes, ReduceWithOtherOperations) {
   for (const std::size_t length : kLengths) {
     if (length == 0) continue;
     const auto x = values<TypeParam>(length);
-    const auto got = lane_reduce<TypeParam>(static_cast<std::int64_t>(length), -INFINITY,
-                                            [&](std::int64_t j) { return x[static_cast<std::size_t>(j)]; }, largest);
+    const auto got = lane_reduce<TypeParam>(
+        static_cast<std::int64_t>(length), -INFINITY,
+        [&](std::int64_t j) { return x[static_cast<std::size_t>(j)]; }, largest);
     EXPECT_EQ(got, *std::max_element(x.begin(), x.end())) << length;
   }
-  EXPECT_EQ(lane_reduce<TypeParam>(0, TypeParam(42), [](std::int64_t) { return TypeParam(0); }, largest), 42);
+  EXPECT_EQ(lane_reduce<TypeParam>(
+                0, TypeParam(42), [](std::int64_t) { return TypeParam(0); }, largest),
+            42);
 }
 
 TEST(LaneCount, DependsOnTheLengthAlone) {

@@ -24,8 +24,7 @@ Block philox4x32(std::uint64_t key, const Block& counter) {
 
 Generator::Generator(const RecordKey& key, std::uint32_t stream) {
   if (key.record < 0) {
-    fail(ErrorCode::invalid_argument,
-         {"random", "record id", "0 or more", std::to_string(key.record), {}});
+    fail(ErrorCode::invalid_argument, {"random", "record id", "0 or more", std::to_string(key.record), {}});
   }
   const auto record = static_cast<std::uint64_t>(key.record);
   const Block derived = philox4x32(key.seed, {stream, key.epoch, static_cast<std::uint32_t>(record),
@@ -57,7 +56,8 @@ std::uint64_t Generator::below(std::uint64_t bound) {
   if (bound == 0) fail(ErrorCode::invalid_argument, {"random", "bound of below()", "1 or more", "0", {}});
   __extension__ using Wide = unsigned __int128;
   Wide product = Wide{next_u64()} * bound;
-  // Of the 2^64 draws, 2^64 mod bound too many would make some results likelier; they are those with a low half below it.
+  // Of the 2^64 draws, 2^64 mod bound too many would make some results likelier; they are those with a low
+  // half below it.
   if (static_cast<std::uint64_t>(product) < bound) {
     const std::uint64_t rejected = (0 - bound) % bound;
     while (static_cast<std::uint64_t>(product) < rejected) product = Wide{next_u64()} * bound;

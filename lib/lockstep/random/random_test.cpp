@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::uint32_t kOnes = 0xffffffff;
 
-// Random123's own known answers for philox4x32 with 10 rounds; the third counter and key are the first digits of pi.
+// Random123's own known answers for philox4x32 with 10 rounds; the third counter and key are the first digits
+// of pi.
 TEST(Philox, GivesTheKnownAnswers) {
   EXPECT_EQ(philox4x32(0, {0, 0, 0, 0}), (Block{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
   EXPECT_EQ(philox4x32(0xffffffffffffffff, {kOnes, kOnes, kOnes, kOnes}),
@@ -37,7 +38,8 @@ std::vector<std::uint32_t> derive(const RecordKey& key, std::uint32_t stream, st
                                         static_cast<std::uint32_t>(record >> 32)});
   std::vector<std::uint32_t> words;
   for (std::uint32_t b = 0; b < blocks; ++b) {
-    for (const std::uint32_t word : philox4x32(std::uint64_t{d[0]} << 32 | d[1], {b, key.occurrence, d[2], d[3]})) {
+    for (const std::uint32_t word :
+         philox4x32(std::uint64_t{d[0]} << 32 | d[1], {b, key.occurrence, d[2], d[3]})) {
       words.push_back(word);
     }
   }
@@ -45,7 +47,8 @@ std::vector<std::uint32_t> derive(const RecordKey& key, std::uint32_t stream, st
 }
 
 TEST(Generator, FollowsItsDerivation) {
-  for (const RecordKey& key : {RecordKey{}, RecordKey{42, 3, 7, 0}, RecordKey{~0ull, kOnes, INT64_MAX, kOnes}}) {
+  for (const RecordKey& key :
+       {RecordKey{}, RecordKey{42, 3, 7, 0}, RecordKey{~0ull, kOnes, INT64_MAX, kOnes}}) {
     EXPECT_EQ(draw(Generator(key, 5), 12), derive(key, 5, 3));
   }
 }
@@ -64,8 +67,13 @@ TEST(Generator, HasGoldenBits) {
 
 TEST(Generator, DependsOnEveryPartOfItsKey) {
   std::set<std::uint32_t> firsts;
-  std::vector<RecordKey> keys{{1, 2, 3, 4}, {2, 2, 3, 4}, {1, 3, 3, 4}, {1, 2, 4, 4}, {1, 2, 3, 5},
-                              {1, 2, 3 + (std::int64_t{1} << 32), 4}, {1 + (std::uint64_t{1} << 32), 2, 3, 4}};
+  std::vector<RecordKey> keys{{1, 2, 3, 4},
+                              {2, 2, 3, 4},
+                              {1, 3, 3, 4},
+                              {1, 2, 4, 4},
+                              {1, 2, 3, 5},
+                              {1, 2, 3 + (std::int64_t{1} << 32), 4},
+                              {1 + (std::uint64_t{1} << 32), 2, 3, 4}};
   for (const RecordKey& key : keys) firsts.insert(Generator(key, 0).next_u32());
   firsts.insert(Generator(keys[0], 1).next_u32());
   EXPECT_EQ(firsts.size(), keys.size() + 1);
@@ -73,7 +81,9 @@ TEST(Generator, DependsOnEveryPartOfItsKey) {
 
 // What others got wrong: with seed + record as the key, neighbours share their draws.
 TEST(Generator, NeighboursShareNothing) {
-  const auto added = [](std::uint64_t seed, std::uint64_t record) { return draw(Generator(seed + record), 4); };
+  const auto added = [](std::uint64_t seed, std::uint64_t record) {
+    return draw(Generator(seed + record), 4);
+  };
   EXPECT_EQ(added(1, 5), added(2, 4)) << "the twin that adds words together collides";
   EXPECT_NE(draw(Generator(RecordKey{1, 0, 5, 0}, 0), 4), draw(Generator(RecordKey{2, 0, 4, 0}, 0), 4));
   EXPECT_NE(draw(Generator(RecordKey{1, 1, 4, 0}, 0), 4), draw(Generator(RecordKey{1, 0, 5, 0}, 0), 4));
@@ -94,8 +104,8 @@ TEST(Generator, MakesWideWordsOfTwo) {
 
 TEST(Generator, BelowTakesTheHighHalfAndRejectsTheSurplus) {
   __extension__ using Wide = unsigned __int128;
-  for (const std::uint64_t bound : {std::uint64_t{1}, std::uint64_t{10}, std::uint64_t{1} << 63, (std::uint64_t{1} << 63) + 1,
-                                    ~std::uint64_t{0}}) {
+  for (const std::uint64_t bound : {std::uint64_t{1}, std::uint64_t{10}, std::uint64_t{1} << 63,
+                                    (std::uint64_t{1} << 63) + 1, ~std::uint64_t{0}}) {
     Generator drawn(7), words(7);
     for (int i = 0; i < 200; ++i) {
       Wide product = Wide{words.next_u64()} * bound;
@@ -107,7 +117,8 @@ TEST(Generator, BelowTakesTheHighHalfAndRejectsTheSurplus) {
       EXPECT_LT(got, bound);
     }
   }
-  // Just above half the range every other draw is rejected: without that, the two generators would stay in step.
+  // Just above half the range every other draw is rejected: without that, the two generators would stay in
+  // step.
   Generator drawn(7), unrejected(7);
   for (int i = 0; i < 200; ++i) drawn.below((std::uint64_t{1} << 63) + 1), unrejected.next_u64();
   EXPECT_NE(drawn.next_u64(), unrejected.next_u64());
@@ -170,12 +181,14 @@ void expect_error(ErrorCode code, const std::string& words, Function function) {
 
 TEST(Generator, RefusesNonsense) {
   Generator g(1);
-  expect_error(ErrorCode::invalid_argument, "bound of below(): expected 1 or more, got 0", [&] { g.below(0); });
+  expect_error(ErrorCode::invalid_argument, "bound of below(): expected 1 or more, got 0",
+               [&] { g.below(0); });
   expect_error(ErrorCode::invalid_argument, "probability: expected 0 to 1", [&] { g.bernoulli(1.5); });
   expect_error(ErrorCode::invalid_argument, "probability", [&] { g.bernoulli(-0.1); });
   expect_error(ErrorCode::invalid_argument, "probability", [&] { g.bernoulli(std::nan("")); });
-  expect_error(ErrorCode::invalid_argument, "record id: expected 0 or more, got -1",
-               [] { Generator(RecordKey{0, 0, -1, 0}, 0); });
+  expect_error(ErrorCode::invalid_argument, "record id: expected 0 or more, got -1", [] {
+    Generator(RecordKey{0, 0, -1, 0}, 0);
+  });
 }
 
 }  // namespace

@@ -3,14 +3,19 @@
 namespace lockstep::state::detail {
 
 void fail_truncated(std::size_t wanted_bytes, std::size_t remaining_bytes) {
-  fail(ErrorCode::corruption, {"archive", "bytes missing", std::to_string(wanted_bytes) + " more bytes",
-                               std::to_string(remaining_bytes), {}});
+  fail(ErrorCode::corruption, {"archive",
+                               "bytes missing",
+                               std::to_string(wanted_bytes) + " more bytes",
+                               std::to_string(remaining_bytes),
+                               {}});
 }
 
 void fail_count(std::uint64_t count, std::size_t remaining_bytes) {
-  fail(ErrorCode::corruption, {"archive", "impossible count",
+  fail(ErrorCode::corruption, {"archive",
+                               "impossible count",
                                "what fits in the " + std::to_string(remaining_bytes) + " bytes that remain",
-                               std::to_string(count), {}});
+                               std::to_string(count),
+                               {}});
 }
 
 void fail_left_over(std::size_t bytes) {
@@ -27,8 +32,8 @@ void fail_key_order() {
 }
 
 void fail_depth() {
-  fail(ErrorCode::corruption, {"archive", "nesting of structures",
-                               "at most " + std::to_string(kMaxDepth) + " levels", "more", {}});
+  fail(ErrorCode::corruption,
+       {"archive", "nesting of structures", "at most " + std::to_string(kMaxDepth) + " levels", "more", {}});
 }
 
 void fail_empty_element() {

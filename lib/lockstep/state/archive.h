@@ -1,7 +1,7 @@
 #pragma once
 // Structures to bytes and back through Boost.Serialization's `serialize` members, with an archive of our own:
-// little-endian, no pointers, no tracking, no polymorphism, every count checked against the bytes that remain, so that
-// no input can crash a reader or make it allocate more than a small multiple of its own size.
+// little-endian, no pointers, no tracking, no polymorphism, every count checked against the bytes that
+// remain, so that no input can crash a reader or make it allocate more than a small multiple of its own size.
 // Grammar in docs/formats/archive.md.
 
 #include <cstddef>

@@ -23,18 +23,19 @@ namespace detail {
 constexpr int kMaxDepth = 64;
 
 template <class T>
-constexpr bool is_number = (std::is_integral_v<T> || std::is_same_v<T, float> || std::is_same_v<T, double>) &&
-                           !std::is_same_v<T, bool> && !std::is_same_v<T, wchar_t>;
+constexpr bool is_number = (std::is_integral_v<T> || std::is_same_v<T, float> ||
+                            std::is_same_v<T, double>)&&!std::is_same_v<T, bool> &&
+                           !std::is_same_v<T, wchar_t>;
 
 template <class T>
-using Bits = std::conditional_t<
-    sizeof(T) == 1, std::uint8_t,
-    std::conditional_t<sizeof(T) == 2, std::uint16_t,
-                       std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>>;
+using Bits =
+    std::conditional_t<sizeof(T) == 1, std::uint8_t,
+                       std::conditional_t<sizeof(T) == 2, std::uint16_t,
+                                          std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>>;
 
 /// Numbers whose bytes in memory are their encoding, so that vectors of them are copied whole.
 template <class T>
-constexpr bool is_plain = is_number<T> && std::endian::native == std::endian::little;
+constexpr bool is_plain = is_number<T>&& std::endian::native == std::endian::little;
 
 [[noreturn]] void fail_truncated(std::size_t wanted_bytes, std::size_t remaining_bytes);
 [[noreturn]] void fail_count(std::uint64_t count, std::size_t remaining_bytes);
@@ -139,7 +140,8 @@ class SaveArchive {
   template <class T>
   void save_structure(const T& value) {
     if (++depth_ > detail::kMaxDepth) detail::fail_depth();
-    // serialize() is one function for both directions and so takes a mutable object; saving does not change it.
+    // serialize() is one function for both directions and so takes a mutable object; saving does not change
+    // it.
     boost::serialization::serialize_adl(*this, const_cast<T&>(value), 0);
     --depth_;
   }
@@ -213,7 +215,8 @@ class LoadArchive {
       value.resize(count);
       if (count > 0) std::memcpy(value.data(), bytes.data(), bytes.size());
     } else {
-      // Grows with what was read, never with what was promised: an element in memory may be far larger than its bytes.
+      // Grows with what was read, never with what was promised: an element in memory may be far larger than
+      // its bytes.
       for (std::size_t left = load_count(1); left > 0; --left) load_element(value.emplace_back());
     }
   }
@@ -302,7 +305,7 @@ template <class T>
 T from_bytes(std::span<const std::byte> bytes) {
   T value{};
   LoadArchive archive(bytes);
-  archive & value;
+  archive& value;
   archive.finish();
   return value;
 }

@@ -5,10 +5,9 @@
 #include <limits>
 #include <string>
 
-#include <gtest/gtest.h>
-
 #include <boost/serialization/access.hpp>
 #include <boost/serialization/split_free.hpp>
+#include <gtest/gtest.h>
 
 #include "lockstep/base/error.h"
 
@@ -24,7 +23,7 @@ struct Point {
   bool operator==(const Point&) const = default;
   template <class Archive>
   void serialize(Archive& archive, unsigned) {
-    archive & x & y;
+    archive& x& y;
   }
 };
 
@@ -47,7 +46,7 @@ struct Everything {
   bool operator==(const Everything&) const = default;
   template <class Archive>
   void serialize(Archive& archive, unsigned) {
-    archive & flag & i8 & u16 & i64 & f & colour & text & triple & numbers & flags & points & named & pair & maybe;
+    archive& flag& i8& u16& i64& f& colour& text& triple& numbers& flags& points& named& pair& maybe;
   }
 };
 
@@ -121,7 +120,8 @@ TEST(Archive, FindsEveryTruncation) {
   for (std::size_t size = 0; size < bytes.size(); ++size) {
     expect_corruption("archive: ", [&] { from_bytes<Everything>(bytes.substr(0, size)); });
   }
-  expect_corruption("bytes after the value: expected none, got 1", [&] { from_bytes<Everything>(bytes + '\0'); });
+  expect_corruption("bytes after the value: expected none, got 1",
+                    [&] { from_bytes<Everything>(bytes + '\0'); });
 }
 
 TEST(Archive, SurvivesEveryChangedByte) {
@@ -147,8 +147,9 @@ TEST(Archive, SurvivesEveryChangedByte) {
 
 TEST(Archive, RefusesImpossibleCounts) {
   const std::string huge = to_bytes(std::uint64_t{1} << 60);
-  expect_corruption("impossible count: expected what fits in the 0 bytes that remain, got 1152921504606846976",
-                    [&] { from_bytes<std::string>(huge); });
+  expect_corruption(
+      "impossible count: expected what fits in the 0 bytes that remain, got 1152921504606846976",
+      [&] { from_bytes<std::string>(huge); });
   expect_corruption("impossible count", [&] { from_bytes<std::vector<Point>>(huge); });
   expect_corruption("impossible count", [&] { from_bytes<std::vector<bool>>(huge); });
   expect_corruption("impossible count", [&] { from_bytes<std::map<int, int>>(huge); });
@@ -178,7 +179,8 @@ struct Nothing {
 
 TEST(Archive, RefusesElementsWithoutBytes) {
   expect_corruption("at least 1 byte", [] { to_bytes(std::vector<Nothing>(3)); });
-  expect_corruption("at least 1 byte", [] { from_bytes<std::vector<Nothing>>(to_bytes(std::uint64_t{1}) + "x"); });
+  expect_corruption("at least 1 byte",
+                    [] { from_bytes<std::vector<Nothing>>(to_bytes(std::uint64_t{1}) + "x"); });
 }
 
 struct Tree {
@@ -186,7 +188,7 @@ struct Tree {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned) {
-    archive & children;
+    archive& children;
   }
 };
 
@@ -213,7 +215,7 @@ class Private {
   friend class boost::serialization::access;
   template <class Archive>
   void serialize(Archive& archive, unsigned) {
-    archive & boost::serialization::make_nvp("value", value);
+    archive& boost::serialization::make_nvp("value", value);
   }
 };
 
@@ -222,7 +224,7 @@ struct Outside {
 };
 template <class Archive>
 void serialize(Archive& archive, Outside& outside, unsigned) {
-  archive & outside.value;
+  archive& outside.value;
 }
 
 struct Split {

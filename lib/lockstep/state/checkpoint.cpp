@@ -28,7 +28,7 @@ struct Head {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned) {
-    archive & magic & version & file_bytes;
+    archive& magic& version& file_bytes;
   }
 };
 constexpr std::size_t kHeadBytes = 20;
@@ -39,11 +39,12 @@ struct Body {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned) {
-    archive & step & parts;
+    archive& step& parts;
   }
 };
 
-[[noreturn]] void fail_damaged(const fs::path& file, std::string what, std::string expected, std::string got) {
+[[noreturn]] void fail_damaged(const fs::path& file, std::string what, std::string expected,
+                               std::string got) {
   fail(ErrorCode::corruption, {file.string(), std::move(what), std::move(expected), std::move(got),
                                "Resume from the checkpoint before it"});
 }
@@ -53,7 +54,8 @@ void check_frame(const fs::path& file, const std::string& bytes) {
     fail_damaged(file, "truncated", "at least 24 bytes", std::to_string(bytes.size()));
   }
   const Head head = from_bytes<Head>(bytes.substr(0, kHeadBytes));
-  if (head.magic != kMagic) fail_damaged(file, "magic", "LSCKPT", "other bytes: no checkpoint of this library");
+  if (head.magic != kMagic)
+    fail_damaged(file, "magic", "LSCKPT", "other bytes: no checkpoint of this library");
   if (head.file_bytes != bytes.size()) {
     fail_damaged(file, head.file_bytes > bytes.size() ? "truncated" : "size",
                  std::to_string(head.file_bytes) + " bytes", std::to_string(bytes.size()));
@@ -61,7 +63,8 @@ void check_frame(const fs::path& file, const std::string& bytes) {
   const auto stored = from_bytes<std::uint32_t>(bytes.substr(bytes.size() - kCrcBytes));
   const std::uint32_t computed = checksum::crc32c(bytes.data(), bytes.size() - kCrcBytes);
   if (stored != computed) {
-    fail_damaged(file, "CRC-32C", std::to_string(stored), std::to_string(computed) + ": the content was changed");
+    fail_damaged(file, "CRC-32C", std::to_string(stored),
+                 std::to_string(computed) + ": the content was changed");
   }
   if (head.version != kVersion) {
     fail(ErrorCode::unsupported, {file.string(), "checkpoint version", std::to_string(kVersion),
@@ -77,7 +80,9 @@ std::string file_name(std::int64_t step) {
 
 /// The step that a file name tells, or nothing for another file.
 std::optional<std::int64_t> step_of(const std::string& name) {
-  if (name.size() <= kPrefix.size() + kSuffix.size() || !name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return {};
+  if (name.size() <= kPrefix.size() + kSuffix.size() || !name.starts_with(kPrefix) ||
+      !name.ends_with(kSuffix))
+    return {};
   const std::string digits = name.substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
   if (digits.size() > 18 || digits.find_first_not_of("0123456789") != std::string::npos) return {};
   const std::int64_t step = std::stoll(digits);
@@ -104,7 +109,8 @@ void remove_older(const fs::path& directory, std::int64_t newest, int keep) {
     if (step > newest || ++kept <= keep) continue;
     std::error_code error;
     fs::remove(directory / file_name(step), error);
-    if (error) fail_errno(error.value(), (directory / file_name(step)).string(), "cannot remove an old checkpoint");
+    if (error)
+      fail_errno(error.value(), (directory / file_name(step)).string(), "cannot remove an old checkpoint");
   }
 }
 
@@ -114,7 +120,8 @@ void remove_leftovers(const fs::path& directory) {
   std::error_code error;
   for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    if (name.starts_with(kTemporaryPrefix) && name.find(".lsc.tmp-") != std::string::npos) leftovers.push_back(entry->path());
+    if (name.starts_with(kTemporaryPrefix) && name.find(".lsc.tmp-") != std::string::npos)
+      leftovers.push_back(entry->path());
   }
   for (const fs::path& leftover : leftovers) fs::remove(leftover, error);
 }
@@ -141,7 +148,8 @@ Checkpoint decode_checkpoint(const fs::path& file, const std::string& bytes) {
 }
 
 const std::string& Checkpoint::part(const std::string& name) const {
-  const auto found = std::find_if(parts.begin(), parts.end(), [&](const auto& part) { return part.first == name; });
+  const auto found =
+      std::find_if(parts.begin(), parts.end(), [&](const auto& part) { return part.first == name; });
   if (found != parts.end()) return found->second;
   std::string names;
   for (const auto& part : parts) names += (names.empty() ? "" : ", ") + part.first;
@@ -151,7 +159,8 @@ const std::string& Checkpoint::part(const std::string& name) const {
 
 void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint, int keep) {
   if (checkpoint.step < 0 || checkpoint.step > 999'999'999'999'999'999) {
-    fail(ErrorCode::invalid_argument, {"write_checkpoint", "step", "0 to 10^18 - 1", std::to_string(checkpoint.step), {}});
+    fail(ErrorCode::invalid_argument,
+         {"write_checkpoint", "step", "0 to 10^18 - 1", std::to_string(checkpoint.step), {}});
   }
   if (keep < 1) {
     fail(ErrorCode::invalid_argument, {"write_checkpoint", "keep", "1 or more", std::to_string(keep), {}});
@@ -175,7 +184,8 @@ CheckpointSearch find_checkpoint(const fs::path& directory) {
     const fs::path file = directory / file_name(step);
     try {
       Checkpoint checkpoint = read_checkpoint(file);
-      if (checkpoint.step != step) fail_damaged(file, "step", std::to_string(step), std::to_string(checkpoint.step));
+      if (checkpoint.step != step)
+        fail_damaged(file, "step", std::to_string(step), std::to_string(checkpoint.step));
       search.checkpoint = std::move(checkpoint);
       search.file = file;
       return search;

@@ -1,13 +1,12 @@
 #include "lockstep/state/durable_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "lockstep/base/error.h"
 
@@ -55,7 +54,9 @@ class Temporary {
   fs::path path_;
 };
 
-fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+fs::path folder_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
 
 fs::path temporary_name(const fs::path& path) {
   static std::atomic<unsigned> counter{0};
@@ -78,7 +79,8 @@ void sync_folder(const fs::path& folder) {
   const File file(folder, O_RDONLY | O_DIRECTORY);
   if (!file.is_open()) fail_errno(errno, folder.string(), "cannot open the folder");
   // EINVAL: a file system without fsync on folders; its rename is as durable as it can be.
-  if (::fsync(file.get()) != 0 && errno != EINVAL) fail_errno(errno, folder.string(), "cannot sync the folder");
+  if (::fsync(file.get()) != 0 && errno != EINVAL)
+    fail_errno(errno, folder.string(), "cannot sync the folder");
 }
 
 }  // namespace
@@ -90,12 +92,14 @@ void write_file_durably(const fs::path& path, const std::string& bytes) {
   }
   Temporary temporary(temporary_name(path));
   File file(temporary.path(), O_WRONLY | O_CREAT | O_EXCL);
-  if (!file.is_open()) fail_errno(errno, where, "cannot create a file in its folder", "Is the folder there and writable?");
+  if (!file.is_open())
+    fail_errno(errno, where, "cannot create a file in its folder", "Is the folder there and writable?");
   if (const int error = write_all(file.get(), bytes)) {
     fail_errno(error, where, "cannot write " + std::to_string(bytes.size()) + " bytes",
                "The former file, if any, is untouched");
   }
-  if (::fsync(file.get()) != 0) fail_errno(errno, where, "cannot sync", "The former file, if any, is untouched");
+  if (::fsync(file.get()) != 0)
+    fail_errno(errno, where, "cannot sync", "The former file, if any, is untouched");
   if (const int error = file.close()) fail_errno(error, where, "cannot close");
   if (::rename(temporary.path().c_str(), path.c_str()) != 0) {
     fail_errno(errno, where, "cannot rename the temporary file to this name");
@@ -123,7 +127,8 @@ std::string read_file(const fs::path& path, std::uint64_t max_bytes) {
     if (count == 0) return bytes;
     bytes.append(block, 0, static_cast<std::size_t>(count));
     if (bytes.size() > max_bytes) {
-      fail(ErrorCode::corruption, {where, "size", "at most " + std::to_string(max_bytes) + " bytes", "more", {}});
+      fail(ErrorCode::corruption,
+           {where, "size", "at most " + std::to_string(max_bytes) + " bytes", "more", {}});
     }
   }
 }

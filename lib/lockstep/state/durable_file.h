@@ -25,13 +25,14 @@ struct Checkpoint {
   const std::string& part(const std::string& name) const;
 };
 
-/// Writes `directory/checkpoint-<step, 12 digits>.lsc`: magic, version, step, parts, CRC-32C over all of it; then removes
-/// all but the `keep` newest of this step and those before it (2: if the newest is damaged, the one before is still there).
-/// Files of greater steps are another run's and stay. Makes `directory`. One process at a time writes into a folder.
-/// Throws Error(io) and leaves what was there when the disk refuses.
+/// Writes `directory/checkpoint-<step, 12 digits>.lsc`: magic, version, step, parts, CRC-32C over all of it;
+/// then removes all but the `keep` newest of this step and those before it (2: if the newest is damaged, the
+/// one before is still there). Files of greater steps are another run's and stay. Makes `directory`. One
+/// process at a time writes into a folder. Throws Error(io) and leaves what was there when the disk refuses.
 void write_checkpoint(const std::filesystem::path& directory, const Checkpoint& checkpoint, int keep = 2);
 
-/// Throws Error(not_found, io, corruption, or unsupported for another version). Damage is detected by size, magic and CRC.
+/// Throws Error(not_found, io, corruption, or unsupported for another version). Damage is detected by size,
+/// magic and CRC.
 Checkpoint read_checkpoint(const std::filesystem::path& file);
 
 struct CheckpointSearch {
@@ -40,8 +41,8 @@ struct CheckpointSearch {
   std::vector<std::string> damaged;  ///< messages for newer files that were passed over
 };
 
-/// The newest checkpoint of a folder that is whole. No file or no folder: `checkpoint` is empty, `damaged` is empty; files but
-/// none whole: `damaged` names them all.
+/// The newest checkpoint of a folder that is whole. No file or no folder: `checkpoint` is empty, `damaged` is
+/// empty; files but none whole: `damaged` names them all.
 CheckpointSearch find_checkpoint(const std::filesystem::path& directory);
 
 }  // namespace lockstep::state

@@ -1,12 +1,11 @@
 #include "lockstep/state/durable_file.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <string>
+#include <sys/resource.h>
+#include <unistd.h>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -49,7 +48,8 @@ void expect_error(ErrorCode code, std::initializer_list<std::string> words, Func
     FAIL() << "no error; expected " << *words.begin();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), code) << error.what();
-    for (const std::string& word : words) EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+    for (const std::string& word : words)
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
   }
 }
 
@@ -102,18 +102,23 @@ TEST_F(DurableFile, NamesWhatStandsInTheWay) {
   expect_error(ErrorCode::not_found, {"missing/state", "No such file or directory", "Is the folder there"},
                [&] { write_file_durably(root_ / "missing" / "state", "x"); });
   put(root_ / "file", "x");
-  expect_error(ErrorCode::io, {"file/state", "Not a directory"}, [&] { write_file_durably(root_ / "file" / "state", "x"); });
+  expect_error(ErrorCode::io, {"file/state", "Not a directory"},
+               [&] { write_file_durably(root_ / "file" / "state", "x"); });
   fs::create_directories(root_ / "folder" / "inside");
-  expect_error(ErrorCode::io, {"cannot rename", "Is a directory"}, [&] { write_file_durably(root_ / "folder", "x"); });
-  expect_error(ErrorCode::io, {"File name too long"}, [&] { write_file_durably(root_ / std::string(255, 'n'), "x"); });
-  expect_error(ErrorCode::invalid_argument, {"the name of a file"}, [&] { write_file_durably(root_ / "", "x"); });
+  expect_error(ErrorCode::io, {"cannot rename", "Is a directory"},
+               [&] { write_file_durably(root_ / "folder", "x"); });
+  expect_error(ErrorCode::io, {"File name too long"},
+               [&] { write_file_durably(root_ / std::string(255, 'n'), "x"); });
+  expect_error(ErrorCode::invalid_argument, {"the name of a file"},
+               [&] { write_file_durably(root_ / "", "x"); });
   EXPECT_EQ(names(), (std::vector<std::string>{"file", "folder"}));
 }
 
 TEST_F(DurableFile, ReadsWithinALimit) {
   put(root_ / "file", "0123456789");
   EXPECT_EQ(read_file(root_ / "file", 10), "0123456789");
-  expect_error(ErrorCode::corruption, {"size: expected at most 9 bytes"}, [&] { read_file(root_ / "file", 9); });
+  expect_error(ErrorCode::corruption, {"size: expected at most 9 bytes"},
+               [&] { read_file(root_ / "file", 9); });
   expect_error(ErrorCode::not_found, {"none", "No such file"}, [&] { read_file(root_ / "none", 9); });
   expect_error(ErrorCode::io, {"Is a directory"}, [&] { read_file(root_, 9); });
 }
@@ -155,13 +160,15 @@ TEST_F(Checkpoints, KeepTheTwoNewest) {
   EXPECT_EQ(names().front(), "checkpoint-000000006000.lsc");
 }
 
-// A run that fell back behind a damaged file, or was started again from the beginning, must not lose what it just wrote.
+// A run that fell back behind a damaged file, or was started again from the beginning, must not lose what it
+// just wrote.
 TEST_F(Checkpoints, BehindANewerOneAreKeptAndItIsNotRemoved) {
   write_checkpoint(root_, checkpoint_of(100));
   write_checkpoint(root_, checkpoint_of(200));
   for (const std::int64_t step : {10, 20, 30}) write_checkpoint(root_, checkpoint_of(step));
-  EXPECT_EQ(names(), (std::vector<std::string>{"checkpoint-000000000020.lsc", "checkpoint-000000000030.lsc",
-                                               "checkpoint-000000000100.lsc", "checkpoint-000000000200.lsc"}));
+  EXPECT_EQ(names(),
+            (std::vector<std::string>{"checkpoint-000000000020.lsc", "checkpoint-000000000030.lsc",
+                                      "checkpoint-000000000100.lsc", "checkpoint-000000000200.lsc"}));
 }
 
 TEST_F(Checkpoints, ShowEveryChangedByteAndFallBack) {
@@ -178,7 +185,8 @@ TEST_F(Checkpoints, ShowEveryChangedByteAndFallBack) {
       ASSERT_TRUE(search.checkpoint.has_value()) << i;
       EXPECT_EQ(search.checkpoint->step, 1) << i;
       ASSERT_EQ(search.damaged.size(), 1u) << i;
-      EXPECT_NE(search.damaged[0].find("checkpoint-000000000002.lsc"), std::string::npos) << search.damaged[0];
+      EXPECT_NE(search.damaged[0].find("checkpoint-000000000002.lsc"), std::string::npos)
+          << search.damaged[0];
     }
   }
 }
@@ -224,7 +232,8 @@ TEST_F(Checkpoints, OfAnotherVersionSayWhatToDo) {
   bytes.resize(bytes.size() - 4);
   bytes += to_bytes(checksum::crc32c(bytes.data(), bytes.size()));
   put(file, bytes);
-  expect_error(ErrorCode::unsupported, {"checkpoint version: expected 1, got 2", "Use the version of lockstep"},
+  expect_error(ErrorCode::unsupported,
+               {"checkpoint version: expected 1, got 2", "Use the version of lockstep"},
                [&] { read_checkpoint(file); });
 }
 
@@ -245,10 +254,12 @@ TEST_F(Checkpoints, OnAFullDiskLeaveTheOldOnes) {
   write_checkpoint(root_, checkpoint_of(2));
   {
     const SizeLimit limit(4096);
-    expect_error(ErrorCode::io, {"cannot write"},
-                 [&] { write_checkpoint(root_, {3, {{"model", std::string(100000, 'x')}}}); });
+    expect_error(ErrorCode::io, {"cannot write"}, [&] {
+      write_checkpoint(root_, {3, {{"model", std::string(100000, 'x')}}});
+    });
   }
-  EXPECT_EQ(names(), (std::vector<std::string>{"checkpoint-000000000001.lsc", "checkpoint-000000000002.lsc"}));
+  EXPECT_EQ(names(),
+            (std::vector<std::string>{"checkpoint-000000000001.lsc", "checkpoint-000000000002.lsc"}));
   EXPECT_EQ(find_checkpoint(root_).checkpoint->step, 2);
 }
 
@@ -261,7 +272,8 @@ TEST_F(Checkpoints, OfAKilledWriteAreSweptAway) {
 }
 
 TEST_F(Checkpoints, RefuseNonsense) {
-  expect_error(ErrorCode::invalid_argument, {"step: expected 0"}, [&] { write_checkpoint(root_, checkpoint_of(-1)); });
+  expect_error(ErrorCode::invalid_argument, {"step: expected 0"},
+               [&] { write_checkpoint(root_, checkpoint_of(-1)); });
   expect_error(ErrorCode::invalid_argument, {"keep: expected 1 or more, got 0"},
                [&] { write_checkpoint(root_, checkpoint_of(1), 0); });
 }
