@@ -173,6 +173,10 @@ install_packages() {
     die "apt-get install failed; its whole output is in $log. To see it directly:" \
       "${administrator[*]} apt-get install -y --no-install-recommends ${names[*]}"
   fi
+  hash -r
+  find_missing "${required[@]}"
+  ((${#missing[@]} == 0)) || die "apt-get succeeded, and yet this is not found: ${missing[*]%%|*}" \
+    "is another version of it, or another PATH, in the way? Looked for: ${missing[*]}"
   if ((${#optional[@]} > 0)) && ! apt_install "${optional_names[@]}"; then
     note "not available here, going on without: ${optional_names[*]}"
   fi
