@@ -157,7 +157,7 @@ class EpochListing {
   std::int64_t pass_epochs(std::int64_t& start) {
     std::int64_t index = 0;
     const auto named = static_cast<std::int64_t>(options_.stop_after.size());
-    while (start > 0 && start >= samples_taken(index)) {
+    while (options_.start > 0 && start >= samples_taken(index)) {
       if (index >= named && plan_.samples() == 0) {
         fail(ErrorCode::invalid_argument, {"list_samples", "--start", "0, since no epoch holds a sample",
                                            std::to_string(options_.start), "Check --count and --drop-last"});

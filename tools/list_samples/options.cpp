@@ -221,7 +221,8 @@ void check_combinations(const Flags& flags, const Options& options) {
   }
   if (options.drop_last && options.wrap_last) usage("--wrap-last", "it or --drop-last", "both", {});
   if (options.permutation && options.split) usage("--permutation", "it or --split", "both", {});
-  if (flags.given("epochs") && static_cast<std::int64_t>(options.stop_after.size()) > options.epochs) {
+  if (flags.given("epochs") && options.start == 0 &&
+      static_cast<std::int64_t>(options.stop_after.size()) > options.epochs) {
     usage("--stop-after", fmt::format("at most {} entries, one an epoch", options.epochs),
           std::to_string(options.stop_after.size()), "Raise --epochs or shorten the list");
   }
