@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -26,6 +27,8 @@ namespace {
 
 using namespace lockstep;
 using namespace lockstep::record;
+
+volatile std::sig_atomic_t g_interrupted = 0;
 
 constexpr std::int64_t kSamples = 240;
 constexpr std::int64_t kBatch = 12;
@@ -77,6 +80,10 @@ float nudged(float value) {
   return value;
 }
 
+void wait_for_interrupt() {
+  while (!g_interrupted) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+}
+
 /// Fisher and Yates over one epoch.
 std::vector<std::int64_t> order_of(std::uint64_t seed, std::int64_t epoch) {
   std::vector<std::int64_t> order(kSamples);
@@ -108,16 +115,19 @@ class Training {
     if (wrong_ == "threads" && arguments.number("threads", 1) > 1) wrong_ = "forward";
   }
 
-  void run() {
+  /// False when it was interrupted: the recording then ends after a whole step.
+  bool run() {
     const std::int64_t steps = arguments_.number("steps", 40);
     const std::int64_t first = arguments_.number("first-step", 0);
     for (std::int64_t step = 0; step < first; ++step) train(step, false);
     for (std::int64_t step = first; step < steps; ++step) {
+      if (g_interrupted) return false;
       fail_here(step);
       train(step, true);
       if (wrong_ == "slow") std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     finish();
+    return true;
   }
 
  private:
@@ -156,7 +166,7 @@ class Training {
     if (wrong("crash", step)) std::raise(SIGKILL);
     if (wrong("throw", step))
       throw std::runtime_error(fmt::format("the loss is not finite at step {}", step));
-    if (wrong("hang", step)) std::this_thread::sleep_for(std::chrono::hours(1));
+    if (wrong("hang", step)) wait_for_interrupt();
   }
 
   Batch read(std::int64_t step) const {
@@ -260,7 +270,8 @@ int main(int argc, char** argv) {
   try {
     const Arguments arguments(argc, argv);
     if (arguments.text("wrong") == "no-record") return 0;
-    Training(arguments).run();
+    std::signal(SIGINT, [](int) { g_interrupted = 1; });
+    if (!Training(arguments).run()) return 130;
     std::printf("trained\n");
     return 0;
   } catch (const std::exception& error) {

@@ -142,9 +142,9 @@ std::string table_html(const Consistency& consistency) {
 std::vector<std::string> problems(const Consistency& consistency) {
   std::vector<std::string> result;
   for (std::size_t i = 0; i < consistency.runs.size(); ++i) {
-    if (consistency.runs[i].problem.empty()) continue;
-    result.push_back(
-        fmt::format("run {} ({}): {}", i + 1, consistency.runs[i].folder, consistency.runs[i].problem));
+    const ConsistencyRun& run = consistency.runs[i];
+    if (!run.problem.empty())
+      result.push_back(fmt::format("run {}: {}; {}", i + 1, run.problem, run.problem_detail));
   }
   return result;
 }
