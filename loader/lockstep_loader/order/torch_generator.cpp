@@ -62,15 +62,6 @@ void TorchGenerator::next_block() {
   fresh_ = false;
 }
 
-std::uint32_t TorchGenerator::random() {
-  if (used_ == kWords) next_block();
-  std::uint32_t word = words_[used_++];
-  word ^= word >> 11;
-  word ^= word << 7 & 0x9d2c5680;
-  word ^= word << 15 & 0xefc60000;
-  return word ^ word >> 18;
-}
-
 std::uint64_t TorchGenerator::random64() {
   const std::uint64_t high = random();
   return high << 32 | random();

@@ -23,7 +23,15 @@ class TorchGenerator {
 
   std::uint64_t seed() const { return seed_; }
 
-  std::uint32_t random();               ///< one output
+  /// One output.
+  std::uint32_t random() {
+    if (used_ == kWords) next_block();
+    std::uint32_t word = words_[used_++];
+    word ^= word >> 11;
+    word ^= word << 7 & 0x9d2c5680;
+    word ^= word << 15 & 0xefc60000;
+    return word ^ word >> 18;
+  }
   std::uint64_t random64();             ///< two outputs, the first is the high half
   std::int64_t random_int64();          ///< torch.empty((), dtype=int64).random_(): random64() mod 2^63
   void discard(std::uint64_t outputs);  ///< as so many random(), only faster
@@ -46,8 +54,7 @@ class TorchGenerator {
   void next_block();
 
   std::uint64_t seed_ = 0;
-  std::uint32_t used_ =
-      kWords;  // outputs taken from the block; kWords with a fresh seed, whose words are no block yet
+  std::uint32_t used_ = kWords;  // outputs taken from the block; a fresh seed has none to give
   bool fresh_ = true;
   std::array<std::uint32_t, kWords> words_{};
   std::array<unsigned char, kStateBytes - 5016> normals_{};  // cached normal draws, as they lie in the state
