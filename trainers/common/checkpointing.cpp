@@ -1,8 +1,8 @@
 #include "common/checkpointing.h"
 
-#include <fmt/format.h>
-
 #include <limits>
+
+#include <fmt/format.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/state/archive.h"
@@ -30,16 +30,17 @@ std::string value_of(const std::map<std::string, std::string>& settings, const s
   return found == settings.end() ? "nothing" : found->second;
 }
 
-void check_settings(const std::map<std::string, std::string>& then, const std::map<std::string, std::string>& now) {
+void check_settings(const std::map<std::string, std::string>& then,
+                    const std::map<std::string, std::string>& now) {
   std::map<std::string, std::string> all = then;
   all.insert(now.begin(), now.end());
   for (const auto& [name, unused] : all) {
     if (name == "epochs") continue;
     const std::string before = value_of(then, name), after = value_of(now, name);
     if (before != after)
-      fail(ErrorCode::invalid_argument,
-           {"--resume", name, before, after,
-            "Resume with the settings of the first part, or start a new run with another --checkpoint folder"});
+      fail(ErrorCode::invalid_argument, {"--resume", name, before, after,
+                                         "Resume with the settings of the first part, or start a new run "
+                                         "with another --checkpoint folder"});
   }
 }
 
@@ -58,7 +59,8 @@ state::Checkpoint make_checkpoint(const TrainerState& trainer, const loader::Loa
   checkpoint.parts.emplace_back("trainer", state::to_bytes(trainer));
   checkpoint.parts.emplace_back("loader", loader::to_bytes(loader.state()));
   checkpoint.parts.emplace_back("model", module_bytes(task.module()));
-  if (task.optimizer() != nullptr) checkpoint.parts.emplace_back("optimizer", optimizer_bytes(*task.optimizer()));
+  if (task.optimizer() != nullptr)
+    checkpoint.parts.emplace_back("optimizer", optimizer_bytes(*task.optimizer()));
   checkpoint.parts.emplace_back("generator", generator_bytes());
   return checkpoint;
 }
@@ -69,7 +71,8 @@ void keep_checkpoint(const std::filesystem::path& directory, state::Checkpoint c
 }
 
 TrainerState restore_checkpoint(const state::Checkpoint& checkpoint, const std::string& program,
-                                const std::map<std::string, std::string>& semantic, loader::Loader& loader, Task& task) {
+                                const std::map<std::string, std::string>& semantic, loader::Loader& loader,
+                                Task& task) {
   auto trainer = state::from_bytes<TrainerState>(checkpoint.part("trainer"));
   check_version(trainer);
   check_program(trainer, program);

@@ -1,6 +1,6 @@
 #pragma once
-// A trainer's checkpoint: model, optimizer, loader, generator and counters, so that a run goes on as if it had never
-// stopped, at any number of workers.
+// A trainer's checkpoint: model, optimizer, loader, generator and counters, so that a run goes on as if it
+// had never stopped, at any number of workers.
 
 #include <cstdint>
 #include <filesystem>
@@ -22,7 +22,7 @@ struct EpochTotals {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned) {
-    archive & loss & samples & correct;
+    archive& loss& samples& correct;
   }
 };
 
@@ -40,19 +40,21 @@ struct TrainerState {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned) {
-    archive & version & program & run_id & started_ns & segment & next_step & epoch & totals & semantic;
+    archive& version& program& run_id& started_ns& segment& next_step& epoch& totals& semantic;
   }
 };
 
 /// Parts: trainer, loader, model, optimizer (where there is one), generator.
 state::Checkpoint make_checkpoint(const TrainerState& trainer, const loader::Loader& loader, Task& task);
 
-/// A copy in `directory`/kept, never removed, with the part "gradients" (of the last step, in registration order).
+/// A copy in `directory`/kept, never removed, with the part "gradients" (of the last step, in registration
+/// order).
 void keep_checkpoint(const std::filesystem::path& directory, state::Checkpoint checkpoint, Task& task);
 
-/// Puts loader and task back to where `checkpoint` was taken. Throws Error(invalid_argument) naming what changed: program,
-/// dataset, loader options, or a setting of `semantic` (the number of epochs may change).
+/// Puts loader and task back to where `checkpoint` was taken. Throws Error(invalid_argument) naming what
+/// changed: program, dataset, loader options, or a setting of `semantic` (the number of epochs may change).
 TrainerState restore_checkpoint(const state::Checkpoint& checkpoint, const std::string& program,
-                                const std::map<std::string, std::string>& semantic, loader::Loader& loader, Task& task);
+                                const std::map<std::string, std::string>& semantic, loader::Loader& loader,
+                                Task& task);
 
 }  // namespace lockstep::trainers

@@ -1,15 +1,15 @@
 #include "common/command_line.h"
 
-#include <cxxopts.hpp>
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
+
+#include <cxxopts.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/base/version.h"
@@ -80,9 +80,11 @@ bool CommandLine::parse(int argc, const char* const* argv) {
   try {
     const auto result = parser.parse(argc, argv);
     if (result.count("help")) {
-      fmt::print("{}\nEvery option may also come from the environment: LOCKSTEP_WORKERS=4 is --workers 4; the command "
-                 "line wins.\n\nExample:\n  {}\n",
-                 parser.help(), example_);
+      fmt::print(
+          "{}\nEvery option may also come from the environment: LOCKSTEP_WORKERS=4 is --workers 4; the "
+          "command "
+          "line wins.\n\nExample:\n  {}\n",
+          parser.help(), example_);
       return false;
     }
     if (result.count("version")) {

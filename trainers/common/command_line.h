@@ -18,15 +18,17 @@ class CommandLine {
   /// Declares --name VALUE. Names are lower case with '-'; the variable is LOCKSTEP_NAME with '_'.
   void option(const std::string& name, const std::string& fallback, const std::string& help);
   /// Declares --name, or --name=VALUE; `alone` is its value when it stands alone.
-  void option_with_implied_value(const std::string& name, const std::string& fallback, const std::string& alone,
-                                 const std::string& help);
+  void option_with_implied_value(const std::string& name, const std::string& fallback,
+                                 const std::string& alone, const std::string& help);
   /// Declares --name without a value. The variable takes 1, true, yes, on, 0, false, no or off.
   void flag(const std::string& name, const std::string& help);
 
-  /// False when --help or --version was asked for and printed. Throws Error(invalid_argument) for what is not declared.
+  /// False when --help or --version was asked for and printed. Throws Error(invalid_argument) for what is not
+  /// declared.
   bool parse(int argc, const char* const* argv);
 
-  /// The readers below throw Error(invalid_argument) naming the option or variable, what it takes and what it was given.
+  /// The readers below throw Error(invalid_argument) naming the option or variable, what it takes and what it
+  /// was given.
   std::string text(const std::string& name) const;
   std::int64_t integer(const std::string& name, std::int64_t least) const;
   std::uint64_t seed(const std::string& name) const;  ///< 0 … 2^64 - 1

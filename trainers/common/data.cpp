@@ -1,10 +1,10 @@
 #include "common/data.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <cmath>
 #include <cstdint>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep_loader/format/csv.h"
@@ -40,16 +40,16 @@ Scale scale_of(const std::vector<double>& values, std::size_t column, std::size_
 }  // namespace
 
 fs::path shipped_data(const fs::path& relative) {
-  const std::vector<fs::path> places = {fs::path("data") / relative,
-                                        program_folder() / "../share/lockstep/data" / relative,
-                                        program_folder() / "../../data" / relative, fs::path(LOCKSTEP_DATA_DIR) / relative};
+  const std::vector<fs::path> places = {
+      fs::path("data") / relative, program_folder() / "../share/lockstep/data" / relative,
+      program_folder() / "../../data" / relative, fs::path(LOCKSTEP_DATA_DIR) / relative};
   std::vector<std::string> names;
   for (const fs::path& place : places) {
     if (fs::exists(place)) return place;
     names.push_back(place.lexically_normal().string());
   }
-  fail(ErrorCode::not_found, {"data", relative.string(), fmt::format("one of {}", fmt::join(names, ", ")), "none of them",
-                              "Pass --data with the place where it lies"});
+  fail(ErrorCode::not_found, {"data", relative.string(), fmt::format("one of {}", fmt::join(names, ", ")),
+                              "none of them", "Pass --data with the place where it lies"});
 }
 
 fs::path fashion_mnist_data(const fs::path& given) {
@@ -59,10 +59,11 @@ fs::path fashion_mnist_data(const fs::path& given) {
 }
 
 PatientTable read_patients(const fs::path& given) {
-  const fs::path file = given.empty() ? shipped_data("diabetes/diabetes.csv") : given;
+  fs::path file = given.empty() ? shipped_data("diabetes/diabetes.csv") : given;
+  if (fs::is_directory(file)) file /= "diabetes.csv";
   const std::vector<std::string> names = {"age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"};
-  const loader::CsvDataset table(
-      file, {.fields = {{"columns", names, DType::float64, true}, {"progression", {"progression"}, DType::float64}}});
+  const loader::CsvDataset table(file, {.fields = {{"columns", names, DType::float64, true},
+                                                   {"progression", {"progression"}, DType::float64}}});
   const auto patients = static_cast<std::size_t>(table.size());
   PatientTable result{names, std::vector<double>(patients * names.size()), std::vector<double>(patients),
                       table.describe()};
@@ -80,8 +81,9 @@ std::vector<float> standardised(const std::vector<double>& values, std::int64_t 
   for (std::size_t column = 0; column < width; ++column) {
     const Scale scale = scale_of(values, column, width);
     if (!(scale.deviation > 0))
-      fail(ErrorCode::invalid_argument, {"standardised", fmt::format("column {}", column), "values that differ",
-                                         "one value in all rows", "Leave this column out"});
+      fail(ErrorCode::invalid_argument,
+           {"standardised", fmt::format("column {}", column), "values that differ", "one value in all rows",
+            "Leave this column out"});
     for (std::size_t i = column; i < values.size(); i += width)
       result[i] = static_cast<float>((values[i] - scale.mean) / scale.deviation);
   }

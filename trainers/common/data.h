@@ -10,8 +10,9 @@
 
 namespace lockstep::trainers {
 
-/// The folder or file `relative` ("diabetes/diabetes.csv") of the data that come with the sources: below ./data, beside
-/// the program's folder, or where the program was built. Throws Error(not_found) naming the places.
+/// The folder or file `relative` ("diabetes/diabetes.csv") of the data that come with the sources: below
+/// ./data, beside the program's folder, or where the program was built. Throws Error(not_found) naming the
+/// places.
 std::filesystem::path shipped_data(const std::filesystem::path& relative);
 
 /// `given`, else the full Fashion-MNIST where it is installed, else the subset that comes with the sources.
@@ -27,11 +28,12 @@ struct PatientTable {
   std::int64_t patients() const { return static_cast<std::int64_t>(progression.size()); }
 };
 
-/// `given`, or the table that comes with the sources. Throws Error(not_found, corruption).
+/// `given` (a file, or a folder with diabetes.csv), or the table that comes with the sources. Throws
+/// Error(not_found, corruption).
 PatientTable read_patients(const std::filesystem::path& given);
 
-/// Each column minus its mean, divided by its standard deviation (n - 1), in double and then rounded to float. Throws
-/// Error(invalid_argument) for a column that is constant.
+/// Each column minus its mean, divided by its standard deviation (n - 1), in double and then rounded to
+/// float. Throws Error(invalid_argument) for a column that is constant.
 std::vector<float> standardised(const std::vector<double>& values, std::int64_t columns);
 
 }  // namespace lockstep::trainers

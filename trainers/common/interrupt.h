@@ -3,7 +3,8 @@
 
 namespace lockstep::trainers {
 
-/// From now on the first SIGINT or SIGTERM only sets what interrupted() returns; a second one ends the process at once.
+/// From now on the first SIGINT or SIGTERM only sets what interrupted() returns; a second one ends the
+/// process at once.
 void catch_interrupts();
 
 /// The number of the signal that came, 0 when none did.

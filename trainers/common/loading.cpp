@@ -38,7 +38,8 @@ class Stream {
 
 std::optional<std::string> difference(const loader::Batch& a, const loader::Batch& b) {
   const std::string where = fmt::format("epoch {}, batch {}", a.epoch, a.index);
-  if (a.epoch != b.epoch || a.index != b.index) return fmt::format("{} against epoch {}, batch {}", where, b.epoch, b.index);
+  if (a.epoch != b.epoch || a.index != b.index)
+    return fmt::format("{} against epoch {}, batch {}", where, b.epoch, b.index);
   if (a.ids != b.ids) return where + ": other sample ids";
   for (std::size_t field = 0; field < a.fields.size(); ++field)
     if (fingerprint::digest(a.fields[field]) != fingerprint::digest(b.fields[field]))

@@ -13,8 +13,9 @@ namespace lockstep::trainers {
 /// A loader over all records in the chosen order, with `workers` threads (the other options as they are).
 loader::Loader open_loader(const loader::DatasetPtr& dataset, const TrainingOptions& options, int workers);
 
-/// Reads `options.verify_batches` batches with two fresh loaders of different numbers of workers, over as many epochs as
-/// that takes. Returns the first difference in words, or nothing when ids and bytes of all fields are equal.
+/// Reads `options.verify_batches` batches with two fresh loaders of different numbers of workers, over as
+/// many epochs as that takes. Returns the first difference in words, or nothing when ids and bytes of all
+/// fields are equal.
 std::optional<std::string> verify_batches(const loader::DatasetPtr& dataset, const TrainingOptions& options);
 
 /// "keep", "drop", "wrap"; "fail", "skip", "substitute".

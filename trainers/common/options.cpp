@@ -46,22 +46,27 @@ record::RecorderOptions recorder_of(const CommandLine& line) {
   options.full_batches = line.integer("record-full-batches", 0);
   options.tensors_every = line.integer("record-tensors-every", 0);
   options.tensor_values = line.flag("record-values");
-  options.on_disk_error = line.choice("on-disk-error", {"stop", "go-on"}) == "stop" ? record::OnDiskError::stop
-                                                                                     : record::OnDiskError::go_on;
+  options.on_disk_error = line.choice("on-disk-error", {"stop", "go-on"}) == "stop"
+                              ? record::OnDiskError::stop
+                              : record::OnDiskError::go_on;
   return options;
 }
 
 void declare_output_options(CommandLine& line) {
   line.option("record", "", "folder for the recording, one file a run");
-  line.option("record-full-batches", "5", "first N steps whose batches are recorded with statistics, ids and labels");
-  line.option("record-tensors-every", "100", "gradients, optimizer state and parameters every N steps; 0: never");
+  line.option("record-full-batches", "5",
+              "first N steps whose batches are recorded with statistics, ids and labels");
+  line.option("record-tensors-every", "100",
+              "gradients, optimizer state and parameters every N steps; 0: never");
   line.flag("record-values", "with every recorded tensor, its elements");
   line.option("on-disk-error", "stop", "when the recording's disk refuses: stop, or go-on without recording");
   line.option("checkpoint", "", "folder for checkpoints; the last two are kept");
   line.option("checkpoint-every", "0", "a checkpoint every N steps, besides the end of each epoch");
-  line.option("checkpoint-every-epochs", "0", "keep the checkpoint and gradients of every k-th epoch in DIR/kept");
-  line.option_with_implied_value("resume", "no", "yes",
-                                 "go on from the newest whole checkpoint; --resume=auto starts anew when there is none");
+  line.option("checkpoint-every-epochs", "0",
+              "keep the checkpoint and gradients of every k-th epoch in DIR/kept");
+  line.option_with_implied_value(
+      "resume", "no", "yes",
+      "go on from the newest whole checkpoint; --resume=auto starts anew when there is none");
   line.option("verify-batches", "0", "before training, read N batches twice with other workers and compare");
   line.flag("verbose", "print every step");
   line.flag("quiet", "print results only");

@@ -1,5 +1,6 @@
 #pragma once
-// What every trainer takes. Settings that decide what is computed are semantic; the rest is placement and must not.
+// What every trainer takes. Settings that decide what is computed are semantic; the rest is placement and
+// must not.
 
 #include <cstdint>
 #include <filesystem>
@@ -25,7 +26,8 @@ struct TrainingOptions {
   std::uint64_t seed = 0;
   std::int64_t epochs = 1;
   std::int64_t batch_size = 64;
-  std::int64_t max_steps = -1;  ///< optimizer steps of the whole run, resumed parts included; -1: until the last epoch ends
+  std::int64_t max_steps =
+      -1;  ///< optimizer steps of the whole run, resumed parts included; -1: until the last epoch ends
   double learning_rate = 0.1;
   OrderKind order = OrderKind::native;
   loader::LastBatch last = loader::LastBatch::keep;
@@ -35,14 +37,16 @@ struct TrainingOptions {
   int prefetch_factor = 2;
   int threads = 1;  ///< of torch; 0: as torch finds it
   std::int64_t accum_steps = 1;
-  std::int64_t micro_batch = 64;  ///< samples of one forward and backward; follows from accum_steps or is given itself
+  std::int64_t micro_batch =
+      64;  ///< samples of one forward and backward; follows from accum_steps or is given itself
 
   std::filesystem::path data;    ///< empty: the trainer looks at its known places
   std::filesystem::path record;  ///< empty: no recording
   record::RecorderOptions recorder;
-  std::filesystem::path checkpoint;  ///< empty: no checkpoints
-  std::int64_t checkpoint_every = 0;         ///< steps; 0: only at the ends of epochs
-  std::int64_t checkpoint_every_epochs = 0;  ///< keeps every k-th epoch for good, with its last gradients; 0: none
+  std::filesystem::path checkpoint;   ///< empty: no checkpoints
+  std::int64_t checkpoint_every = 0;  ///< steps; 0: only at the ends of epochs
+  std::int64_t checkpoint_every_epochs =
+      0;  ///< keeps every k-th epoch for good, with its last gradients; 0: none
   ResumeMode resume = ResumeMode::no;
 
   std::int64_t verify_batches = 0;  ///< batches read twice before training; 0: none

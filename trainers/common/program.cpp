@@ -1,11 +1,11 @@
 #include "common/program.h"
 
 #include <c10/util/Exception.h>
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
-
 #include <cstdio>
 #include <exception>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "common/interrupt.h"
 #include "common/loading.h"
@@ -20,7 +20,8 @@ constexpr int kSignalBase = 128;  // the shell's rule: 130 for SIGINT, 143 for S
 
 void complain(const std::string& program, const std::string& message) {
   std::fflush(stdout);
-  fmt::print(stderr, "{}: {}\n", program, message);
+  const bool named = message.starts_with(program + ": ");
+  fmt::print(stderr, "{}{}\n", named ? "" : program + ": ", message);
 }
 
 std::string parameters_digest(Task& task) { return digest_of(task.module()).hex(); }
@@ -79,8 +80,8 @@ int prepare(const TrainingSetup& setup, const TrainingOptions& options) {
   return kExitDone;
 }
 
-int report(const TrainingSetup& setup, const TrainingOptions& options, const TrainingResult& result, Task& task,
-           const std::vector<Finding>& findings) {
+int report(const TrainingSetup& setup, const TrainingOptions& options, const TrainingResult& result,
+           Task& task, const std::vector<Finding>& findings) {
   if (!result.recording_failure.empty())
     complain(setup.program, "the recording is incomplete: " + result.recording_failure);
   if (options.json)

@@ -20,19 +20,20 @@ constexpr int kExitTrouble = 2;
 /// Runs `body` and turns what it throws into one line on stderr and kExitTrouble.
 int run_program(const std::string& program, const std::function<int()>& body);
 
-/// Torch's determinism switches, signal handlers, and --verify-batches. Returns kExitDone, or what to exit with.
+/// Torch's determinism switches, signal handlers, and --verify-batches. Returns kExitDone, or what to exit
+/// with.
 int prepare(const TrainingSetup& setup, const TrainingOptions& options);
 
 /// A result under a name, for people and for JSON.
 struct Finding {
-  std::string name;   ///< "test_accuracy"
-  std::string text;   ///< "test accuracy 87.12 %"
+  std::string name;  ///< "test_accuracy"
+  std::string text;  ///< "test accuracy 87.12 %"
   double value = 0;
 };
 
-/// Prints how the run ended: findings, the digest of all parameters, what was skipped. With options.json one object
-/// (docs/formats/trainer-json.md). Returns the exit code: 0, or 128 + signal.
-int report(const TrainingSetup& setup, const TrainingOptions& options, const TrainingResult& result, Task& task,
-           const std::vector<Finding>& findings);
+/// Prints how the run ended: findings, the digest of all parameters, what was skipped. With options.json one
+/// object (docs/formats/trainer-json.md). Returns the exit code: 0, or 128 + signal.
+int report(const TrainingSetup& setup, const TrainingOptions& options, const TrainingResult& result,
+           Task& task, const std::vector<Finding>& findings);
 
 }  // namespace lockstep::trainers

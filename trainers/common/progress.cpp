@@ -1,11 +1,11 @@
 #include "common/progress.h"
 
-#include <fmt/format.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <string>
+#include <unistd.h>
+
+#include <fmt/format.h>
 
 namespace lockstep::trainers {
 namespace {
@@ -31,8 +31,8 @@ void Progress::update(const ProgressState& state) {
   const double seconds = std::chrono::duration<double>(now - started_).count();
   const std::string accuracy =
       state.accuracy ? fmt::format("  accuracy {:5.2f} %", 100 * *state.accuracy) : std::string();
-  fmt::print(stderr, "\r\033[Kepoch {}/{} [{}] {}/{}  loss {:.4f}{}  {:.0f} samples/s", state.epoch + 1, state.epochs,
-             bar(state.batch, state.batches), state.batch, state.batches, state.loss, accuracy,
+  fmt::print(stderr, "\r\033[Kepoch {}/{} [{}] {}/{}  loss {:.4f}{}  {:.0f} samples/s", state.epoch + 1,
+             state.epochs, bar(state.batch, state.batches), state.batch, state.batches, state.loss, accuracy,
              static_cast<double>(state.samples) / std::max(seconds, 1e-9));
   std::fflush(stderr);
 }

@@ -10,8 +10,8 @@ namespace lockstep::trainers {
 struct ProgressState {
   std::int64_t epoch = 0, epochs = 1;  ///< from 0
   std::int64_t batch = 0, batches = 1;
-  std::int64_t samples = 0;  ///< so far in this process
-  double loss = 0;           ///< mean of the epoch so far
+  std::int64_t samples = 0;        ///< so far in this process
+  double loss = 0;                 ///< mean of the epoch so far
   std::optional<double> accuracy;  ///< 0 … 1, of the epoch so far
 };
 

@@ -6,7 +6,8 @@
 
 namespace lockstep::trainers {
 
-std::map<std::string, std::string> semantic_settings(const TrainingSetup& setup, const TrainingOptions& options) {
+std::map<std::string, std::string> semantic_settings(const TrainingSetup& setup,
+                                                     const TrainingOptions& options) {
   std::map<std::string, std::string> settings = setup.semantic;
   settings["seed"] = fmt::to_string(options.seed);
   settings["data"] = setup.dataset->fingerprint().hex();

@@ -11,7 +11,8 @@
 namespace lockstep::trainers {
 
 /// Everything that decides what is computed.
-std::map<std::string, std::string> semantic_settings(const TrainingSetup& setup, const TrainingOptions& options);
+std::map<std::string, std::string> semantic_settings(const TrainingSetup& setup,
+                                                     const TrainingOptions& options);
 
 /// A header without run id and times, for segment 0.
 record::RunInfo make_run_info(const TrainingSetup& setup, const TrainingOptions& options);

@@ -11,7 +11,7 @@ namespace lockstep::trainers {
 struct TrainingSetup {
   std::string program;
   loader::DatasetPtr dataset;
-  std::map<std::string, std::string> semantic;     ///< of this trainer: model, loss, optimizer and its constants
+  std::map<std::string, std::string> semantic;  ///< of this trainer: model, loss, optimizer and its constants
   std::map<std::string, std::string> field_names;  ///< field → dataset and variant, for the batch report
 };
 

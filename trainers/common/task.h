@@ -1,20 +1,17 @@
 #pragma once
-// What a trainer adds to the common training loop: a model, how it learns from a micro-batch, and what it prints.
-
-#include <torch/torch.h>
+// What a trainer adds to the common training loop: a model, how it learns from a micro-batch, and what it
+// prints.
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include <torch/torch.h>
+
 #include "lockstep/torch/training_recorder.h"
-#include "lockstep_loader/batch/batch.h"
 
 namespace lockstep::trainers {
-
-/// The fields of a batch as tensors over its memory, which they keep alive.
-std::vector<NamedTensor> tensors_of(const loader::Batch& batch);
 
 /// Consecutive samples of the global batch, as tensors over the loader's own memory.
 struct MicroBatch {

@@ -1,14 +1,14 @@
 #include "common/training.h"
 
-#include <fmt/format.h>
-
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <utility>
 #include <vector>
+
+#include <fmt/format.h>
+
+#include <torch/torch.h>
 
 #include "common/checkpointing.h"
 #include "common/interrupt.h"
@@ -17,6 +17,7 @@
 #include "common/run_info.h"
 #include "common/task.h"
 #include "lockstep/base/error.h"
+#include "lockstep_loader/torch/batch_tensors.h"
 
 namespace lockstep::trainers {
 namespace {
@@ -33,9 +34,10 @@ struct StepResult {
   std::optional<std::int64_t> correct;
 };
 
-class Run {
- public:
-  Run(Task& task, const TrainingSetup& setup, const TrainingOptions& options)
+}  // namespace
+
+struct Training::Impl {
+  Impl(Task& task, const TrainingSetup& setup, const TrainingOptions& options)
       : task_(task),
         setup_(setup),
         options_(options),
@@ -45,13 +47,13 @@ class Run {
     state_.semantic = semantic_settings(setup, options);
   }
 
-  TrainingResult train();
+  void open();
+  bool step();
+  TrainingResult finish();
 
- private:
   void check_epoch() const;
   void resume();
   void open_recorder();
-  bool train_epoch();
   void train_step(const loader::Batch& batch);
   StepResult accumulate(const loader::Batch& batch);
   void record_batch(const loader::Batch& batch);
@@ -60,12 +62,14 @@ class Run {
   void count(const StepResult& result, const loader::Batch& batch);
   bool checkpoint_is_due(const loader::Batch& batch) const;
   void write_checkpoint(bool end_of_epoch);
-  bool end_of_epoch(const loader::Batch& batch) const { return batch.index + 1 == loader_.batches_per_epoch(); }
+  bool end_of_epoch(const loader::Batch& batch) const {
+    return batch.index + 1 == loader_.batches_per_epoch();
+  }
   bool at_last_step() const { return options_.max_steps >= 0 && state_.next_step >= options_.max_steps; }
+  void end_epoch();
   void report_epoch();
   void show_progress(const loader::Batch& batch);
   void notice(const std::string& text);
-  TrainingResult finish();
 
   Task& task_;
   const TrainingSetup& setup_;
@@ -74,36 +78,61 @@ class Run {
   Progress progress_;
   std::unique_ptr<TrainingRecorder> recorder_;
   TrainerState state_;
-  EpochTotals reported_;  // of the last whole epoch
+  EpochTotals reported_;      // of the last whole epoch
   std::int64_t samples_ = 0;  // in this process
   bool resumed_ = false;
+  bool epoch_open_ = false;
   bool checkpoint_due_ = false;  // after the step that is open
+  bool ended_ = false;
   int signal_ = 0;
 };
 
-TrainingResult Run::train() {
+void Training::Impl::open() {
   check_epoch();
   resume();
-  if (state_.epoch >= options_.epochs || at_last_step()) {
-    notice(fmt::format("nothing left to do after step {}; pass larger --epochs or --max-steps to go on", state_.next_step));
-    return finish();
-  }
-  open_recorder();
-  while (state_.epoch < options_.epochs && !at_last_step() && train_epoch()) {
-  }
-  return finish();
+  ended_ = state_.epoch >= options_.epochs || at_last_step();
+  if (ended_)
+    notice(fmt::format("nothing left to do after step {}; pass larger --epochs or --max-steps to go on",
+                       state_.next_step));
+  else
+    open_recorder();
 }
 
-void Run::check_epoch() const {
+bool Training::Impl::step() {
+  while (!ended_) {
+    if (!epoch_open_) loader_.begin(state_.epoch), epoch_open_ = true;
+    const std::optional<loader::Batch> batch = loader_.next();
+    if (!batch) {
+      end_epoch();
+      continue;
+    }
+    if (batch->rows() == 0) continue;  // every record of the batch was skipped
+    train_step(*batch);
+    show_progress(*batch);
+    ended_ = signal_ != 0 || (at_last_step() && !end_of_epoch(*batch));
+    return true;
+  }
+  return false;
+}
+
+void Training::Impl::end_epoch() {
+  report_epoch();
+  epoch_open_ = false;
+  ++state_.epoch;
+  state_.totals = {};
+  ended_ = at_last_step() || state_.epoch >= options_.epochs;
+}
+
+void Training::Impl::check_epoch() const {
   if (loader_.batches_per_epoch() > 0 || options_.epochs == 0) return;
   fail(ErrorCode::invalid_argument,
        {setup_.program, "batches in an epoch", "at least one",
-        fmt::format("none: {} records, --batch-size {}, --last-batch {}", setup_.dataset->size(), options_.batch_size,
-                    last_batch_name(options_.last)),
+        fmt::format("none: {} records, --batch-size {}, --last-batch {}", setup_.dataset->size(),
+                    options_.batch_size, last_batch_name(options_.last)),
         "Pass a smaller --batch-size, or --last-batch keep"});
 }
 
-void Run::resume() {
+void Training::Impl::resume() {
   if (options_.resume == ResumeMode::no) return;
   const state::CheckpointSearch found = state::find_checkpoint(options_.checkpoint);
   for (const std::string& message : found.damaged) notice("passed over a damaged checkpoint: " + message);
@@ -120,7 +149,7 @@ void Run::resume() {
   notice(fmt::format("resumed at step {} from {}", state_.next_step, found.file.string()));
 }
 
-void Run::open_recorder() {
+void Training::Impl::open_recorder() {
   if (options_.record.empty()) return;
   record::RunInfo info = make_run_info(setup_, options_);
   if (!state_.run_id.empty()) {
@@ -138,22 +167,7 @@ void Run::open_recorder() {
   notice("recording to " + recorder_->file().string());
 }
 
-bool Run::train_epoch() {
-  loader_.begin(state_.epoch);
-  while (const std::optional<loader::Batch> batch = loader_.next()) {
-    if (batch->rows() == 0) continue;  // every record of the batch was skipped
-    train_step(*batch);
-    show_progress(*batch);
-    if (signal_ != 0) return false;
-    if (at_last_step() && !end_of_epoch(*batch)) return false;
-  }
-  report_epoch();
-  ++state_.epoch;
-  state_.totals = {};
-  return !at_last_step();
-}
-
-void Run::train_step(const loader::Batch& batch) {
+void Training::Impl::train_step(const loader::Batch& batch) {
   signal_ = interrupted();
   checkpoint_due_ = checkpoint_is_due(batch);
   record_batch(batch);
@@ -170,7 +184,7 @@ void Run::train_step(const loader::Batch& batch) {
   if (checkpoint_due_) write_checkpoint(end_of_epoch(batch));
 }
 
-void Run::count(const StepResult& result, const loader::Batch& batch) {
+void Training::Impl::count(const StepResult& result, const loader::Batch& batch) {
   ++state_.next_step;
   samples_ += batch.rows();
   EpochTotals& totals = state_.totals;
@@ -179,8 +193,8 @@ void Run::count(const StepResult& result, const loader::Batch& batch) {
   if (result.correct) totals.correct = std::max<std::int64_t>(totals.correct, 0) + *result.correct;
 }
 
-StepResult Run::accumulate(const loader::Batch& batch) {
-  const std::vector<NamedTensor> fields = tensors_of(batch);
+StepResult Training::Impl::accumulate(const loader::Batch& batch) {
+  const std::vector<NamedTensor> fields = loader::to_tensors(batch).fields;
   const bool whole = options_.micro_batch >= batch.rows();
   StepResult result;
   for (std::int64_t first = 0; first < batch.rows(); first += options_.micro_batch) {
@@ -196,18 +210,19 @@ StepResult Run::accumulate(const loader::Batch& batch) {
   return result;
 }
 
-void Run::record_batch(const loader::Batch& batch) {
+void Training::Impl::record_batch(const loader::Batch& batch) {
   if (!recorder_) return;
   recorder_->begin_step(state_.next_step, batch.epoch, batch.index);
   std::vector<record::FieldPart> fields;
   for (std::size_t i = 0; i < batch.fields.size(); ++i) fields.push_back({batch.names[i], batch.fields[i]});
   recorder_->batch_part(0, batch.ids, fields);
   for (const loader::BadSampleEvent& bad : batch.bad)
-    recorder_->event("bad_sample", fmt::format("record {} at position {}: {}", bad.record, bad.position, bad.reason));
+    recorder_->event("bad_sample",
+                     fmt::format("record {} at position {}: {}", bad.record, bad.position, bad.reason));
   if (checkpoint_due_) recorder_->force_tensors();
 }
 
-void Run::record_outcome(const StepResult& result, const loader::Batch& batch) {
+void Training::Impl::record_outcome(const StepResult& result, const loader::Batch& batch) {
   if (!recorder_) return;
   recorder_->loss("loss", result.loss);
   if (result.correct)
@@ -215,7 +230,7 @@ void Run::record_outcome(const StepResult& result, const loader::Batch& batch) {
   recorder_->record_gradients(task_.module());
 }
 
-void Run::record_update() {
+void Training::Impl::record_update() {
   if (!recorder_) return;
   if (task_.optimizer() != nullptr) recorder_->record_optimizer(*task_.optimizer(), task_.module());
   recorder_->record_parameters(task_.module());
@@ -224,14 +239,14 @@ void Run::record_update() {
 }
 
 /// Asked before the step: whether a checkpoint is to be written after it.
-bool Run::checkpoint_is_due(const loader::Batch& batch) const {
+bool Training::Impl::checkpoint_is_due(const loader::Batch& batch) const {
   if (options_.checkpoint.empty()) return false;
   const std::int64_t steps = state_.next_step + 1;
   return signal_ != 0 || end_of_epoch(batch) || steps == options_.max_steps ||
          (options_.checkpoint_every > 0 && steps % options_.checkpoint_every == 0);
 }
 
-void Run::write_checkpoint(bool end_of_epoch) {
+void Training::Impl::write_checkpoint(bool end_of_epoch) {
   if (recorder_) recorder_->sync();
   const state::Checkpoint checkpoint = make_checkpoint(state_, loader_, task_);
   state::write_checkpoint(options_.checkpoint, checkpoint);
@@ -240,7 +255,7 @@ void Run::write_checkpoint(bool end_of_epoch) {
     keep_checkpoint(options_.checkpoint, checkpoint, task_);
 }
 
-void Run::report_epoch() {
+void Training::Impl::report_epoch() {
   if (state_.totals.samples == 0) return;
   reported_ = state_.totals;
   if (options_.quiet || options_.json) return;
@@ -251,17 +266,17 @@ void Run::report_epoch() {
   std::fflush(stdout);
 }
 
-void Run::show_progress(const loader::Batch& batch) {
+void Training::Impl::show_progress(const loader::Batch& batch) {
   progress_.update({state_.epoch, options_.epochs, batch.index + 1, loader_.batches_per_epoch(), samples_,
                     mean_loss(state_.totals), accuracy(state_.totals)});
 }
 
-void Run::notice(const std::string& text) {
+void Training::Impl::notice(const std::string& text) {
   progress_.clear();
   if (!options_.quiet) fmt::print(stderr, "{}: {}\n", setup_.program, text);
 }
 
-TrainingResult Run::finish() {
+TrainingResult Training::Impl::finish() {
   progress_.clear();
   TrainingResult result;
   result.steps = state_.next_step;
@@ -280,10 +295,20 @@ TrainingResult Run::finish() {
   return result;
 }
 
-}  // namespace
+Training::Training(Task& task, const TrainingSetup& setup, const TrainingOptions& options)
+    : impl_(std::make_unique<Impl>(task, setup, options)) {
+  impl_->open();
+}
+Training::~Training() = default;
+
+bool Training::step() { return impl_->step(); }
+TrainingResult Training::finish() { return impl_->finish(); }
 
 TrainingResult train(Task& task, const TrainingSetup& setup, const TrainingOptions& options) {
-  return Run(task, setup, options).train();
+  Training training(task, setup, options);
+  while (training.step()) {
+  }
+  return training.finish();
 }
 
 }  // namespace lockstep::trainers

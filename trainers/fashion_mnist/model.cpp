@@ -40,10 +40,10 @@ class Cnn final : public Classifier {
   }
 
   torch::Tensor forward(const torch::Tensor& images) override {
-    torch::Tensor x = normalised(images).unsqueeze(1);        // [B, 1, 28, 28]
-    x = torch::max_pool2d(torch::relu(conv1_(x)), 2);         // [B, 16, 14, 14]
-    x = torch::max_pool2d(torch::relu(conv2_(x)), 2);         // [B, 32, 7, 7]
-    return fc_(x.flatten(1));                                 // [B, 10]
+    torch::Tensor x = normalised(images).unsqueeze(1);  // [B, 1, 28, 28]
+    x = torch::max_pool2d(torch::relu(conv1_(x)), 2);   // [B, 16, 14, 14]
+    x = torch::max_pool2d(torch::relu(conv2_(x)), 2);   // [B, 32, 7, 7]
+    return fc_(x.flatten(1));                           // [B, 10]
   }
 
   std::string description() const override { return "cnn 16-32-10"; }

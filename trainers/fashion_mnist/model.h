@@ -1,11 +1,12 @@
 #pragma once
-// Two small classifiers of 28 x 28 images. Neither holds a layer whose result for one image depends on the others.
-
-#include <torch/torch.h>
+// Two small classifiers of 28 x 28 images. Neither holds a layer whose result for one image depends on the
+// others.
 
 #include <cstdint>
 #include <memory>
 #include <string>
+
+#include <torch/torch.h>
 
 namespace lockstep::trainers {
 

@@ -5,6 +5,7 @@
 #include "lockstep/torch/tensor_view.h"
 #include "lockstep_loader/prefetch/loader.h"
 #include "lockstep_loader/sampler/native.h"
+#include "lockstep_loader/torch/batch_tensors.h"
 
 namespace lockstep::trainers {
 namespace {
@@ -18,8 +19,8 @@ std::int64_t count_correct(const torch::Tensor& logits, const torch::Tensor& lab
 }  // namespace
 
 PartResult ClassificationTask::accumulate(const MicroBatch& part) {
-  const torch::Tensor labels = part.field("label").to(torch::kLong);                             // [B]
-  const torch::Tensor logits = model_->forward(part.field("image"));                             // [B, 10]
+  const torch::Tensor labels = part.field("label").to(torch::kLong);  // [B]
+  const torch::Tensor logits = model_->forward(part.field("image"));  // [B, 10]
   const torch::Tensor loss = torch::nn::functional::cross_entropy(logits, labels);
   const torch::Tensor scaled = part.rows == part.global_rows ? loss : loss * part.share();
   scaled.backward();
@@ -29,8 +30,8 @@ PartResult ClassificationTask::accumulate(const MicroBatch& part) {
 std::string ClassificationTask::step_report() {
   std::string text;
   for (const auto& parameter : model_->named_parameters())
-    text += fmt::format("  {:<14} {}  |gradient| {:.6e}\n", parameter.key(), digest_of(parameter.value()).hex(),
-                        parameter.value().grad().norm().item<double>());
+    text += fmt::format("  {:<14} {}  |gradient| {:.6e}\n", parameter.key(),
+                        digest_of(parameter.value()).hex(), parameter.value().grad().norm().item<double>());
   return text;
 }
 
@@ -43,7 +44,7 @@ double ClassificationTask::accuracy(const loader::DatasetPtr& dataset, const Tra
   std::int64_t correct = 0;
   batches.begin(0);
   while (const auto batch = batches.next()) {
-    const MicroBatch whole{tensors_of(*batch), 0, batch->rows(), batch->rows()};
+    const MicroBatch whole{loader::to_tensors(*batch).fields, 0, batch->rows(), batch->rows()};
     correct += count_correct(model_->forward(whole.field("image")), whole.field("label").to(torch::kLong));
   }
   return static_cast<double>(correct) / static_cast<double>(dataset->size());

@@ -1,11 +1,11 @@
 #pragma once
 // Classification with cross entropy, and the accuracy on a test set.
 
-#include <torch/torch.h>
-
 #include <cstdint>
 #include <memory>
 #include <string>
+
+#include <torch/torch.h>
 
 #include "common/options.h"
 #include "common/task.h"

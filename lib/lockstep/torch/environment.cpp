@@ -5,13 +5,13 @@
 #include <ATen/Version.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <cstdlib>
+#include <type_traits>
+
 #include <fmt/format.h>
 
 #include <torch/torch.h>
 #include <torch/version.h>
-
-#include <cstdlib>
-#include <type_traits>
 
 #include "lockstep/base/error.h"
 
@@ -20,10 +20,20 @@ namespace {
 
 using Settings = std::map<std::string, std::string>;
 
-constexpr const char* kVariables[] = {
-    "CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "CUDA_LAUNCH_BLOCKING", "NVIDIA_TF32_OVERRIDE",
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS",
-    "MKL_DYNAMIC", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "LD_PRELOAD"};
+constexpr const char* kVariables[] = {"CUBLAS_WORKSPACE_CONFIG",
+                                      "CUDA_VISIBLE_DEVICES",
+                                      "CUDA_LAUNCH_BLOCKING",
+                                      "NVIDIA_TF32_OVERRIDE",
+                                      "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+                                      "OMP_NUM_THREADS",
+                                      "MKL_NUM_THREADS",
+                                      "MKL_CBWR",
+                                      "MKL_ENABLE_INSTRUCTIONS",
+                                      "MKL_DYNAMIC",
+                                      "ATEN_CPU_CAPABILITY",
+                                      "ONEDNN_MAX_CPU_ISA",
+                                      "DNNL_MAX_CPU_ISA",
+                                      "LD_PRELOAD"};
 
 const char* on_off(bool on) { return on ? "on" : "off"; }
 
@@ -70,7 +80,8 @@ void add_switches(Settings& settings) {
   settings["torch.tf32.cublas"] = on_off(context.allowTF32CuBLAS());
   settings["torch.tf32.cudnn"] = on_off(context.allowTF32CuDNN());
   constexpr const char* kPrecisions[] = {"highest", "high", "medium"};
-  settings["torch.float32_matmul_precision"] = kPrecisions[static_cast<int>(context.float32MatmulPrecision())];
+  settings["torch.float32_matmul_precision"] =
+      kPrecisions[static_cast<int>(context.float32MatmulPrecision())];
   settings["torch.fp16_reduced_sums"] = on_off(reduced_precision_allowed(context.allowFP16ReductionCuBLAS()));
   settings["torch.bf16_reduced_sums"] = on_off(reduced_precision_allowed(context.allowBF16ReductionCuBLAS()));
   settings["torch.autocast.cpu"] = on_off(at::autocast::is_autocast_enabled(at::kCPU));

@@ -7,16 +7,17 @@
 
 namespace lockstep {
 
-/// Versions (torch, MKL, oneDNN, OpenMP, CUDA, cuDNN), threads, TF32 and precision switches, autocast, cuDNN flags,
-/// deterministic switches, default dtype, and the environment variables that change torch's results. Keys begin with
-/// "torch." or "env."; unset variables are left out. Without a CUDA device nothing of CUDA is initialised.
+/// Versions (torch, MKL, oneDNN, OpenMP, CUDA, cuDNN), threads, TF32 and precision switches, autocast, cuDNN
+/// flags, deterministic switches, default dtype, and the environment variables that change torch's results.
+/// Keys begin with "torch." or "env."; unset variables are left out. Without a CUDA device nothing of CUDA is
+/// initialised.
 std::map<std::string, std::string> torch_environment();
 
-/// Makes what torch computes repeatable, as far as torch can: deterministic algorithms on (operations without one throw
-/// instead of warning), memory that is not initialised filled, cuDNN deterministic and not benchmarking, TF32 off, reduced
-/// precision sums off, CUBLAS_WORKSPACE_CONFIG=:4096:8 unless it is set (call this before the first use of CUDA), seeds set,
-/// `threads` intra-op threads (0: as they are). Returns each switch with its value, for people.
-/// Throws Error(invalid_argument) for a negative number of threads.
+/// Makes what torch computes repeatable, as far as torch can: deterministic algorithms on (operations without
+/// one throw instead of warning), memory that is not initialised filled, cuDNN deterministic and not
+/// benchmarking, TF32 off, reduced precision sums off, CUBLAS_WORKSPACE_CONFIG=:4096:8 unless it is set (call
+/// this before the first use of CUDA), seeds set, `threads` intra-op threads (0: as they are). Returns each
+/// switch with its value, for people. Throws Error(invalid_argument) for a negative number of threads.
 std::map<std::string, std::string> enforce_determinism(std::uint64_t seed, int threads);
 
 }  // namespace lockstep

@@ -2,13 +2,13 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <c10/util/Exception.h>
-#include <fmt/format.h>
-
-#include <torch/torch.h>
-
 #include <cstring>
 #include <mutex>
 #include <sstream>
+
+#include <fmt/format.h>
+
+#include <torch/torch.h>
 
 #include "lockstep/base/error.h"
 
@@ -18,8 +18,9 @@ namespace {
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 [[noreturn]] void refuse(const char* part, const std::string& reason) {
-  fail(ErrorCode::corruption, {"checkpoint", std::string("part ") + part, "what this program wrote for this model", reason,
-                               "Resume with the model, the optimizer and the version that wrote it, or start anew"});
+  fail(ErrorCode::corruption,
+       {"checkpoint", std::string("part ") + part, "what this program wrote for this model", reason,
+        "Resume with the model, the optimizer and the version that wrote it, or start anew"});
 }
 
 std::string archive_bytes(const torch::serialize::OutputArchive& archive) {
@@ -49,8 +50,8 @@ void check_shapes(const torch::nn::Module& module, const std::vector<at::Tensor>
   for (const auto& parameter : module.named_parameters()) {
     const at::Tensor& old = before[index++];
     if (old.sizes() != parameter.value().sizes() || old.scalar_type() != parameter.value().scalar_type())
-      refuse("model", fmt::format("{} with shape {} instead of {}", parameter.key(), c10::str(parameter.value().sizes()),
-                                  c10::str(old.sizes())));
+      refuse("model", fmt::format("{} with shape {} instead of {}", parameter.key(),
+                                  c10::str(parameter.value().sizes()), c10::str(old.sizes())));
   }
 }
 

@@ -2,7 +2,6 @@
 // torch's own serialisation to and from byte strings, for the parts of a state::Checkpoint.
 
 #include <ATen/core/Tensor.h>
-
 #include <string>
 #include <vector>
 
@@ -22,7 +21,8 @@ void load_module(torch::nn::Module& module, const std::string& bytes);
 
 /// Bytes of an optimizer's state and options.
 std::string optimizer_bytes(const torch::optim::Optimizer& optimizer);
-/// The optimizer must hold the parameters that it held when it was saved, in the same order. Throws Error(corruption).
+/// The optimizer must hold the parameters that it held when it was saved, in the same order. Throws
+/// Error(corruption).
 void load_optimizer(torch::optim::Optimizer& optimizer, const std::string& bytes);
 
 std::string tensors_bytes(const std::vector<at::Tensor>& tensors);

@@ -11,8 +11,9 @@ namespace {
 
 void check_layout(const at::Tensor& tensor) {
   if (!tensor.defined())
-    fail(ErrorCode::invalid_argument, {"view_of", "tensor", "a defined tensor", "an undefined one",
-                                       "A gradient is undefined before backward(); ask tensor.defined() first"});
+    fail(ErrorCode::invalid_argument,
+         {"view_of", "tensor", "a defined tensor", "an undefined one",
+          "A gradient is undefined before backward(); ask tensor.defined() first"});
   if (tensor.layout() != at::kStrided || tensor.is_nested())
     fail(ErrorCode::unsupported, {"view_of", "layout", "a dense (strided) tensor",
                                   tensor.is_nested() ? "a nested one" : c10::str(tensor.layout()),
@@ -25,41 +26,68 @@ bool lazily_changed(const at::Tensor& tensor) { return tensor.is_conj() || tenso
 
 DType to_dtype(at::ScalarType type) {
   switch (type) {
-    case at::kBool: return DType::boolean;
-    case at::kByte: return DType::uint8;
-    case at::kChar: return DType::int8;
-    case at::kUInt16: return DType::uint16;
-    case at::kShort: return DType::int16;
-    case at::kUInt32: return DType::uint32;
-    case at::kInt: return DType::int32;
-    case at::kUInt64: return DType::uint64;
-    case at::kLong: return DType::int64;
-    case at::kHalf: return DType::float16;
-    case at::kBFloat16: return DType::bfloat16;
-    case at::kFloat: return DType::float32;
-    case at::kDouble: return DType::float64;
+    case at::kBool:
+      return DType::boolean;
+    case at::kByte:
+      return DType::uint8;
+    case at::kChar:
+      return DType::int8;
+    case at::kUInt16:
+      return DType::uint16;
+    case at::kShort:
+      return DType::int16;
+    case at::kUInt32:
+      return DType::uint32;
+    case at::kInt:
+      return DType::int32;
+    case at::kUInt64:
+      return DType::uint64;
+    case at::kLong:
+      return DType::int64;
+    case at::kHalf:
+      return DType::float16;
+    case at::kBFloat16:
+      return DType::bfloat16;
+    case at::kFloat:
+      return DType::float32;
+    case at::kDouble:
+      return DType::float64;
     default:
       fail(ErrorCode::unsupported,
-           {"to_dtype", "dtype", "bool, an integer, float16, bfloat16, float32 or float64", c10::toString(type),
+           {"to_dtype", "dtype", "bool, an integer, float16, bfloat16, float32 or float64",
+            c10::toString(type),
             "Record a view of it in one of these types (torch::view_as_real, int_repr, …)"});
   }
 }
 
 at::ScalarType to_scalar_type(DType dtype) {
   switch (dtype) {
-    case DType::boolean: return at::kBool;
-    case DType::uint8: return at::kByte;
-    case DType::int8: return at::kChar;
-    case DType::uint16: return at::kUInt16;
-    case DType::int16: return at::kShort;
-    case DType::uint32: return at::kUInt32;
-    case DType::int32: return at::kInt;
-    case DType::uint64: return at::kUInt64;
-    case DType::int64: return at::kLong;
-    case DType::float16: return at::kHalf;
-    case DType::bfloat16: return at::kBFloat16;
-    case DType::float32: return at::kFloat;
-    case DType::float64: return at::kDouble;
+    case DType::boolean:
+      return at::kBool;
+    case DType::uint8:
+      return at::kByte;
+    case DType::int8:
+      return at::kChar;
+    case DType::uint16:
+      return at::kUInt16;
+    case DType::int16:
+      return at::kShort;
+    case DType::uint32:
+      return at::kUInt32;
+    case DType::int32:
+      return at::kInt;
+    case DType::uint64:
+      return at::kUInt64;
+    case DType::int64:
+      return at::kLong;
+    case DType::float16:
+      return at::kHalf;
+    case DType::bfloat16:
+      return at::kBFloat16;
+    case DType::float32:
+      return at::kFloat;
+    case DType::float64:
+      return at::kDouble;
   }
   fail(ErrorCode::internal, {"to_scalar_type", "dtype", "a known number", fmt::to_string(int(dtype)), {}});
 }
@@ -78,7 +106,8 @@ ConstView view_of(const at::Tensor& tensor) {
           fmt::format("shape {} with strides {}", c10::str(tensor.sizes()), c10::str(tensor.strides())),
           "Call contiguous(), or viewable(tensor), which copies only when it must"});
   const auto sizes = tensor.sizes();
-  return {tensor.const_data_ptr(), to_dtype(tensor.scalar_type()), Shape(sizes.data(), sizes.size()), Device::cpu};
+  return {tensor.const_data_ptr(), to_dtype(tensor.scalar_type()), Shape(sizes.data(), sizes.size()),
+          Device::cpu};
 }
 
 at::Tensor viewable(const at::Tensor& tensor) {
@@ -88,7 +117,9 @@ at::Tensor viewable(const at::Tensor& tensor) {
   return tensor.detach().resolve_conj().resolve_neg().to(at::kCPU).contiguous();
 }
 
-fingerprint::Digest digest_of(const at::Tensor& tensor) { return fingerprint::digest(view_of(viewable(tensor))); }
+fingerprint::Digest digest_of(const at::Tensor& tensor) {
+  return fingerprint::digest(view_of(viewable(tensor)));
+}
 
 fingerprint::Digest digest_of(const torch::nn::Module& module) {
   std::string text;

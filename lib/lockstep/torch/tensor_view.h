@@ -18,20 +18,20 @@ DType to_dtype(at::ScalarType type);
 at::ScalarType to_scalar_type(DType dtype);
 
 /// A view of the tensor's own memory; valid as long as the tensor's storage lives and is not resized.
-/// Throws Error(invalid_argument) for an undefined or non-contiguous tensor and for more than Shape::kMaxRank axes,
-/// Error(unsupported) for a sparse, nested or lazily conjugated one, for another device than the CPU and for a dtype that
-/// has no counterpart. Each message says what to call first.
+/// Throws Error(invalid_argument) for an undefined or non-contiguous tensor and for more than Shape::kMaxRank
+/// axes, Error(unsupported) for a sparse, nested or lazily conjugated one, for another device than the CPU
+/// and for a dtype that has no counterpart. Each message says what to call first.
 ConstView view_of(const at::Tensor& tensor);
 
-/// `tensor` itself when view_of() takes it; else a copy that view_of() takes: contiguous, on the CPU, without gradient.
-/// From a GPU this waits for the tensor. Throws Error(unsupported) for sparse and nested tensors.
+/// `tensor` itself when view_of() takes it; else a copy that view_of() takes: contiguous, on the CPU, without
+/// gradient. From a GPU this waits for the tensor. Throws Error(unsupported) for sparse and nested tensors.
 at::Tensor viewable(const at::Tensor& tensor);
 
 /// Digest of a tensor of any device and layout that viewable() takes.
 fingerprint::Digest digest_of(const at::Tensor& tensor);
 
-/// One digest of all parameters and buffers, names included, in registration order: equal exactly when every name, dtype,
-/// shape and bit is equal.
+/// One digest of all parameters and buffers, names included, in registration order: equal exactly when every
+/// name, dtype, shape and bit is equal.
 fingerprint::Digest digest_of(const torch::nn::Module& module);
 
 }  // namespace lockstep

@@ -1,7 +1,3 @@
-#include <gtest/gtest.h>
-
-#include <torch/torch.h>
-
 #include <bit>
 #include <cmath>
 #include <cstdlib>
@@ -10,6 +6,10 @@
 #include <string>
 #include <variant>
 #include <vector>
+
+#include <gtest/gtest.h>
+
+#include <torch/torch.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/record/reader.h"
@@ -69,8 +69,11 @@ TEST(TensorView, RefusesWhatIsNoPlainMemoryAndSaysWhatToCall) {
   expect_error(ErrorCode::invalid_argument, "undefined", [] { view_of(torch::Tensor()); });
   expect_error(ErrorCode::unsupported, "to_dense()", [&] { view_of(matrix.to_sparse()); });
   expect_error(ErrorCode::unsupported, "viewable(tensor)", [&] { view_of(matrix.to(torch::kMeta)); });
-  expect_error(ErrorCode::unsupported, "view_as_real", [&] { view_of(torch::zeros({2}, torch::kComplexFloat)); });
-  expect_error(ErrorCode::invalid_argument, "extents", [] { view_of(torch::zeros({1, 1, 1, 1, 1, 1, 1, 1, 1})); });
+  expect_error(ErrorCode::unsupported, "view_as_real",
+               [&] { view_of(torch::zeros({2}, torch::kComplexFloat)); });
+  expect_error(ErrorCode::invalid_argument, "extents", [] {
+    view_of(torch::zeros({1, 1, 1, 1, 1, 1, 1, 1, 1}));
+  });
 }
 
 TEST(TensorView, ViewableCopiesOnlyWhenItMust) {
@@ -104,8 +107,9 @@ TEST(TensorView, ModuleDigestCoversNamesValuesAndBuffers) {
 
 TEST(Environment, NamesVersionsThreadsAndSwitches) {
   const auto environment = torch_environment();
-  for (const char* name : {"torch.version", "torch.cuda", "torch.threads", "torch.tf32.cublas", "torch.autocast.cpu",
-                           "torch.cudnn.benchmark", "torch.default_dtype", "torch.deterministic_algorithms"})
+  for (const char* name :
+       {"torch.version", "torch.cuda", "torch.threads", "torch.tf32.cublas", "torch.autocast.cpu",
+        "torch.cudnn.benchmark", "torch.default_dtype", "torch.deterministic_algorithms"})
     EXPECT_EQ(environment.count(name), 1U) << name;
   EXPECT_EQ(environment.at("torch.version"), TORCH_VERSION);
 }
@@ -127,7 +131,9 @@ TEST(Environment, EnforceDeterminismSetsAndReportsEverySwitch) {
   expect_error(ErrorCode::invalid_argument, "threads", [] { enforce_determinism(0, -1); });
 }
 
-torch::Tensor half_squares(torch::nn::Linear& model, const torch::Tensor& x) { return model->forward(x).square().mean(); }
+torch::Tensor half_squares(torch::nn::Linear& model, const torch::Tensor& x) {
+  return model->forward(x).square().mean();
+}
 
 void step(torch::nn::Linear& model, torch::optim::Optimizer& optimizer, const torch::Tensor& x) {
   optimizer.zero_grad();
@@ -141,7 +147,8 @@ TEST(Serialize, ModelOptimizerAndGeneratorComeBackBitForBit) {
   torch::optim::Adam adam(model->parameters(), 0.1);
   const torch::Tensor x = torch::rand({5, 3});
   step(model, adam, x);
-  const std::string model_part = module_bytes(*model), adam_part = optimizer_bytes(adam), draws = generator_bytes();
+  const std::string model_part = module_bytes(*model), adam_part = optimizer_bytes(adam),
+                    draws = generator_bytes();
   step(model, adam, x);
   const auto expected = digest_of(*model);
   const torch::Tensor drawn = torch::rand({3});
@@ -165,7 +172,6 @@ TEST(Serialize, RefusesBytesOfAnotherModelAndDamagedOnes) {
   expect_error(ErrorCode::corruption, "part model", [&] { load_module(*model, "no archive"); });
   expect_error(ErrorCode::corruption, "part generator", [] { load_generator("short"); });
 }
-
 
 struct RecordedRun {
   std::vector<std::string> order;  // "gradient weight", …
@@ -217,9 +223,10 @@ TEST(TrainingRecorder, RecordsWhatAStepComputesInOrder) {
   recorder.close();
 
   const RecordedRun run = read_back(recorder.file());
-  EXPECT_EQ(run.order, (std::vector<std::string>{"named activation", "gradient weight", "gradient bias",
-                                                 "optimizer weight.momentum_buffer", "optimizer bias.momentum_buffer",
-                                                 "parameter weight", "parameter bias"}));
+  EXPECT_EQ(run.order,
+            (std::vector<std::string>{"named activation", "gradient weight", "gradient bias",
+                                      "optimizer weight.momentum_buffer", "optimizer bias.momentum_buffer",
+                                      "parameter weight", "parameter bias"}));
   EXPECT_EQ(run.tensors.at("gradient weight"), gradient);
   EXPECT_EQ(run.tensors.at("parameter weight"), digest_of(model->weight));
   EXPECT_NE(run.tensors.at("parameter weight"), gradient);
@@ -238,7 +245,8 @@ TEST(TrainingRecorder, KnowsTheBuffersOfTheOptimizers) {
   torch::optim::Adagrad adagrad(model->parameters(), 0.1);
   TrainingRecorder recorder(folder.path(), {}, {.tensors_every = 1});
   std::int64_t number = 0;
-  for (torch::optim::Optimizer* optimizer : std::initializer_list<torch::optim::Optimizer*>{&adam, &rmsprop, &adagrad}) {
+  for (torch::optim::Optimizer* optimizer :
+       std::initializer_list<torch::optim::Optimizer*>{&adam, &rmsprop, &adagrad}) {
     recorder.record_batch(number, 0, number, {0, 1, 2, 3}, {{"x", x}});
     step(model, *optimizer, x);
     recorder.record_optimizer(*optimizer, *model);
@@ -280,7 +288,8 @@ TEST(TrainingRecorder, RefusesFieldsAndLossesOfAnotherShape) {
   expect_error(ErrorCode::invalid_argument, "field x", [&] {
     recorder.batch_part(0, {1, 2}, std::vector<NamedTensor>{{"x", torch::rand({3, 1})}});
   });
-  expect_error(ErrorCode::invalid_argument, "one floating-point element", [&] { recorder.loss("loss", torch::rand({2})); });
+  expect_error(ErrorCode::invalid_argument, "one floating-point element",
+               [&] { recorder.loss("loss", torch::rand({2})); });
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 #include "lockstep/torch/training_recorder.h"
 
+#include <unordered_map>
+#include <utility>
+
 #include <fmt/format.h>
 
 #include <torch/torch.h>
-
-#include <unordered_map>
-#include <utility>
 
 #include "lockstep/base/error.h"
 #include "lockstep/torch/environment.h"
@@ -68,16 +68,20 @@ Buffers state_buffers(const torch::optim::OptimizerParamState& state, const std:
     add_tensor(buffers, "momentum_buffer", sgd->momentum_buffer());
     return buffers;
   }
-  if (const auto* adam = dynamic_cast<const torch::optim::AdamParamState*>(&state)) return adam_buffers(*adam);
-  if (const auto* adamw = dynamic_cast<const torch::optim::AdamWParamState*>(&state)) return adam_buffers(*adamw);
-  if (const auto* rmsprop = dynamic_cast<const torch::optim::RMSpropParamState*>(&state)) return rmsprop_buffers(*rmsprop);
+  if (const auto* adam = dynamic_cast<const torch::optim::AdamParamState*>(&state))
+    return adam_buffers(*adam);
+  if (const auto* adamw = dynamic_cast<const torch::optim::AdamWParamState*>(&state))
+    return adam_buffers(*adamw);
+  if (const auto* rmsprop = dynamic_cast<const torch::optim::RMSpropParamState*>(&state))
+    return rmsprop_buffers(*rmsprop);
   if (const auto* adagrad = dynamic_cast<const torch::optim::AdagradParamState*>(&state)) {
     add_step(buffers, adagrad->step());
     add_tensor(buffers, "sum", adagrad->sum());
     return buffers;
   }
-  fail(ErrorCode::unsupported, {"record_optimizer", "state of " + parameter, "SGD, Adam, AdamW, Adagrad or RMSprop",
-                                "another optimizer", "Record its buffers with record_tensor(Phase::optimizer, …)"});
+  fail(ErrorCode::unsupported,
+       {"record_optimizer", "state of " + parameter, "SGD, Adam, AdamW, Adagrad or RMSprop",
+        "another optimizer", "Record its buffers with record_tensor(Phase::optimizer, …)"});
 }
 
 }  // namespace
@@ -98,15 +102,17 @@ void TrainingRecorder::batch_part(std::int64_t first_sample, const std::vector<s
   for (const NamedTensor& field : fields) {
     held.push_back(viewable(field.tensor));
     if (held.back().dim() < 1 || held.back().size(0) != static_cast<std::int64_t>(ids.size()))
-      fail(ErrorCode::invalid_argument, {"batch_part", "field " + field.name, fmt::format("[{}, …]", ids.size()),
-                                         c10::str(field.tensor.sizes()), "Pass one row a sample id"});
+      fail(ErrorCode::invalid_argument,
+           {"batch_part", "field " + field.name, fmt::format("[{}, …]", ids.size()),
+            c10::str(field.tensor.sizes()), "Pass one row a sample id"});
     parts.push_back({field.name, view_of(held.back())});
   }
   recorder_.batch_part(first_sample, ids, parts);
 }
 
 void TrainingRecorder::record_batch(std::int64_t step, std::int64_t epoch, std::int64_t batch_index,
-                                    const std::vector<std::int64_t>& ids, const std::vector<NamedTensor>& fields) {
+                                    const std::vector<std::int64_t>& ids,
+                                    const std::vector<NamedTensor>& fields) {
   begin_step(step, epoch, batch_index);
   batch_part(0, ids, fields);
 }
@@ -151,7 +157,8 @@ void TrainingRecorder::record_parameters(const torch::nn::Module& module) {
     if (buffer.value().defined()) record_tensor(record::Phase::parameter, buffer.key(), buffer.value());
 }
 
-void TrainingRecorder::record_optimizer(const torch::optim::Optimizer& optimizer, const torch::nn::Module& module) {
+void TrainingRecorder::record_optimizer(const torch::optim::Optimizer& optimizer,
+                                        const torch::nn::Module& module) {
   if (!wants_tensors()) return;
   const Names names = parameter_names(module);
   const auto& groups = optimizer.param_groups();

@@ -1,10 +1,9 @@
 #pragma once
-// record::Recorder for tensors, modules and optimizers. Whatever torch holds elsewhere than in contiguous CPU memory is
-// copied first (viewable()), and only in steps that are to be recorded.
-// Thread-safety: one thread at a time.
+// record::Recorder for tensors, modules and optimizers. Whatever torch holds elsewhere than in contiguous CPU
+// memory is copied first (viewable()), and only in steps that are to be recorded. Thread-safety: one thread
+// at a time.
 
 #include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -26,12 +25,15 @@ struct NamedTensor {
   at::Tensor tensor;
 };
 
-/// One step is: begin_step · batch_part (one a micro-batch) · loss, named · record_gradients · record_optimizer ·
-/// record_parameters · end_step. record_batch() is the first two for a batch that is not cut.
+/// One step is: begin_step · batch_part (one a micro-batch) · loss, named · record_gradients ·
+/// record_optimizer · record_parameters · end_step. record_batch() is the first two for a batch that is not
+/// cut.
 class TrainingRecorder {
  public:
-  /// As record::Recorder; torch_environment() is added to `info.environment` (entries that are there already stay).
-  TrainingRecorder(const std::filesystem::path& directory, record::RunInfo info, record::RecorderOptions options = {});
+  /// As record::Recorder; torch_environment() is added to `info.environment` (entries that are there already
+  /// stay).
+  TrainingRecorder(const std::filesystem::path& directory, record::RunInfo info,
+                   record::RecorderOptions options = {});
 
   void begin_step(std::int64_t step, std::int64_t epoch, std::int64_t batch_index);
   /// Fields are [n, …] with n = ids.size(). Throws Error(invalid_argument) for another first extent.
@@ -58,9 +60,10 @@ class TrainingRecorder {
   void record_gradients(const torch::nn::Module& module);
   /// Parameters, then buffers.
   void record_parameters(const torch::nn::Module& module);
-  /// Per parameter "<name>.<buffer>": momentum_buffer (SGD); step, exp_avg, exp_avg_sq, max_exp_avg_sq (Adam, AdamW);
-  /// step, sum (Adagrad); step, square_avg, momentum_buffer, grad_avg (RMSprop). Steps are int64 scalars. Buffers that do not
-  /// exist yet are left out. Throws Error(unsupported) for another optimizer's state, naming the parameter.
+  /// Per parameter "<name>.<buffer>": momentum_buffer (SGD); step, exp_avg, exp_avg_sq, max_exp_avg_sq (Adam,
+  /// AdamW); step, sum (Adagrad); step, square_avg, momentum_buffer, grad_avg (RMSprop). Steps are int64
+  /// scalars. Buffers that do not exist yet are left out. Throws Error(unsupported) for another optimizer's
+  /// state, naming the parameter.
   void record_optimizer(const torch::optim::Optimizer& optimizer, const torch::nn::Module& module);
   void record_tensor(record::Phase phase, const std::string& name, const at::Tensor& tensor);
 
