@@ -3,9 +3,9 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
 
-#include <gtest/gtest.h>
 #include <spng.h>
 #include <turbojpeg.h>
 
@@ -29,8 +29,8 @@ inline std::string encode_jpeg(const std::string& pixels, int height, int width,
   unsigned char* out = nullptr;
   unsigned long size = 0;
   const auto* in = reinterpret_cast<const unsigned char*>(pixels.data());
-  EXPECT_EQ(tjCompress2(encoder, in, width, 0, height, format, &out, &size, subsampling, 90, flags), 0)
-      << tjGetErrorStr2(encoder);
+  const int status = tjCompress2(encoder, in, width, 0, height, format, &out, &size, subsampling, 90, flags);
+  if (status != 0) throw std::runtime_error(tjGetErrorStr2(encoder));
   const std::string bytes(reinterpret_cast<const char*>(out), size);
   tjFree(out);
   tjDestroy(encoder);
@@ -48,7 +48,9 @@ inline std::string encode_png(const std::string& pixels, int height, int width,
   header.bit_depth = static_cast<std::uint8_t>(depth);
   header.interlace_method = interlaced ? 1 : 0;
   spng_set_ihdr(encoder, &header);
-  EXPECT_EQ(spng_encode_image(encoder, pixels.data(), pixels.size(), SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE), 0);
+  const int status =
+      spng_encode_image(encoder, pixels.data(), pixels.size(), SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE);
+  if (status != 0) throw std::runtime_error(spng_strerror(status));
   std::size_t size = 0;
   int error = 0;
   void* out = spng_get_png_buffer(encoder, &size, &error);
