@@ -1,6 +1,7 @@
 #include "lockstep/record/inspect.h"
 
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 
@@ -37,6 +38,11 @@ void count(Inspection& inspection, const Record& record) {
 }
 
 }  // namespace
+
+std::string_view frame_type_name(FrameType type) {
+  constexpr std::array<std::string_view, 7> kNames{"", "run", "batch", "loss", "tensor", "event", "end"};
+  return kNames.at(static_cast<std::size_t>(type));
+}
 
 Inspection inspect(Reader reader, std::optional<std::int64_t> step) {
   Inspection inspection;

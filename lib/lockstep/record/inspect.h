@@ -6,11 +6,15 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lockstep/record/reader.h"
 
 namespace lockstep::record {
+
+/// "run", "batch", …
+std::string_view frame_type_name(FrameType type);
 
 struct Inspection {
   std::string file;

@@ -94,13 +94,11 @@ Json run_json(const RunInfo& info) {
 }
 
 Json counts_json(const Inspection& inspection) {
-  constexpr std::pair<FrameType, const char*> kTypes[] = {
-      {FrameType::run, "run"},       {FrameType::batch, "batch"}, {FrameType::loss, "loss"},
-      {FrameType::tensor, "tensor"}, {FrameType::event, "event"}, {FrameType::end, "end"}};
   Json json = Json::object();
-  for (const auto& [type, name] : kTypes) {
+  for (auto number = static_cast<int>(FrameType::run); number <= static_cast<int>(FrameType::end); ++number) {
+    const auto type = static_cast<FrameType>(number);
     const auto found = inspection.frames.find(type);
-    json[name] = found == inspection.frames.end() ? 0 : found->second;
+    json[std::string(frame_type_name(type))] = found == inspection.frames.end() ? 0 : found->second;
   }
   return json;
 }

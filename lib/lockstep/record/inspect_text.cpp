@@ -120,16 +120,10 @@ std::string Writer::values(const TensorSummary& tensor) const {
   });
 }
 
-constexpr std::pair<FrameType, const char*> kTypes[] = {
-    {FrameType::run, "run"},       {FrameType::batch, "batch"}, {FrameType::loss, "loss"},
-    {FrameType::tensor, "tensor"}, {FrameType::event, "event"}, {FrameType::end, "end"}};
-
 void write_counts(Writer& writer, const Inspection& inspection) {
   std::string frames, tensors;
-  for (const auto& [type, name] : kTypes) {
-    const auto found = inspection.frames.find(type);
-    if (found != inspection.frames.end())
-      frames += fmt::format("{}{} {}", frames.empty() ? "" : ", ", name, grouped(found->second));
+  for (const auto& [type, count] : inspection.frames) {
+    frames += fmt::format("{}{} {}", frames.empty() ? "" : ", ", frame_type_name(type), grouped(count));
   }
   for (const auto& [phase, count] : inspection.tensors) {
     tensors += fmt::format("{}{} {}", tensors.empty() ? "" : ", ", phase_name(phase), grouped(count));

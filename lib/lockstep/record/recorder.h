@@ -23,7 +23,9 @@ struct RecorderOptions {
   std::int64_t tensors_every = 100;        ///< gradients and parameters every N steps; 0: never; 1: always
   bool tensor_values = false;              ///< with every recorded tensor, its elements
   bool tensor_statistics = true;           ///< with every recorded tensor, its statistics (norm included)
-  std::int64_t sync_every = 100;           ///< fsync every N steps; 0: only at checkpoints and close
+  /// fsync every N steps, stretched so that syncing takes at most 1 % of the time; 0: only in sync() and
+  /// close().
+  std::int64_t sync_every = 100;
   OnDiskError on_disk_error = OnDiskError::stop;
 };
 
@@ -36,8 +38,12 @@ struct FieldPart {
 class Recorder {
  public:
   /// Creates `directory` if needed and in it the file
-  /// `<started, UTC, yyyymmddThhmmss>-<first 8 of run id>-r<rank>-s<segment>.lsr`. Empty run_id, started_ns
-  /// and segment_started_ns are filled in. Throws Error(io) when the folder is not writable.
+  /// `<started, UTC, yyyymmddThhmmss>-<first 8 of run id>-r<rank>-s<segment>.lsr`. Empty run_id, started_ns,
+  /// segment_started_ns, program and command_line are filled in, environment() is added to `info.environment`
+  /// (entries that are there stay), and `info.policy` becomes `options`. When the file of segment 1 or later
+  /// exists, the next free segment is taken: info() tells. Throws Error(io) when the folder is not writable,
+  /// Error(invalid_argument) for a run_id that is not 32 lower-case hex digits and for a segment 0 that
+  /// exists. When this returns, the file and its run frame are on the disk.
   Recorder(const std::filesystem::path& directory, RunInfo info, RecorderOptions options = {});
   ~Recorder();  ///< closes with reason "interrupted" if close() was not called; never throws
   Recorder(const Recorder&) = delete;
@@ -50,20 +56,24 @@ class Recorder {
   void begin_step(std::int64_t step, std::int64_t epoch, std::int64_t batch_index);
   /// One micro-batch of the step's global batch, in ascending, gapless order of `first_sample`. The recorded
   /// digests and statistics do not depend on how the global batch is cut. The views are read before the call
-  /// returns.
+  /// returns; their first axis is the sample, one an id. Name, order, dtype and sample shape of fields must
+  /// not change inside a step. Comes before the step's first gradient, optimizer state or parameter. Throws
+  /// Error(invalid_argument, unsupported); then nothing was merged.
   void batch_part(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
                   const std::vector<FieldPart>& fields);
-  /// Dataset name and variant of a field, for the report.
+  /// Dataset name and variant of a field, for the report: from the open step on, until it is named anew.
   void name_field(const std::string& field, const std::string& dataset_and_variant);
   void loss(const std::string& name, float value);
   void loss(const std::string& name, double value);
-  /// True when gradients and parameters of the open step are to be recorded: ask before copying from a
-  /// device.
+  /// True when gradients and parameters of the open step are to be recorded: step % tensors_every == 0, or
+  /// force_tensors(). Ask before copying from a device.
   bool wants_tensors() const;
   /// From now to the end of this step wants_tensors() is true: a checkpoint is about to be written.
   void force_tensors();
-  /// Records a CPU tensor under a name; gradients, optimizer state and parameters in registration order.
+  /// Records a CPU tensor under a name, whatever wants_tensors() says; gradients, optimizer state and
+  /// parameters in registration order. Phases: named, gradient, optimizer, parameter.
   void tensor(Phase phase, const std::string& name, const ConstView& tensor);
+  /// Between steps too: it then belongs to the step before.
   void event(const std::string& kind, const std::string& text);
   /// Writes the step's frames out (to the system; to the disk every sync_every steps).
   void end_step();
