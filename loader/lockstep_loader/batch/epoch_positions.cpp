@@ -13,7 +13,7 @@ namespace lockstep::loader {
 
 EpochPositions::EpochPositions(std::shared_ptr<const EpochOrder> order, std::int64_t dataset_size,
                                bool with_replacement)
-    : order_(std::move(order)), dataset_size_(dataset_size) {
+    : order_(std::move(order)), size_(order_->size()), dataset_size_(dataset_size) {
   if (with_replacement) count_occurrences();
 }
 
@@ -33,7 +33,7 @@ void EpochPositions::ids(std::int64_t first, std::span<std::int64_t> out) const 
   }
 }
 
-std::uint32_t EpochPositions::occurrence(std::int64_t position, std::int64_t record) const {
+std::uint32_t EpochPositions::counted_occurrence(std::int64_t position, std::int64_t record) const {
   const std::int64_t n = size();
   const auto rounds = static_cast<std::uint32_t>(position / n);
   if (totals_.empty()) return rounds;

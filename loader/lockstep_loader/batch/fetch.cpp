@@ -1,6 +1,7 @@
 #include "lockstep_loader/batch/fetch.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -11,17 +12,25 @@
 namespace lockstep::loader {
 namespace {
 
-constexpr std::int64_t kBytesAhead = 6 * 1024;     // measured: README.md, "Cost"
-constexpr std::int64_t kBytesADigest = 16 * 1024;  // a third of a first cache
+// Measured: bench/loader/README.md. Each call of the digest has its own cost, so the rows of one call are as
+// many as stay in the second cache.
+constexpr std::int64_t kBytesAhead = 3 * 1024 + 256;
+constexpr std::int64_t kBytesADigest = 64 * 1024;
 
 std::size_t aligned(std::size_t bytes) {
   return (bytes + BufferPool::kAlignment - 1) / BufferPool::kAlignment * BufferPool::kAlignment;
 }
 
-std::size_t bytes_of_record(const std::vector<Field>& fields) {
-  std::size_t bytes = 0;
-  for (const Field& field : fields) bytes += field.bytes();
+std::vector<std::size_t> bytes_of(const std::vector<Field>& fields) {
+  std::vector<std::size_t> bytes;
+  for (const Field& field : fields) bytes.push_back(field.bytes());
   return bytes;
+}
+
+// How many records of these sizes make about `bytes`.
+std::int64_t records_in(std::int64_t bytes, const std::vector<std::size_t>& sizes) {
+  const std::size_t record = std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
+  return bytes / static_cast<std::int64_t>(std::max<std::size_t>(record, 1));
 }
 
 // A bug of ours or a lack of memory is no property of a record.
@@ -34,9 +43,9 @@ BatchFetcher::BatchFetcher(DatasetPtr dataset, std::uint64_t seed, BadSample bad
     : dataset_(std::move(dataset)),
       seed_(seed),
       bad_sample_(bad_sample),
-      record_bytes_(std::max<std::size_t>(bytes_of_record(dataset_->fields()), 1)),
-      records_ahead_(std::clamp<std::int64_t>(kBytesAhead / static_cast<std::int64_t>(record_bytes_), 1, 16)),
-      rows_a_digest_(std::max<std::int64_t>(kBytesADigest / static_cast<std::int64_t>(record_bytes_), 1)),
+      field_bytes_(bytes_of(dataset_->fields())),
+      records_ahead_(std::clamp<std::int64_t>(records_in(kBytesAhead, field_bytes_), 2, 16)),
+      rows_a_digest_(std::max<std::int64_t>(records_in(kBytesADigest, field_bytes_), 1)),
       pool_(kept_buffers) {}
 
 // One call of fetch: the batch under construction and where its next row goes.
@@ -44,20 +53,18 @@ class BatchFetcher::Filler {
  public:
   Filler(const BatchFetcher& fetcher, const FetchRequest& request, const EpochPositions& positions)
       : fetcher_(fetcher), request_(request), positions_(positions) {
-    allocate();
     batch().ids.resize(static_cast<std::size_t>(request.rows));
     positions.ids(request.first_position, batch().ids);
+    for (std::int64_t i = 0; i < std::min(fetcher_.records_ahead_, request.rows); ++i) prefetch(i);
+    allocate();
   }
 
   Fetched fill(const std::atomic<bool>& cancelled) {
-    const Dataset& dataset = *fetcher_.dataset_;
     const std::vector<std::int64_t>& ids = batch().ids;
-    for (std::int64_t i = 0; i < std::min(fetcher_.records_ahead_, request_.rows); ++i)
-      dataset.prefetch(ids[at(i)]);
     for (std::int64_t i = 0; i < request_.rows; ++i) {
       if (cancelled.load(std::memory_order_relaxed))
         fail(ErrorCode::internal, {"loader", "a fetch was cancelled", "", "", ""});
-      if (i + fetcher_.records_ahead_ < request_.rows) dataset.prefetch(ids[at(i + fetcher_.records_ahead_)]);
+      if (i + fetcher_.records_ahead_ < request_.rows) prefetch(i + fetcher_.records_ahead_);
       if (get_row(i, ids[at(i)])) {
         advance();
       } else {
@@ -73,18 +80,21 @@ class BatchFetcher::Filler {
  private:
   static std::size_t at(std::int64_t index) { return static_cast<std::size_t>(index); }
   Batch& batch() { return fetched_.batch; }
+  void prefetch(std::int64_t offset) { fetcher_.dataset_->prefetch(batch().ids[at(offset)]); }
 
   void allocate() {
     const std::vector<Field>& fields = fetcher_.dataset_->fields();
     std::size_t bytes = 0;
-    for (const Field& field : fields) bytes += aligned(field.bytes() * at(request_.rows));
+    for (const std::size_t record : fetcher_.field_bytes_) bytes += aligned(record * at(request_.rows));
     batch().storage = fetcher_.pool_.take(bytes);
+    batch().names.reserve(fields.size()), batch().fields.reserve(fields.size()), out_.reserve(fields.size());
     std::byte* start = batch().storage.get();
-    for (const Field& field : fields) {
+    for (std::size_t f = 0; f < fields.size(); ++f) {
       out_.push_back(start);
-      batch().names.push_back(field.name);
-      batch().fields.push_back({start, field.dtype, field.shape.prepended(request_.rows), Device::cpu});
-      start += aligned(field.bytes() * at(request_.rows));
+      batch().names.push_back(fields[f].name);
+      batch().fields.push_back(
+          {start, fields[f].dtype, fields[f].shape.prepended(request_.rows), Device::cpu});
+      start += aligned(fetcher_.field_bytes_[f] * at(request_.rows));
     }
   }
 
@@ -142,8 +152,7 @@ class BatchFetcher::Filler {
   }
 
   void advance() {
-    const std::vector<Field>& fields = fetcher_.dataset_->fields();
-    for (std::size_t f = 0; f < fields.size(); ++f) out_[f] += fields[f].bytes();
+    for (std::size_t f = 0; f < out_.size(); ++f) out_[f] += fetcher_.field_bytes_[f];
     ++rows_;
   }
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "lockstep_loader/batch/batch.h"
 #include "lockstep_loader/batch/buffer_pool.h"
@@ -49,9 +50,9 @@ class BatchFetcher {
   DatasetPtr dataset_;
   std::uint64_t seed_;
   BadSample bad_sample_;
-  std::size_t record_bytes_;
+  std::vector<std::size_t> field_bytes_;
   std::int64_t records_ahead_;  // distance of Dataset::prefetch
-  std::int64_t rows_a_digest_;  // rows that are digested while they are still in the first cache
+  std::int64_t rows_a_digest_;  // rows that are digested while they are still in the cache
   mutable BufferPool pool_;
 };
 
