@@ -32,6 +32,10 @@ inline const std::vector<DigestVector> kDigestVectors{
     {DType::float64, {}, "1017f01cd9720bfcf7f83f5f9f284618", "1a662fe419820541184e6273cfa66809"},
     {DType::int32, {2, 0, 3}, "7e6fe6bdf4c49631005d1ea2bd94ad5e", "92120a1594ac7411dcedc9e5a72ef115"},
     {DType::uint8, {70, 1030}, "0551590ce543822795f5f86868f8a09a", "3b11c6178ab2f1ae3df525073b19d6f9"},
+    {DType::float16, {9, 2001}, "5ce94ecfddf27b2f2f317903367f1f05", "f77e034e30a47adce4592569c4ce0c94"},
+    {DType::bfloat16, {9, 2000}, "5a4fffcffb4b3a09474165adeee6f485", "391b404c1762c5c26bcdb6a1ac473112"},
+    {DType::float64, {5, 1001}, "69ec748a73a98aa8118b40b168b626ee", "0e520f3376f3202e597de19a0b8d86d7"},
+    {DType::int8, {3, 9999}, "b8753edad3aba71ce90caedc6fc44f19", "440efe2ab9776b7331ce1dd1b6d60bf8"},
 };
 
 }  // namespace lockstep::fingerprint
