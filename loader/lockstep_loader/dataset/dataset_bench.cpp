@@ -1,6 +1,7 @@
 // What a view costs over the copy that it cannot do without, on shuffled records of 784 and 3,072 bytes and
 // their labels. Each line prints a ratio of rates from interleaved pairs (1: as fast as the rival).
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -20,7 +21,6 @@ using lockstep::DType;
 namespace internal = lockstep::internal;
 
 constexpr std::int64_t kRecords = 60000;
-constexpr std::int64_t kAhead = 8;
 
 struct Table {
   explicit Table(std::int64_t record_bytes)
@@ -62,13 +62,14 @@ void compare(benchmark::State& state, bool through_subset, bool prefetch) {
     for (std::int64_t at = 0; at < kRecords; ++at) identity[static_cast<std::size_t>(at)] = at;
     dataset = std::make_shared<SubsetDataset>(dataset, std::move(identity));
   }
+  const std::int64_t ahead = std::clamp<std::int64_t>(3328 / table.bytes, 2, 16);  // as the loader does
   std::vector<std::byte> batch(static_cast<std::size_t>(64 * table.bytes));
   std::int64_t labels[64];
   const auto ours = [&] {
     gather(table, batch, labels,
            [&](std::int64_t at, std::int64_t record, std::byte* image, std::byte* label) {
-             if (prefetch && at + kAhead < kRecords)
-               dataset->prefetch(table.order[static_cast<std::size_t>(at + kAhead)]);
+             if (prefetch && at + ahead < kRecords)
+               dataset->prefetch(table.order[static_cast<std::size_t>(at + ahead)]);
              std::byte* const out[2] = {image, label};
              dataset->get(record, {}, out);
            });
