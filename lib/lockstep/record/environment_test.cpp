@@ -83,7 +83,9 @@ TEST(Environment, NoCheckoutNoCommit) {
 
 TEST(Environment, CommandLineIsThisProgram) {
   ASSERT_FALSE(command_line().empty());
-  EXPECT_EQ(fs::path(command_line().front()).filename(), "lockstep_record_test");
+  std::error_code error;
+  EXPECT_EQ(fs::path(command_line().front()).filename(),
+            fs::read_symlink("/proc/self/exe", error).filename());
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "lockstep/record/environment.h"
 #include "lockstep/record/record_test.h"
 
 namespace lockstep::record::testing {
@@ -354,7 +355,7 @@ TEST(Recorder, RunFrameTellsPolicyEnvironmentAndCommand) {
   EXPECT_EQ(written.policy.at("tensors_every"), "7");
   EXPECT_EQ(written.environment.at("torch.version"), "2.11");
   EXPECT_FALSE(written.environment.at("build.compiler").empty());
-  EXPECT_EQ(written.program, "lockstep_record_test");
+  EXPECT_EQ(written.program, std::filesystem::path(command_line().front()).filename().string());
   EXPECT_EQ(check_memory(disk.only_file()).verdict, Verdict::torn_tail)
       << "a run that goes on has no end record";
 }
