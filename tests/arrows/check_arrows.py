@@ -121,8 +121,8 @@ def check_arrows(file):
         foreign = file.room != target and file.top not in ("tests", "bench")
         if stem.endswith("_internal") and foreign and not (target == ("lockstep", "base") and file.room):
             yield f"includes {include}: an _internal header serves its own room alone"
-        if stem.endswith(("_vectors", "_test")) and not file.is_test:
-            yield f"includes {include}: it is for tests"
+        if stem.endswith(("_vectors", "_test")) and not (file.is_test or file.is_bench):
+            yield f"includes {include}: it is for tests and benchmarks"
 
 
 def check_libraries(file):

@@ -43,7 +43,7 @@ VIOLATIONS = [
     ("lib/lockstep/template/bad.cpp", "#include <cuda_runtime.h>\n", "stay in .cu files"),
     ("trainers/go/bad.cpp", '#include "lockstep/template/template_internal.h"\n', "serves its own room alone"),
     ("loader/lockstep_loader/dataset/bad.cpp", '#include "lockstep/state/archive_internal.h"\n', "serves its own room alone"),
-    ("lib/lockstep/template/bad.cpp", '#include "lockstep/template/template_vectors.h"\n', "it is for tests"),
+    ("lib/lockstep/template/bad.cpp", '#include "lockstep/template/template_vectors.h"\n', "it is for tests and benchmarks"),
     ("lib/lockstep/template/template_gpu.cpp", "int x;\n", "suffix _gpu: use _cuda"),
     ("lib/lockstep/template/string_utils.h", "#pragma once\n", "suffix _utils"),
     ("lib/lockstep/template/kernel.cu", "int x;\n", "is named <operation>_cuda.cu"),
