@@ -176,6 +176,17 @@ void copy(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* 
     hn::StoreU(bytes, d8, target + 4 * k);
     multiply_add<Canon::none>(hn::BitCast(D32(), bytes), j + k, sums);
   }
+  if constexpr (kMaskedTails) {
+    if (k < words) {
+      hwy::Prefetch(ahead + 4 * words - 1);
+      const D32 d32;
+      const auto rest = hn::FirstN(d32, words - k);
+      const V32 loaded = hn::MaskedLoad(rest, d32, reinterpret_cast<const std::uint32_t*>(source + 4 * k));
+      hn::BlendedStore(loaded, rest, d32, reinterpret_cast<std::uint32_t*>(target + 4 * k));
+      multiply_add<Canon::none>(loaded, j + k, sums);
+      k = words;
+    }
+  }
   close_sums(sums, sum);
   if (k < words) {
     hwy::Prefetch(ahead + 4 * words - 1);
