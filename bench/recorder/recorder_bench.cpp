@@ -69,12 +69,14 @@ class Trainer {
   std::unique_ptr<Training> training_;
 };
 
-void recorded_against_plain(benchmark::State& state, const record::RecorderOptions& options) {
+void recorded_against_plain(benchmark::State& state, const record::RecorderOptions& options,
+                            internal::Clock clock) {
   const Folder folder;
   Trainer plain({}, {}), recorded(folder.path(), options);
   for (auto _ : state) {
-    const auto ratio = internal::time_pairs([&] { plain.run(kBlock); }, [&] { recorded.run(kBlock); }, kPairs,
-                                            /*seconds=*/0.001);
+    const auto run_plain = [&] { plain.run(kBlock); };
+    const auto run_recorded = [&] { recorded.run(kBlock); };
+    const auto ratio = internal::time_pairs(run_plain, run_recorded, clock, kPairs, /*seconds=*/0.001);
     state.SetIterationTime(ratio.rival_seconds / kBlock);
     state.counters["plain_us"] = ratio.operation_seconds / kBlock * 1e6;
     state.counters["recorded_us"] = ratio.rival_seconds / kBlock * 1e6;
@@ -91,12 +93,14 @@ record::RecorderOptions every_tensor(bool values) {
   return options;
 }
 
-void add(const char* name, const record::RecorderOptions& options) {
-  benchmark::RegisterBenchmark(name,
-                               [options](benchmark::State& state) { recorded_against_plain(state, options); })
-      ->Iterations(1)
-      ->UseManualTime()
-      ->Unit(benchmark::kMicrosecond);
+void add(const std::string& name, const record::RecorderOptions& options) {
+  for (const auto clock : {internal::Clock::wall, internal::Clock::thread})
+    benchmark::RegisterBenchmark(
+        (name + (clock == internal::Clock::wall ? "/wall" : "/processor")).c_str(),
+        [options, clock](benchmark::State& state) { recorded_against_plain(state, options, clock); })
+        ->Iterations(1)
+        ->UseManualTime()
+        ->Unit(benchmark::kMicrosecond);
 }
 
 }  // namespace

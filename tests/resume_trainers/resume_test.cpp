@@ -27,17 +27,20 @@ using Arguments = std::vector<std::string>;
 /// one.
 struct Trainer {
   std::string program;
+  std::int64_t steps;  // enough to be killed long before the end
   Arguments arguments;
 };
 
 constexpr std::int64_t kStepsPerEpoch = 250;
-constexpr const char* kSteps = "400";
+constexpr std::int64_t kFirstCheckpoint = 23;
+constexpr int kAttempts = 5;  // at a run that may end before the signal reaches it
 
 std::vector<Trainer> trainers() {
   const std::string images = std::string(LOCKSTEP_DATA_DIR) + "/fashion-mnist";
-  return {{"linear_regression", {"--batch-size", "4", "--epochs", "2"}},
-          {"fashion_mnist", {"--batch-size", "8", "--hidden", "16", "--epochs", "2", "--data", images}},
-          {"ranking", {"--batch-size", "8", "--epochs", "2"}}};
+  return {
+      {"linear_regression", 3000, {"--batch-size", "4", "--epochs", "24"}},
+      {"fashion_mnist", 1000, {"--batch-size", "8", "--hidden", "16", "--epochs", "24", "--data", images}},
+      {"ranking", 2000, {"--batch-size", "8", "--epochs", "24"}}};
 }
 
 void PrintTo(const Trainer& trainer, std::ostream* stream) { *stream << trainer.program; }
@@ -46,9 +49,10 @@ void PrintTo(const Trainer& trainer, std::ostream* stream) { *stream << trainer.
 Arguments recorded(const Trainer& trainer, const fs::path& folder, const Arguments& more = {}) {
   Arguments all = trainer.arguments;
   for (const std::string& argument :
-       {std::string("--max-steps"), std::string(kSteps), std::string("--checkpoint-every"), std::string("7"),
-        std::string("--record-tensors-every"), std::string("10"), std::string("--record"),
-        (folder / "record").string(), std::string("--checkpoint"), (folder / "checkpoint").string()})
+       {std::string("--max-steps"), std::to_string(trainer.steps), std::string("--checkpoint-every"),
+        std::to_string(kFirstCheckpoint), std::string("--record-tensors-every"), std::string("100"),
+        std::string("--record"), (folder / "record").string(), std::string("--checkpoint"),
+        (folder / "checkpoint").string()})
     all.push_back(argument);
   all.insert(all.end(), more.begin(), more.end());
   return all;
@@ -71,12 +75,19 @@ std::int64_t newest_checkpoint(const fs::path& folder) {
   return found.checkpoint ? found.checkpoint->step : -1;
 }
 
-/// Waits until a checkpoint of at least `step` lies on the disk, then sends `signal`.
-Finished stop_after(Process& process, const fs::path& checkpoints, std::int64_t step, int signal) {
-  while (process.running() && newest_checkpoint(checkpoints) < step)
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  process.send(signal);
-  return process.wait();
+/// Starts the trainer in an empty `folder` and sends `signal` when its first checkpoint lies on the disk.
+Finished stopped(const Trainer& trainer, const fs::path& folder, const Arguments& more, int signal) {
+  Finished finished;
+  for (int attempt = 0; attempt < kAttempts && finished.code != 128 + signal; ++attempt) {
+    fs::remove_all(folder / "record");
+    fs::remove_all(folder / "checkpoint");
+    Process process(trainer.program, recorded(trainer, folder, more));
+    while (process.running() && newest_checkpoint(folder / "checkpoint") < kFirstCheckpoint)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    process.send(signal);
+    finished = process.wait();
+  }
+  return finished;
 }
 
 record::Comparison compare(const fs::path& a, const fs::path& b, std::vector<record::Phase> phases = {}) {
@@ -114,27 +125,25 @@ INSTANTIATE_TEST_SUITE_P(Trainers, Resume, testing::ValuesIn(trainers()),
 
 TEST_P(Resume, KilledInTheMiddleOfAnEpochEqualsUninterrupted) {
   const TemporaryFolder folder;
-  Process process(GetParam().program, recorded(GetParam(), folder.path(), {"--workers", "4"}));
-  const Finished killed = stop_after(process, folder / "checkpoint", 14, SIGKILL);
+  const Finished killed = stopped(GetParam(), folder.path(), {"--workers", "4"}, SIGKILL);
   ASSERT_EQ(killed.code, 128 + SIGKILL) << "it ended before it could be killed: " << killed.err;
 
   const Finished resumed =
       run(GetParam().program, recorded(GetParam(), folder.path(), {"--workers", "1", "--resume"}));
   ASSERT_EQ(resumed.code, 0) << resumed.err;
-  EXPECT_GE(resumed_step(resumed.err), 14);
+  EXPECT_GE(resumed_step(resumed.err), kFirstCheckpoint);
   EXPECT_NE(resumed_step(resumed.err) % kStepsPerEpoch, 0);
   EXPECT_EQ(parameters_of(resumed.out), parameters());
   const record::Comparison comparison = compare(whole(), folder.path());
   EXPECT_EQ(comparison.outcome, record::Outcome::same) << explain(comparison);
-  EXPECT_EQ(comparison.steps_compared, std::stoll(kSteps));
+  EXPECT_EQ(comparison.steps_compared, GetParam().steps);
 }
 
 TEST_P(Resume, InterruptedLeavesAWholeRecordingAndACheckpoint) {
   const TemporaryFolder folder;
-  Process process(GetParam().program, recorded(GetParam(), folder.path(), {"--workers", "2"}));
-  const Finished stopped = stop_after(process, folder / "checkpoint", 7, SIGINT);
-  ASSERT_EQ(stopped.code, 128 + SIGINT) << stopped.err;
-  EXPECT_NE(stopped.err.find("--resume"), std::string::npos);
+  const Finished ended = stopped(GetParam(), folder.path(), {"--workers", "2"}, SIGINT);
+  ASSERT_EQ(ended.code, 128 + SIGINT) << ended.err;
+  EXPECT_NE(ended.err.find("--resume"), std::string::npos);
   const auto file = record::open_run(folder / "record").files.at(0);
   EXPECT_EQ(record::check(file).verdict, record::Verdict::complete);
   EXPECT_EQ(newest_checkpoint(folder / "checkpoint"), record::check(file).last_step + 1);

@@ -57,6 +57,7 @@ struct Training::Impl {
   void train_step(const loader::Batch& batch);
   StepResult accumulate(const loader::Batch& batch);
   void record_batch(const loader::Batch& batch);
+  void record_initial_parameters();
   void record_outcome(const StepResult& result, const loader::Batch& batch);
   void record_update();
   void count(const StepResult& result, const loader::Batch& batch);
@@ -220,6 +221,13 @@ void Training::Impl::record_batch(const loader::Batch& batch) {
     recorder_->event("bad_sample",
                      fmt::format("record {} at position {}: {}", bad.record, bad.position, bad.reason));
   if (checkpoint_due_) recorder_->force_tensors();
+  if (state_.next_step == 0 && recorder_->wants_tensors()) record_initial_parameters();
+}
+
+/// So that a comparison can tell another start from another computation.
+void Training::Impl::record_initial_parameters() {
+  for (const auto& parameter : task_.module().named_parameters())
+    recorder_->named("initial " + parameter.key(), parameter.value());
 }
 
 void Training::Impl::record_outcome(const StepResult& result, const loader::Batch& batch) {
