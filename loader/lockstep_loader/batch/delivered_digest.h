@@ -18,6 +18,13 @@ struct DeliveredDigest {
   void merge(const DeliveredDigest& other) { ids.merge(other.ids), bytes.merge(other.bytes); }
   bool operator==(const DeliveredDigest&) const = default;
 
+  /// What field `field`'s sum is multiplied by.
+  static std::uint64_t factor(std::size_t field);
+
+  /// Adds consecutive ids, the first of them at position `first` of the epoch.
+  void add_ids(std::span<const std::int64_t> ids_of_rows, std::int64_t first);
+  /// Adds the open sum of samples of a field.
+  void add_field(std::size_t field, const fingerprint::DigestSum& sum);
   /// Adds consecutive samples, the first of them at position `first` of the epoch. fields[f] is [ids.size(),
   /// …].
   void add(std::span<const std::int64_t> ids_of_rows, std::span<const ConstView> fields, std::int64_t first);

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "lockstep/base/error.h"
+#include "lockstep_loader/dataset/record_memory.h"
 
 namespace lockstep::loader {
 namespace {
@@ -16,6 +17,9 @@ namespace {
 // many as stay in the second cache.
 constexpr std::int64_t kBytesAhead = 3 * 1024 + 256;
 constexpr std::int64_t kBytesADigest = 64 * 1024;
+
+constexpr std::size_t kBytesWorthFusing =
+    128;  // shorter records are digested faster together, after they were copied
 
 std::size_t aligned(std::size_t bytes) {
   return (bytes + BufferPool::kAlignment - 1) / BufferPool::kAlignment * BufferPool::kAlignment;
@@ -60,6 +64,10 @@ class BatchFetcher::Filler {
   }
 
   Fetched fill(const std::atomic<bool>& cancelled) {
+    if (fill_from_memory()) {
+      finish();
+      return std::move(fetched_);
+    }
     const std::vector<std::int64_t>& ids = batch().ids;
     for (std::int64_t i = 0; i < request_.rows; ++i) {
       if (cancelled.load(std::memory_order_relaxed))
@@ -96,6 +104,46 @@ class BatchFetcher::Filler {
           {start, fields[f].dtype, fields[f].shape.prepended(request_.rows), Device::cpu});
       start += aligned(fetcher_.field_bytes_[f] * at(request_.rows));
     }
+  }
+
+  // The short way, for records that lie in memory as they are delivered: a gather that digests what it
+  // copies. Floating-point fields are digested after the copy, by canonical values.
+  bool fill_from_memory() {
+    const std::size_t field_count = batch().fields.size();
+    sources_.resize(field_count * at(request_.rows));
+    for (std::size_t f = 0; f < field_count; ++f) {
+      if (!find_sources(f, std::span(sources_).subspan(f * at(request_.rows), at(request_.rows))))
+        return false;
+    }
+    for (std::size_t f = 0; f < field_count; ++f) {
+      gather(f, std::span(sources_).subspan(f * at(request_.rows), at(request_.rows)));
+    }
+    fetched_.digest.add_ids(batch().ids, request_.first_position);
+    rows_ = request_.rows;
+    return true;
+  }
+
+  bool find_sources(std::size_t field, std::span<const void*> sources) const {
+    for (std::size_t row = 0; row < sources.size(); ++row) {
+      sources[row] = fetcher_.dataset_->in_memory(fetched_.batch.ids[row], field);
+      if (sources[row] == nullptr) return false;
+    }
+    return true;
+  }
+
+  void gather(std::size_t field, std::span<const void* const> sources) {
+    const ConstView& view = batch().fields[field];
+    const std::size_t bytes = fetcher_.field_bytes_[field];
+    if (bytes >= kBytesWorthFusing && !is_floating_point(view.dtype)) {
+      return fetched_.digest.add_field(
+          field, fingerprint::copy_and_digest_samples(out_[field], sources, bytes, request_.first_position));
+    }
+    std::byte* out = out_[field];
+    for (const void* const source : sources) {
+      copy_record(out, static_cast<const std::byte*>(source), bytes);
+      out += bytes;
+    }
+    fetched_.digest.add_field(field, fingerprint::digest_samples(view, request_.first_position));
   }
 
   // Writes the row at `offset` of the request, or says that it is skipped.
@@ -193,9 +241,10 @@ class BatchFetcher::Filler {
   Fetched fetched_;
   std::vector<std::byte*> out_;  // where the next row of each field goes
   std::vector<ConstView> run_;
-  std::int64_t rows_ = 0;           // written so far
-  std::int64_t run_first_row_ = 0;  // first row that is not digested yet
-  std::int64_t run_offset_ = 0;     // its offset in the request
+  std::vector<const void*> sources_;  // field by field, where its rows lie in memory
+  std::int64_t rows_ = 0;             // written so far
+  std::int64_t run_first_row_ = 0;    // first row that is not digested yet
+  std::int64_t run_offset_ = 0;       // its offset in the request
 };
 
 Fetched BatchFetcher::fetch(const FetchRequest& request, const EpochPositions& positions,

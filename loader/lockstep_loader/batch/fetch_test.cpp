@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "lockstep_loader/batch/fakes_test.h"
+#include "lockstep_loader/dataset/in_memory.h"
 
 namespace lockstep::loader {
 namespace {
@@ -172,6 +173,49 @@ TEST(Fetch, DigestIsTheSameHoweverTheEpochIsCut) {
   }
   std::swap(ids[10], ids[2000]);
   EXPECT_NE(fetcher.fetch(rows(0, 3000), positions_of(ids, 3000), kNever).digest, whole);
+}
+
+TEST(Fetch, RecordsInMemoryTakeTheShortWayToTheSameBytes) {
+  struct ByRows final : Dataset {  // the same dataset, which does not tell where its records lie
+    DatasetPtr inner;
+    std::int64_t size() const override { return inner->size(); }
+    const std::vector<Field>& fields() const override { return inner->fields(); }
+    void get(std::int64_t index, const random::RecordKey& key,
+             std::span<std::byte* const> out) const override {
+      inner->get(index, key, out);
+    }
+    fingerprint::Digest fingerprint() const override { return inner->fingerprint(); }
+    std::string describe() const override { return inner->describe(); }
+  };
+  std::vector<std::uint8_t> images(500 * 784), labels(500);
+  std::vector<float> weights(500 * 40);
+  for (std::size_t i = 0; i < images.size(); ++i)
+    images[i] = static_cast<std::uint8_t>(i * 2654435761u >> 11);
+  for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::uint8_t>(i);
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(i) * 0.25f;
+  const std::uint32_t odd_nan = 0xffc12345;  // digested as the canonical one, delivered as it is
+  std::memcpy(&weights[77], &odd_nan, sizeof odd_nan);
+  const auto direct = std::make_shared<InMemoryDataset>(
+      std::vector<NamedView>{{"image", {images.data(), DType::uint8, {500, 28, 28}}},
+                             {"label", {labels.data(), DType::uint8, {500}}},
+                             {"weights", {weights.data(), DType::float32, {500, 40}}}});
+  const auto by_rows = std::make_shared<ByRows>();
+  by_rows->inner = direct;
+  ASSERT_NE(direct->in_memory(3, 0), nullptr);
+  std::vector<std::int64_t> ids(500);
+  std::iota(ids.rbegin(), ids.rend(), 0);
+  const auto positions = positions_of(ids, 500);
+  const BatchFetcher a(direct, 7, BadSample::fail, 2), b(by_rows, 7, BadSample::fail, 2);
+  for (const auto& request : {rows(0, 64), rows(63, 1), rows(100, 400)}) {
+    const Fetched fast = a.fetch(request, positions, kNever), slow = b.fetch(request, positions, kNever);
+    EXPECT_EQ(fast.digest, slow.digest);
+    EXPECT_EQ(fast.batch.ids, slow.batch.ids);
+    for (std::size_t f = 0; f < 3; ++f) {
+      ASSERT_EQ(fast.batch.fields[f].bytes(), slow.batch.fields[f].bytes());
+      EXPECT_EQ(
+          std::memcmp(fast.batch.fields[f].data, slow.batch.fields[f].data, fast.batch.fields[f].bytes()), 0);
+    }
+  }
 }
 
 TEST(DeliveredDigest, ExchangedFieldsShow) {

@@ -39,6 +39,12 @@ void ColumnDataset::prefetch(std::int64_t index) const {
     prefetch_lines(source.data + index * source.stride_bytes, source.bytes);
 }
 
+const std::byte* ColumnDataset::in_memory(std::int64_t index, std::size_t field) const {
+  const Source& source = sources_[field];
+  if (index < 0 || index >= set_.records || source.swap_bytes != 0) return nullptr;
+  return source.data + index * source.stride_bytes;
+}
+
 fingerprint::Digest ColumnDataset::fingerprint() const {
   return fingerprint_.get([this] {
     FingerprintBuilder builder(set_.kind);

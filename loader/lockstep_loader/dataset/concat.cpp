@@ -55,6 +55,12 @@ void ConcatDataset::prefetch(std::int64_t index) const {
   parts_[part]->prefetch(inner);
 }
 
+const std::byte* ConcatDataset::in_memory(std::int64_t index, std::size_t field) const {
+  if (index < 0 || index >= size()) return nullptr;
+  const auto [part, inner] = locate(index);
+  return parts_[part]->in_memory(inner, field);
+}
+
 fingerprint::Digest ConcatDataset::fingerprint() const {
   FingerprintBuilder builder("concat");
   for (const DatasetPtr& part : parts_) builder.add(part->fingerprint());

@@ -22,6 +22,7 @@ class ConcatDataset : public Dataset {
   const std::vector<Field>& fields() const override { return parts_.front()->fields(); }
   void get(std::int64_t index, const random::RecordKey& key, std::span<std::byte* const> out) const override;
   void prefetch(std::int64_t index) const override;
+  const std::byte* in_memory(std::int64_t index, std::size_t field) const override;
   fingerprint::Digest fingerprint() const override;
   std::string describe() const override;
 

@@ -46,6 +46,11 @@ class Dataset {
   /// A hint that get(index) comes soon: may touch memory ahead. Never throws, may do nothing.
   virtual void prefetch(std::int64_t /*index*/) const {}
 
+  /// Where field `field` of record `index` lies in memory, byte for byte as get() would write it, or null
+  /// where get() has to make it. Valid as long as the dataset lives; such a record is never a bad sample. A
+  /// loader copies from there and digests on the way. Null for an index that does not exist.
+  virtual const std::byte* in_memory(std::int64_t /*index*/, std::size_t /*field*/) const { return nullptr; }
+
   /// What this dataset is, so that a resume can refuse another one: fields, size and content (for large
   /// files: sizes, headers and a spread of blocks; the format's header says which).
   virtual fingerprint::Digest fingerprint() const = 0;

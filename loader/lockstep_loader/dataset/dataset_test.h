@@ -23,6 +23,11 @@ inline std::vector<std::vector<std::byte>> fetch(const Dataset& dataset, std::in
   for (auto& field : memory) out.push_back(field.data());
   dataset.prefetch(index);
   dataset.get(index, key, out);
+  for (std::size_t field = 0; field < memory.size(); ++field) {
+    const std::byte* const stored = dataset.in_memory(index, field);
+    if (stored == nullptr) continue;
+    EXPECT_EQ(std::memcmp(stored, memory[field].data(), memory[field].size()), 0) << field;
+  }
   return memory;
 }
 

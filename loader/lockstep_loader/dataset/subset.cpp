@@ -32,6 +32,11 @@ void SubsetDataset::prefetch(std::int64_t index) const {
   if (index >= 0 && index < size()) base_->prefetch(indices_[static_cast<std::size_t>(index)]);
 }
 
+const std::byte* SubsetDataset::in_memory(std::int64_t index, std::size_t field) const {
+  if (index < 0 || index >= size()) return nullptr;
+  return base_->in_memory(indices_[static_cast<std::size_t>(index)], field);
+}
+
 fingerprint::Digest SubsetDataset::fingerprint() const {
   return fingerprint_.get(
       [this] { return FingerprintBuilder("subset").add(base_->fingerprint()).add(indices_).finish(); });
