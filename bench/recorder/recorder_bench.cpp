@@ -2,9 +2,11 @@
 // loader included, with a recording against the same step without one. A measurement is a block of 100 steps,
 // so that each holds one step whose gradients and parameters the default records.
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <benchmark/benchmark.h>
 
@@ -21,7 +23,7 @@ using namespace lockstep;
 using namespace lockstep::trainers;
 
 constexpr int kBlock = 100;
-constexpr int kPairs = 41;
+constexpr int kBlocks = 41;
 constexpr int kWarmUp = 200;  // past the first batches, which are recorded in full
 
 class Folder {
@@ -69,20 +71,42 @@ class Trainer {
   std::unique_ptr<Training> training_;
 };
 
+struct Seconds {
+  double plain = 0, recorded = 0;
+};
+
+/// A block of both, step by step in turns, so that what disturbs the machine disturbs both alike.
+Seconds time_block(Trainer& plain, Trainer& recorded, internal::Clock clock) {
+  Seconds seconds;
+  for (int i = 0; i < kBlock; ++i) {
+    Trainer* const turns[] = {i % 2 == 0 ? &plain : &recorded, i % 2 == 0 ? &recorded : &plain};
+    for (Trainer* trainer : turns)
+      (trainer == &plain ? seconds.plain : seconds.recorded) +=
+          internal::time_calls([&] { trainer->run(1); }, 1, clock);
+  }
+  return seconds;
+}
+
 void recorded_against_plain(benchmark::State& state, const record::RecorderOptions& options,
                             internal::Clock clock) {
   const Folder folder;
   Trainer plain({}, {}), recorded(folder.path(), options);
   for (auto _ : state) {
-    const auto run_plain = [&] { plain.run(kBlock); };
-    const auto run_recorded = [&] { recorded.run(kBlock); };
-    const auto ratio = internal::time_pairs(run_plain, run_recorded, clock, kPairs, /*seconds=*/0.001);
-    state.SetIterationTime(ratio.rival_seconds / kBlock);
-    state.counters["plain_us"] = ratio.operation_seconds / kBlock * 1e6;
-    state.counters["recorded_us"] = ratio.rival_seconds / kBlock * 1e6;
-    state.counters["cost_percent"] = 100 * (ratio.median - 1);
-    state.counters["cost_low"] = 100 * (ratio.low - 1);
-    state.counters["cost_high"] = 100 * (ratio.high - 1);
+    std::vector<double> ratios, plain_us, recorded_us;
+    for (int block = 0; block < kBlocks; ++block) {
+      const Seconds seconds = time_block(plain, recorded, clock);
+      ratios.push_back(seconds.recorded / seconds.plain);
+      plain_us.push_back(seconds.plain / kBlock * 1e6);
+      recorded_us.push_back(seconds.recorded / kBlock * 1e6);
+    }
+    std::sort(ratios.begin(), ratios.end());
+    const std::size_t rank = internal::interval_rank(ratios.size());
+    state.SetIterationTime(internal::median_of(recorded_us) * 1e-6);
+    state.counters["plain_us"] = internal::median_of(plain_us);
+    state.counters["recorded_us"] = internal::median_of(recorded_us);
+    state.counters["cost_percent"] = 100 * (internal::median_of(ratios) - 1);
+    state.counters["cost_low"] = 100 * (ratios[rank] - 1);
+    state.counters["cost_high"] = 100 * (ratios[ratios.size() - 1 - rank] - 1);
   }
 }
 
