@@ -233,6 +233,19 @@ TEST(DeliveredDigest, ExchangedFieldsShow) {
   EXPECT_NE(straight.bytes, unfactored.bytes);
 }
 
+// From a second implementation of README.md's formula, in Python.
+TEST(DeliveredDigest, GoldenValue) {
+  const std::vector<std::int64_t> ids{7, 3, 500};
+  std::vector<std::uint8_t> wide(30), narrow{1, 2, 3};
+  std::iota(wide.begin(), wide.end(), std::uint8_t{0});
+  DeliveredDigest digest;
+  digest.add(
+      ids, std::vector<ConstView>{{wide.data(), DType::uint8, {3, 2, 5}}, {narrow.data(), DType::uint8, {3}}},
+      700);
+  EXPECT_EQ(digest.ids, (fingerprint::DigestSum{0x0822c6e22dd28b7d, 0xe45b9b4177106881}));
+  EXPECT_EQ(digest.bytes, (fingerprint::DigestSum{0x3a157143211af757, 0x0e3b63d2660d53af}));
+}
+
 TEST(EpochPositions, WrapAndBounds) {
   const auto positions = positions_of({2, 0, 1}, 3);
   std::vector<std::int64_t> out(8);
