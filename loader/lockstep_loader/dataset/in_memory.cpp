@@ -1,11 +1,13 @@
 #include "lockstep_loader/dataset/in_memory.h"
 
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "lockstep/base/error.h"
+#include "lockstep_loader/dataset/record_memory.h"
 
 namespace lockstep::loader {
 namespace {
@@ -56,12 +58,14 @@ InMemoryDataset::InMemoryDataset(std::vector<NamedView> columns, std::shared_ptr
 
 std::shared_ptr<const InMemoryDataset> InMemoryDataset::copy_of(const std::vector<NamedView>& columns,
                                                                 std::string description) {
-  auto memory = std::make_shared<std::vector<std::vector<std::byte>>>();
+  auto memory = std::make_shared<std::vector<std::unique_ptr<std::byte[]>>>();
   std::vector<NamedView> copies = columns;
   for (NamedView& column : copies) {
     if (column.view.device != Device::cpu || column.view.data == nullptr) continue;
-    const auto* data = static_cast<const std::byte*>(column.view.data);
-    column.view.data = memory->emplace_back(data, data + column.view.bytes()).data();
+    std::byte* const copy = memory->emplace_back(new std::byte[column.view.bytes()]).get();
+    prefer_large_pages(copy, column.view.bytes());
+    std::memcpy(copy, column.view.data, column.view.bytes());
+    column.view.data = copy;
   }
   return std::make_shared<const InMemoryDataset>(std::move(copies), std::move(memory),
                                                  std::move(description));

@@ -1,5 +1,7 @@
 #include "lockstep_loader/dataset/record_memory.h"
 
+#include <sys/mman.h>
+
 namespace lockstep::loader {
 namespace {
 
@@ -18,6 +20,15 @@ void swap_words(std::byte* data, std::size_t bytes) {
 }
 
 }  // namespace
+
+void prefer_large_pages(void* data, std::size_t bytes) {
+  constexpr std::uintptr_t kLargePage = std::uintptr_t{2} << 20;
+  const auto begin = reinterpret_cast<std::uintptr_t>(data);
+  const std::uintptr_t first = (begin + kLargePage - 1) / kLargePage * kLargePage;
+  const std::uintptr_t end = (begin + bytes) / kLargePage * kLargePage;
+  // Where the kernel has no large pages it says so, which changes nothing here.
+  if (first < end) (void)::madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+}
 
 void swap_elements(std::byte* data, std::size_t bytes, std::size_t element_bytes) {
   if (element_bytes == 2) swap_words<std::uint16_t>(data, bytes);

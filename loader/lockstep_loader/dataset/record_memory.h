@@ -8,8 +8,8 @@
 
 namespace lockstep::loader {
 
-/// Asks the CPU for the first cache lines of a record that will be copied soon. Its own prefetcher follows from there;
-/// asking for all lines of a long record only fills its queue (measured in bench/loader).
+/// Asks the CPU for the first cache lines of a record that will be copied soon. Its own prefetcher follows
+/// from there; asking for all lines of a long record only fills its queue (measured in bench/loader).
 inline void prefetch_lines(const void* data, std::size_t bytes) {
   constexpr std::size_t kLine = 64;
   constexpr std::size_t kMost = 8 * kLine;
@@ -39,6 +39,11 @@ inline void copy_record(std::byte* out, const std::byte* in, std::size_t bytes) 
       std::memcpy(out, in, bytes);
   }
 }
+
+/// Tells the system that memory which was not touched yet is going to be read in random order, so that it may
+/// use large pages: a shuffled read of small records otherwise waits for the page tables. Only a hint;
+/// nothing for small memory.
+void prefer_large_pages(void* data, std::size_t bytes);
 
 /// Reverses the bytes of each element in place. `element_bytes` is 1, 2, 4 or 8; `bytes` a multiple of it.
 void swap_elements(std::byte* data, std::size_t bytes, std::size_t element_bytes);

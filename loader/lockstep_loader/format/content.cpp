@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "lockstep/base/error.h"
+#include "lockstep_loader/dataset/record_memory.h"
 #include "lockstep_loader/format/content_internal.h"
 #include "lockstep_loader/format/mapped_file.h"
 
@@ -20,6 +21,7 @@ Content map_file(const std::filesystem::path& path) {
 OwnedBytes allocate(std::uint64_t bytes, const std::string& name) {
   try {
     std::shared_ptr<std::byte[]> memory(new std::byte[bytes]);
+    prefer_large_pages(memory.get(), bytes);
     const std::span<std::byte> view(memory.get(), bytes);
     return {std::move(memory), view};
   } catch (const std::bad_alloc&) {
