@@ -45,7 +45,7 @@ std::size_t dtype_bytes(DType dtype) { return row(dtype).bytes; }
 std::string_view dtype_name(DType dtype) { return row(dtype).name; }
 
 DType parse_dtype(std::string_view name) {
-  for (std::uint8_t number = 1; number < kRows.size(); ++number) {
+  for (std::size_t number = 1; number < kRows.size(); ++number) {
     if (kRows[number].name == name) return static_cast<DType>(number);
   }
   fail(ErrorCode::invalid_argument, {"dtype", "name", "a torch dtype such as float32", std::string(name), {}});
