@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -11,6 +12,8 @@ using Clock = std::chrono::steady_clock;
 
 // Jobs shorter than this are cheaper to do than to sleep for.
 constexpr std::chrono::microseconds kShortJob{200};
+// One job that takes long because its thread lost the processor makes no long jobs of the others.
+constexpr int kMostShortness = 8;
 
 struct Slot {
   std::optional<Fetched> result;
@@ -39,6 +42,10 @@ struct Sequencer::Run {
   bool can_claim() const {
     return claimed < end && claimed < taken + static_cast<std::int64_t>(slots.size());
   }
+  bool short_jobs() const { return 2 * shortness >= kMostShortness; }
+  void note(Clock::duration length) {
+    shortness = length < kShortJob ? std::min(shortness + 1, kMostShortness) : std::max(shortness - 1, 0);
+  }
   Slot& slot(std::int64_t number) { return slots[static_cast<std::size_t>(number) % slots.size()]; }
 
   const Job job;
@@ -47,7 +54,7 @@ struct Sequencer::Run {
   std::int64_t claimed;   // next job to hand out
   std::int64_t finished;  // next place in order of arrival
   std::int64_t taken;     // next place that the consumer takes
-  bool short_jobs = false;
+  int shortness = 0;      // goes up with a short job, down with a long one
   std::vector<Slot> slots;
 };
 
@@ -93,10 +100,7 @@ std::optional<Fetched> Sequencer::take() {
   Run& run = *run_;
   if (run.taken == run.end) return std::nullopt;
   while (!run.slot(run.taken).ready) {
-    // Waiting costs a sleep and a wake-up, so the consumer lends a hand where a job costs no more than that,
-    // or where nobody has begun with the one that it needs.
-    const bool help = run.short_jobs || run.claimed == run.taken;
-    if (const auto claim = help ? try_claim() : std::nullopt) {
+    if (const auto claim = claim_instead_of_waiting()) {
       run_claim(*claim, lock);
       continue;
     }
@@ -116,6 +120,17 @@ std::optional<Fetched> Sequencer::take_inline() {
   return run_->job(run_->taken++, run_->cancelled);
 }
 
+// Waiting costs a sleep and a wake-up, so the consumer lends a hand where a job costs no more than that, or
+// where nobody has begun with the one that it needs. A short job that it needs and that is not done although
+// all the others are is in the hands of a worker that lost its processor: doing it a second time is quicker,
+// and gives the same result.
+std::optional<Sequencer::Claim> Sequencer::claim_instead_of_waiting() {
+  if (!run_->short_jobs() && run_->claimed != run_->taken) return std::nullopt;
+  if (auto claim = try_claim()) return claim;
+  if (delivery_ == Delivery::arrival) return std::nullopt;
+  return Claim{run_, run_->taken};
+}
+
 std::optional<Sequencer::Claim> Sequencer::try_claim() {
   if (!run_ || !run_->can_claim()) return std::nullopt;
   return Claim{run_, run_->claimed++};
@@ -131,11 +146,12 @@ void Sequencer::run_claim(const Claim& claim, std::unique_lock<std::mutex>& lock
     slot.error = std::current_exception();
   }
   slot.ready = true;
-  const bool is_short = Clock::now() - start < kShortJob;
+  const Clock::duration length = Clock::now() - start;
   lock.lock();
   Run& run = *claim.run;
-  run.short_jobs = is_short;
-  run.slot(delivery_ == Delivery::in_order ? claim.index : run.finished++) = std::move(slot);
+  run.note(length);
+  const std::int64_t place = delivery_ == Delivery::in_order ? claim.index : run.finished++;
+  if (place >= run.taken && !run.slot(place).ready) run.slot(place) = std::move(slot);
   if (consumer_waits_ && claim.run == run_ && run.slot(run.taken).ready) ready_.notify_one();
 }
 
@@ -145,8 +161,8 @@ void Sequencer::run_claim(const Claim& claim, std::unique_lock<std::mutex>& lock
 void Sequencer::wake_workers() {
   if (sleepers_ == 0 || !run_->can_claim()) return;
   const std::int64_t free = run_->taken + depth_ - run_->claimed;
-  if (!run_->short_jobs) space_.notify_one();
-  if (run_->short_jobs && 2 * free >= depth_) space_.notify_all();
+  if (!run_->short_jobs()) space_.notify_one();
+  if (run_->short_jobs() && 2 * free >= depth_) space_.notify_all();
 }
 
 void Sequencer::work() {

@@ -23,7 +23,8 @@ enum class Delivery { in_order, arrival };
 
 class Sequencer {
  public:
-  /// Fetches batch `index`; gives up early when `cancelled` is set, its result is then dropped.
+  /// Fetches batch `index`; gives up early when `cancelled` is set, its result is then dropped. A pure
+  /// function of the index: it may be run twice for one, and either result is taken.
   using Job = std::function<Fetched(std::int64_t index, const std::atomic<bool>& cancelled)>;
 
   /// `workers` threads, started at the first start(); 0 runs each job in take().
@@ -49,6 +50,7 @@ class Sequencer {
 
   std::optional<Fetched> take_inline();
   std::optional<Claim> try_claim();
+  std::optional<Claim> claim_instead_of_waiting();
   void run_claim(const Claim& claim, std::unique_lock<std::mutex>& lock);
   void wake_workers();
   void work();
