@@ -4,7 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "lockstep/base/error.h"
-#include "lockstep_loader/dataset/check_internal.h"
+#include "lockstep_loader/dataset/check.h"
 
 namespace lockstep::loader {
 

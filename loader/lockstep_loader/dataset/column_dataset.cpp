@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "lockstep/base/error.h"
-#include "lockstep_loader/dataset/check_internal.h"
+#include "lockstep_loader/dataset/check.h"
 #include "lockstep_loader/dataset/record_memory.h"
 
 namespace lockstep::loader {

@@ -6,7 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "lockstep/base/error.h"
-#include "lockstep_loader/dataset/check_internal.h"
+#include "lockstep_loader/dataset/check.h"
 #include "lockstep_loader/dataset/fingerprint.h"
 
 namespace lockstep::loader {

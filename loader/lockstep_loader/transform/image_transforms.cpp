@@ -10,7 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "lockstep/base/error.h"
-#include "lockstep_loader/dataset/check_internal.h"
+#include "lockstep_loader/dataset/check.h"
 
 namespace lockstep::loader {
 namespace {

@@ -1,5 +1,5 @@
 #pragma once
-// Checks that every dataset makes.
+// Checks that every dataset makes, for those who write one of their own, too.
 
 #include <cstdint>
 #include <string>
@@ -18,6 +18,7 @@ void check_fields(const std::string& where, const std::vector<Field>& fields);
 /// Throws Error(invalid_argument) for a null dataset.
 void check_dataset(const std::string& where, const DatasetPtr& dataset);
 
+/// Throws Error(invalid_argument): the record does not exist.
 [[noreturn]] void fail_record(const std::string& where, std::int64_t index, std::int64_t size);
 
 /// Throws Error(invalid_argument) unless 0 ≤ index < size.
