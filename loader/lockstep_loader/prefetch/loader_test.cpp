@@ -212,8 +212,7 @@ TEST(Loader, ABatchThatFailedIsTriedAgainByAResume) {
   expect_words(text, {"batch 2 of epoch 0", "record 9"});
   const LoaderState state = loader.state();
   EXPECT_EQ(state.batches, 2);
-  dataset->bad.clear();
-  Loader repaired(dataset, native_sequential(64), {.batch_size = 4});
+  Loader repaired(dataset_of(64), native_sequential(64), {.batch_size = 4});
   repaired.restore(state);
   repaired.begin(0);
   EXPECT_EQ(repaired.next()->ids, (std::vector<std::int64_t>{8, 9, 10, 11}));
