@@ -11,6 +11,8 @@ import sys
 # Room: the rooms that it may see (docs/index.md). A test checks that this table and the tree agree.
 CORE = {
     "base": [],
+    "simd": ["base"],
+    "parallel": ["base"],
     "order": ["base"],
     "random": ["base"],
     "checksum": ["base"],
@@ -18,7 +20,7 @@ CORE = {
     "state": ["base", "checksum"],
     "record": ["base", "checksum", "fingerprint", "state"],
     "template": ["base", "order"],
-    "torch": ["base", "order", "random", "checksum", "fingerprint", "state", "record"],
+    "torch": ["base", "simd", "parallel", "order", "random", "checksum", "fingerprint", "state", "record"],
 }
 LOADER_SEES = ["base", "random", "checksum", "fingerprint", "state"]
 LOADER = {
