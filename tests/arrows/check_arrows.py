@@ -121,7 +121,8 @@ def check_arrows(file):
                 yield f"includes {include}: {'/'.join(file.room)} may not see {'/'.join(target)}"
         stem = include.rsplit("/", 1)[-1].rsplit(".", 1)[0]
         foreign = file.room != target and file.top not in ("tests", "bench")
-        if stem.endswith("_internal") and foreign and not (target == ("lockstep", "base") and file.room):
+        shared = file.room and target in (("lockstep", "base"), ("lockstep", "simd"))
+        if stem.endswith("_internal") and foreign and not shared:
             yield f"includes {include}: an _internal header serves its own room alone"
         if stem.endswith(("_vectors", "_test")) and not (file.is_test or file.is_bench):
             yield f"includes {include}: it is for tests and benchmarks"
@@ -174,7 +175,8 @@ def check_words(file):
                     yield "a preprocessor switch on CUDA: the build chooses between _cuda.cu and _no_cuda.cpp"
     if UNFINISHED.search(file.text):
         yield "an unfinished mark: " + UNFINISHED.search(file.text).group(0)
-    if file.extension == ".h" and not re.search(r"^\s*#pragma once", file.text, re.MULTILINE):
+    guard = r"^\s*#pragma once|^#if defined\(\w+\) == defined\(HWY_TARGET_TOGGLE\)"  # once, or once a vector target
+    if file.extension == ".h" and not re.search(guard, file.text, re.MULTILINE):
         yield "a header without #pragma once"
     if file.extension == ".h" and re.search(r"^\s*using namespace\b", file.code, re.MULTILINE):
         yield "using namespace in a header"
