@@ -20,6 +20,8 @@ CORE = {
     "state": ["base", "checksum"],
     "record": ["base", "checksum", "fingerprint", "state"],
     "template": ["base", "order"],
+    "matmul": ["base", "simd", "parallel", "order"],
+    "row_sum": ["base", "simd", "parallel", "order"],
     "torch": ["base", "simd", "parallel", "order", "random", "checksum", "fingerprint", "state", "record"],
 }
 LOADER_SEES = ["base", "random", "checksum", "fingerprint", "state"]
