@@ -22,6 +22,8 @@ CORE = {
     "template": ["base", "order"],
     "matmul": ["base", "simd", "parallel", "order"],
     "row_sum": ["base", "simd", "parallel", "order"],
+    "elementwise": ["base", "simd", "parallel"],
+    "optimizer": ["base", "simd", "parallel", "order"],
     "torch": ["base", "simd", "parallel", "order", "random", "checksum", "fingerprint", "state", "record"],
 }
 LOADER_SEES = ["base", "random", "checksum", "fingerprint", "state"]

@@ -1,0 +1,56 @@
+#pragma once
+// Elementwise operations that are more than one IEEE operation, so that a vector loop and its tail in another
+// library may round them differently (contracts, section 11). Here each has one expression, with every fused
+// multiply-add written out, for every element. README.md holds the specification.
+
+#include <cstdint>
+
+#include "lockstep/base/view.h"
+
+namespace lockstep {
+
+/// Grows with every change of bits.
+constexpr int kElementwiseSpecVersion = 1;
+
+/// What a call reads: float32 memory with one element for each of the result's, or one number for all of
+/// them.
+class Operand {
+ public:
+  Operand(const float* values) : values_(values), is_array_(true) {}
+  Operand(float value) : value_(value) {}
+
+  bool is_array() const { return is_array_; }
+  const float* values() const { return values_; }  ///< of an array
+  float value() const { return value_; }           ///< of a number
+
+ private:
+  const float* values_ = nullptr;
+  float value_ = 0;
+  bool is_array_ = false;
+};
+
+// Every function writes `count` contiguous float32 elements at `out`. An array operand lies on the same
+// device; it may be `out` itself (the operation in place), but must not overlap it otherwise. `stream` is the
+// cudaStream_t to work on (null: the default stream), unused on the CPU. Guarantees: run_to_run, batch,
+// threads, cpu_to_gpu (NaN payloads excepted). NaN, infinities, zeros and subnormals as the IEEE operations
+// of the expression make them. Throws Error(invalid_argument) for a negative count or a null array with count
+// above 0, Error(unsupported) where this build has no form for the device.
+
+/// out = fma(alpha, other, x): x + alpha · other with one rounding. Subtraction is a negative alpha.
+void add_scaled(float* out, Operand x, Operand other, float alpha, std::int64_t count,
+                Device device = Device::cpu, void* stream = nullptr);
+
+/// out = fma(value · a, b, x): x + value · a · b.
+void addcmul(float* out, Operand x, Operand a, Operand b, float value, std::int64_t count,
+             Device device = Device::cpu, void* stream = nullptr);
+
+/// out = fma(value, a / b, x): x + value · (a / b).
+void addcdiv(float* out, Operand x, Operand a, Operand b, float value, std::int64_t count,
+             Device device = Device::cpu, void* stream = nullptr);
+
+/// out = fma(weight, end - start, start) where |weight| < 1/2, else fma(weight - 1, end - start, end): exact
+/// at weight 0 and 1.
+void lerp(float* out, Operand start, Operand end, Operand weight, std::int64_t count,
+          Device device = Device::cpu, void* stream = nullptr);
+
+}  // namespace lockstep
