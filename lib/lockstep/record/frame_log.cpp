@@ -69,6 +69,14 @@ void FrameLog::write_out() {
   buffer_.clear();
 }
 
+void FrameLog::write_out_if_due(std::int64_t every_ms) {
+  constexpr std::int64_t kNsPerMs = 1'000'000;
+  const std::int64_t now_ns = every_ms > 0 ? monotonic_ns() : 0;
+  if (usable() && every_ms > 0 && now_ns - written_at_ns_ < every_ms * kNsPerMs) return;
+  written_at_ns_ = now_ns;
+  write_out();
+}
+
 void FrameLog::sync() {
   write_out();
   if (!usable()) return;
@@ -79,7 +87,7 @@ void FrameLog::sync() {
 }
 
 void FrameLog::sync_if_cheap() {
-  constexpr std::int64_t kInverseShare = 100;
+  constexpr std::int64_t kInverseShare = 400;
   if (failed() || monotonic_ns() - synced_at_ns_ >= kInverseShare * sync_took_ns_) sync();
 }
 

@@ -35,9 +35,11 @@ class FrameLog {
   }
   void append_payload(FrameType type, std::string_view payload);
   void write_out();
+  /// write_out(), but only when the last one is at least so long ago.
+  void write_out_if_due(std::int64_t every_ms);
   /// write_out() and fsync.
   void sync();
-  /// sync(), but only when the last one is long enough ago that syncing takes at most 1 % of the time.
+  /// sync(), but only when the last one is long enough ago that syncing takes at most 0.25 % of the time.
   void sync_if_cheap();
   /// Ends the file: end record, sync, and the file is closed.
   void end(std::int64_t last_step, const std::string& reason);
@@ -65,7 +67,7 @@ class FrameLog {
   std::uint64_t buffer_sequence_ = 1;  ///< of the buffer's first frame
   CrcDigest digest_;
   std::int64_t step_ = -1;
-  std::int64_t synced_at_ns_ = 0, sync_took_ns_ = 0;
+  std::int64_t written_at_ns_ = 0, synced_at_ns_ = 0, sync_took_ns_ = 0;
   std::optional<Error> error_;
   std::string failure_;
 };

@@ -43,6 +43,7 @@ std::map<std::string, std::string> policy_of(const RecorderOptions& options) {
           {"tensors_every", std::to_string(options.tensors_every)},
           {"tensor_values", yes_no(options.tensor_values)},
           {"tensor_statistics", yes_no(options.tensor_statistics)},
+          {"write_every_ms", std::to_string(options.write_every_ms)},
           {"sync_every", std::to_string(options.sync_every)},
           {"on_disk_error", options.on_disk_error == OnDiskError::stop ? "stop" : "go_on"}};
 }
@@ -217,7 +218,7 @@ void Recorder::Impl::end_step() {
   require_step("end_step");
   close_batch();
   step_open = forced = false;
-  log->write_out();
+  log->write_out_if_due(options.write_every_ms);
   if (options.sync_every <= 0 || ++unsynced_steps_ < options.sync_every) return;
   unsynced_steps_ = 0;
   log->sync_if_cheap();

@@ -23,7 +23,11 @@ struct RecorderOptions {
   std::int64_t tensors_every = 100;        ///< gradients and parameters every N steps; 0: never; 1: always
   bool tensor_values = false;              ///< with every recorded tensor, its elements
   bool tensor_statistics = true;           ///< with every recorded tensor, its statistics (norm included)
-  /// fsync every N steps, stretched so that syncing takes at most 1 % of the time; 0: only in sync() and
+  /// Hands steps to the system in one write when the last one is this long ago, so that short steps do not pay a
+  /// system call each; a process that is killed loses the steps since. 0: every step. An exception does not lose
+  /// any, and sync() and close() write at once.
+  std::int64_t write_every_ms = 20;
+  /// fsync every N steps, stretched so that syncing takes at most 0.25 % of the time; 0: only in sync() and
   /// close().
   std::int64_t sync_every = 100;
   OnDiskError on_disk_error = OnDiskError::stop;
@@ -75,7 +79,7 @@ class Recorder {
   void tensor(Phase phase, const std::string& name, const ConstView& tensor);
   /// Between steps too: it then belongs to the step before.
   void event(const std::string& kind, const std::string& text);
-  /// Writes the step's frames out (to the system; to the disk every sync_every steps).
+  /// Ends the step: its frames go to the system within write_every_ms of steps, to the disk every sync_every.
   void end_step();
   /// fsync now: call it before a checkpoint is written, so that a resume never knows more than the recording.
   void sync();

@@ -27,6 +27,7 @@ RecorderOptions options_with(OnDiskError policy) {
   RecorderOptions options;
   options.on_disk_error = policy;
   options.tensors_every = 2;
+  options.write_every_ms = 0;  // a step at a time, so that it is known which one meets the full disk
   return options;
 }
 

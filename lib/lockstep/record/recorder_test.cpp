@@ -397,6 +397,7 @@ TEST(Recorder, ASegmentThatExistsIsNeverReplaced) {
 TEST(Recorder, OneWriteAStepAndSyncsAsOrdered) {
   Disk disk;
   RecorderOptions options;
+  options.write_every_ms = 0;
   options.sync_every = 4;
   Recorder recorder = recorder_on(disk, options);
   for (std::int64_t step = 0; step < 8; ++step) {
@@ -416,6 +417,28 @@ TEST(Recorder, OneWriteAStepAndSyncsAsOrdered) {
     recorder.tensor(Phase::gradient, std::string(300, 'n'), {big.data(), DType::uint8, {4}});
   EXPECT_GT(disk.writes, 8) << "what exceeds 64 KiB does not wait for the end of the step";
   recorder.end_step();
+  recorder.close();
+  EXPECT_EQ(check_memory(disk.only_file()).verdict, Verdict::complete);
+}
+
+TEST(Recorder, ShortStepsShareAWrite) {
+  Disk disk;
+  RecorderOptions options;
+  options.write_every_ms = 3'600'000;
+  options.sync_every = 0;
+  Recorder recorder = recorder_on(disk, options);
+  const auto step = [&recorder](std::int64_t number) {
+    recorder.begin_step(number, 0, number);
+    recorder.loss("loss", 1.0f);
+    recorder.end_step();
+  };
+  step(0);
+  const auto first = disk.writes;
+  for (std::int64_t number = 1; number < 50; ++number) step(number);
+  EXPECT_EQ(disk.writes, first) << "all within the hour";
+  recorder.sync();
+  EXPECT_EQ(disk.writes, first + 1);
+  EXPECT_EQ(check_memory(disk.only_file()).verdict, Verdict::torn_tail);
   recorder.close();
   EXPECT_EQ(check_memory(disk.only_file()).verdict, Verdict::complete);
 }
