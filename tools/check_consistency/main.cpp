@@ -10,6 +10,7 @@
 #include "common/output.h"
 #include "lockstep/base/error.h"
 #include "lockstep/base/version.h"
+#include "lockstep/simd/targets.h"
 #include "options.h"
 
 namespace lockstep::tools {
@@ -66,7 +67,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (options.version) {
-      fmt::print("{}", lockstep::version_text("check_consistency"));
+      fmt::print("{}", lockstep::version_text("check_consistency", lockstep::simd::active_instruction_set()));
       return 0;
     }
     return run(options);

@@ -10,6 +10,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/base/version.h"
 #include "lockstep/record/compare.h"
+#include "lockstep/simd/targets.h"
 #include "options.h"
 
 namespace lockstep::tools {
@@ -78,7 +79,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (options.version) {
-      fmt::print("{}", lockstep::version_text("compare_batches"));
+      fmt::print("{}", lockstep::version_text("compare_batches", lockstep::simd::active_instruction_set()));
       return 0;
     }
     return run(options);

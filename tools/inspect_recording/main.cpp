@@ -7,6 +7,7 @@
 #include "common/output.h"
 #include "lockstep/base/version.h"
 #include "lockstep/record/inspect.h"
+#include "lockstep/simd/targets.h"
 #include "options.h"
 
 namespace lockstep::tools {
@@ -39,7 +40,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (options.version) {
-      fmt::print("{}", lockstep::version_text("inspect_recording"));
+      fmt::print("{}", lockstep::version_text("inspect_recording", lockstep::simd::active_instruction_set()));
       return 0;
     }
     return run(options);

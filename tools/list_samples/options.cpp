@@ -10,6 +10,7 @@
 #include "lists.h"
 #include "lockstep/base/error.h"
 #include "lockstep/base/version.h"
+#include "lockstep/simd/targets.h"
 
 namespace lockstep::list_samples {
 namespace {
@@ -244,7 +245,7 @@ std::optional<Options> parse_options(int argc, char** argv) {
       return std::nullopt;
     }
     if (flags.given("version")) {
-      fmt::print("{}", version_text("list_samples"));
+      fmt::print("{}", version_text("list_samples", simd::active_instruction_set()));
       return std::nullopt;
     }
     if (!parsed.unmatched().empty()) usage("argument", "flags only", "\"" + parsed.unmatched()[0] + "\"", {});

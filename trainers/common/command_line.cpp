@@ -13,6 +13,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/base/version.h"
+#include "lockstep/simd/targets.h"
 
 namespace lockstep::trainers {
 namespace {
@@ -88,7 +89,7 @@ bool CommandLine::parse(int argc, const char* const* argv) {
       return false;
     }
     if (result.count("version")) {
-      fmt::print("{}", version_text(program_));
+      fmt::print("{}", version_text(program_, simd::active_instruction_set()));
       return false;
     }
     if (!result.unmatched().empty())

@@ -147,6 +147,8 @@ TEST(VersionTest, TellsWhatABugReportNeeds) {
   EXPECT_NE(text.find(build_info().version), std::string::npos);
   EXPECT_FALSE(build_info().commit.empty());
   EXPECT_FALSE(cpu_model().empty());
+  EXPECT_NE(text.find("instruction set  " + cpu_instruction_set() + "\n"), std::string::npos);
+  EXPECT_NE(version_text("some_tool", "AVX99").find("instruction set  AVX99\n"), std::string::npos);
 }
 
 }  // namespace

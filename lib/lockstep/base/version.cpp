@@ -33,7 +33,7 @@ std::string cpu_model() {
   return "unknown";
 }
 
-std::string version_text(std::string_view program) {
+std::string version_text(std::string_view program, std::string_view instruction_set) {
   const BuildInfo& info = build_info();
   std::string text(program);
   text += " (lockstep) " + info.version + "\n";
@@ -41,7 +41,7 @@ std::string version_text(std::string_view program) {
   text += "compiler         " + info.compiler + ", " + info.build_type + "\n";
   text += "numeric flags    " + info.numeric_flags + "\n";
   text += "cuda             " + info.cuda + "\n";
-  text += "instruction set  " + cpu_instruction_set() + "\n";
+  text += "instruction set  " + std::string(instruction_set) + "\n";
   return text;
 }
 

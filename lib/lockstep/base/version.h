@@ -23,7 +23,9 @@ std::string cpu_instruction_set();
 /// The CPU's model name as the system tells it; "unknown" where it does not.
 std::string cpu_model();
 
-/// The text of `<program> --version`: several lines, ending with a newline.
-std::string version_text(std::string_view program);
+/// The text of `<program> --version`: several lines, ending with a newline. A program whose kernels have
+/// several vector forms names the one that runs, simd::active_instruction_set(); else the line tells what the
+/// processor has.
+std::string version_text(std::string_view program, std::string_view instruction_set = cpu_instruction_set());
 
 }  // namespace lockstep

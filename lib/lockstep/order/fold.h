@@ -9,7 +9,8 @@
 
 namespace lockstep::order {
 
-/// Consecutive rows of a place's global batch that one call adds to its fold.
+/// Consecutive rows of a place's global batch that one call adds to its fold. A last span may have no rows:
+/// it closes the chunk that those before left open.
 struct FoldSpan {
   std::int64_t first_row = 0;  ///< global index of the first
   std::int64_t rows = 0;
@@ -24,16 +25,16 @@ struct FoldSegment {
   bool closes = true;  ///< ends its chunk: the partial is added to the total, else it stays open
 };
 
-/// Whether a span leaves a partial open, or continues one: only then is memory for it needed.
-LOCKSTEP_HOST_DEVICE constexpr bool needs_open_partial(const FoldSpan& span) {
-  return span.rows > 0 && (span.first_row % kRowsPerChunk != 0 ||
-                           (!span.last && (span.first_row + span.rows) % kRowsPerChunk != 0));
-}
-
 /// Number of segments of a span.
 LOCKSTEP_HOST_DEVICE constexpr std::int64_t fold_segments(const FoldSpan& span) {
-  return span.rows == 0 ? 0
-                        : (span.first_row + span.rows - 1) / kRowsPerChunk - span.first_row / kRowsPerChunk + 1;
+  if (span.rows == 0) return span.last && span.first_row % kRowsPerChunk != 0 ? 1 : 0;
+  return (span.first_row + span.rows - 1) / kRowsPerChunk - span.first_row / kRowsPerChunk + 1;
+}
+
+/// Whether a span leaves a partial open, or continues one: only then is memory for it needed.
+LOCKSTEP_HOST_DEVICE constexpr bool needs_open_partial(const FoldSpan& span) {
+  return fold_segments(span) > 0 && (span.first_row % kRowsPerChunk != 0 ||
+                                     (!span.last && (span.first_row + span.rows) % kRowsPerChunk != 0));
 }
 
 /// Segment `index` of a span, 0 … fold_segments(span) - 1.

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <exception>
+#include <omp.h>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <omp.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/base/float_mode.h"
@@ -26,7 +25,8 @@ int thread_count() {
 
 int set_thread_count(int threads) {
   if (threads < 0)
-    fail(ErrorCode::invalid_argument, {"set_thread_count", "threads", "0 or more", std::to_string(threads), {}});
+    fail(ErrorCode::invalid_argument,
+         {"set_thread_count", "threads", "0 or more", std::to_string(threads), {}});
   return std::exchange(chosen_thread_count, threads);
 }
 

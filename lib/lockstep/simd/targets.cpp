@@ -9,10 +9,10 @@
 namespace lockstep::simd {
 namespace {
 
-constexpr std::string_view kScalar = "SCALAR";
+constexpr const char* kScalar = "SCALAR";
 
-// All files of vector forms are compiled with the same flags, so this one's targets are everybody's. The lowest
-// bit is the best target.
+// All files of vector forms are compiled with the same flags, so this one's targets are everybody's. The
+// lowest bit is the best target.
 constexpr std::int64_t kCompiled = HWY_TARGETS & ~HWY_SCALAR;
 
 std::string list_of_names() {
@@ -35,8 +35,8 @@ std::int64_t target_named(std::string_view name) {
                                      {}});
 }
 
-std::string& active_name() {
-  static std::string name;
+const char*& active_name() {
+  static const char* name = kScalar;
   return name;
 }
 
@@ -48,7 +48,7 @@ hwy::ChosenTarget& choice() {
 void choose(std::string_view name) {
   const std::int64_t target = target_named(name);
   choice().Update(target);
-  active_name() = target == HWY_SCALAR ? std::string(kScalar) : hwy::TargetName(target);
+  active_name() = target == HWY_SCALAR ? kScalar : hwy::TargetName(target);
 }
 
 bool choose_at_first_use() {

@@ -1,6 +1,6 @@
 #pragma once
-// Which of the vector forms that a room was compiled in runs. All have the same bits; this is about speed, and
-// about testing each of them.
+// Which of the vector forms that a room was compiled in runs. All have the same bits; this is about speed,
+// and about testing each of them.
 
 #include <string>
 #include <string_view>
