@@ -14,6 +14,7 @@ CORE = {
     "simd": ["base"],
     "parallel": ["base"],
     "order": ["base"],
+    "math": ["base", "simd"],
     "random": ["base"],
     "checksum": ["base"],
     "fingerprint": ["base", "order"],
@@ -24,6 +25,10 @@ CORE = {
     "row_sum": ["base", "simd", "parallel", "order"],
     "elementwise": ["base", "simd", "parallel"],
     "optimizer": ["base", "simd", "parallel", "order"],
+    "softmax": ["base", "simd", "parallel", "order", "math"],
+    "cross_entropy": ["base", "simd", "parallel", "order", "math", "softmax"],
+    "activation": ["base", "simd", "parallel", "math"],
+    "loss": ["base", "simd", "parallel", "order", "math"],
     "torch": ["base", "simd", "parallel", "order", "random", "checksum", "fingerprint", "state", "record"],
 }
 LOADER_SEES = ["base", "random", "checksum", "fingerprint", "state"]
@@ -125,7 +130,7 @@ def check_arrows(file):
                 yield f"includes {include}: {'/'.join(file.room)} may not see {'/'.join(target)}"
         stem = include.rsplit("/", 1)[-1].rsplit(".", 1)[0]
         foreign = file.room != target and file.top not in ("tests", "bench")
-        shared = file.room and target in (("lockstep", "base"), ("lockstep", "simd"))
+        shared = file.room and target in (("lockstep", "base"), ("lockstep", "simd"), ("lockstep", "math"))
         if stem.endswith("_internal") and foreign and not shared:
             yield f"includes {include}: an _internal header serves its own room alone"
         if stem.endswith(("_vectors", "_test")) and not (file.is_test or file.is_bench):
