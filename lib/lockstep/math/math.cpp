@@ -1,0 +1,48 @@
+#include "lockstep/math/math.h"
+
+#include <string>
+
+#include "lockstep/base/error.h"
+#include "lockstep/base/float_mode.h"
+#include "lockstep/math/math_internal.h"
+
+namespace lockstep::math {
+namespace {
+
+void check(const char* where, bool null, std::int64_t count) {
+  if (count < 0) fail(ErrorCode::invalid_argument, {where, "count", "0 or more", std::to_string(count), {}});
+  if (null && count > 0)
+    fail(ErrorCode::invalid_argument,
+         {where, "x or y", "memory of " + std::to_string(count) + " elements", "a null pointer", {}});
+}
+
+void run(const char* where, Function function, const float* x, float* y, std::int64_t count) {
+  check(where, x == nullptr || y == nullptr, count);
+  const FloatMode mode;
+  run_cpu(function, x, y, count);
+}
+
+}  // namespace
+
+void exp(const float* x, float* y, std::int64_t count) { run("math::exp", Function::exp, x, y, count); }
+void exp2(const float* x, float* y, std::int64_t count) { run("math::exp2", Function::exp2, x, y, count); }
+void expm1(const float* x, float* y, std::int64_t count) { run("math::expm1", Function::expm1, x, y, count); }
+void log(const float* x, float* y, std::int64_t count) { run("math::log", Function::log, x, y, count); }
+void log2(const float* x, float* y, std::int64_t count) { run("math::log2", Function::log2, x, y, count); }
+void log1p(const float* x, float* y, std::int64_t count) { run("math::log1p", Function::log1p, x, y, count); }
+void tanh(const float* x, float* y, std::int64_t count) { run("math::tanh", Function::tanh, x, y, count); }
+void erf(const float* x, float* y, std::int64_t count) { run("math::erf", Function::erf, x, y, count); }
+void sigmoid(const float* x, float* y, std::int64_t count) {
+  run("math::sigmoid", Function::sigmoid, x, y, count);
+}
+void rsqrt(const float* x, float* y, std::int64_t count) { run("math::rsqrt", Function::rsqrt, x, y, count); }
+void sin(const float* x, float* y, std::int64_t count) { run("math::sin", Function::sin, x, y, count); }
+void cos(const float* x, float* y, std::int64_t count) { run("math::cos", Function::cos, x, y, count); }
+
+void pow(const float* x, const float* y, float* z, std::int64_t count) {
+  check("math::pow", x == nullptr || y == nullptr || z == nullptr, count);
+  const FloatMode mode;
+  pow_cpu(x, y, z, count);
+}
+
+}  // namespace lockstep::math

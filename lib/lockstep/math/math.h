@@ -1,0 +1,34 @@
+#pragma once
+// The elementary functions over arrays of float (contracts, section 7), in the vector form that
+// simd::targets.h names. One value: math_inl.h. README.md holds each function's largest error.
+
+#include <cstdint>
+
+namespace lockstep::math {
+
+/// Grows with every change of bits.
+constexpr int kMathSpecVersion = 1;
+
+// y[i] = function(x[i]) for i = 0 … count - 1, in the calling thread, on host memory. y may be x, but must
+// not overlap it otherwise. An element's bits depend on that element alone, and are those of math_inl.h. NaN
+// gives NaN, subnormals are kept, whatever floating-point mode the caller has. Guarantees: run_to_run, batch,
+// threads, cpu_to_gpu (NaN payloads excepted). Throw Error(invalid_argument) for a negative count, or a null
+// pointer where count is above 0.
+
+void exp(const float* x, float* y, std::int64_t count);
+void exp2(const float* x, float* y, std::int64_t count);
+void expm1(const float* x, float* y, std::int64_t count);
+void log(const float* x, float* y, std::int64_t count);
+void log2(const float* x, float* y, std::int64_t count);
+void log1p(const float* x, float* y, std::int64_t count);
+void tanh(const float* x, float* y, std::int64_t count);
+void erf(const float* x, float* y, std::int64_t count);
+void sigmoid(const float* x, float* y, std::int64_t count);
+void rsqrt(const float* x, float* y, std::int64_t count);
+void sin(const float* x, float* y, std::int64_t count);
+void cos(const float* x, float* y, std::int64_t count);
+
+/// z[i] = x[i] ^ y[i]; z may be x or y.
+void pow(const float* x, const float* y, float* z, std::int64_t count);
+
+}  // namespace lockstep::math

@@ -1,0 +1,13 @@
+#pragma once
+// What math.cpp calls.
+
+#include <cstdint>
+
+namespace lockstep::math {
+
+enum class Function { exp, exp2, expm1, log, log2, log1p, tanh, erf, sigmoid, rsqrt, sin, cos };
+
+void run_cpu(Function function, const float* x, float* y, std::int64_t count);
+void pow_cpu(const float* x, const float* y, float* z, std::int64_t count);
+
+}  // namespace lockstep::math
