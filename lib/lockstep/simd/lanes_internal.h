@@ -131,7 +131,7 @@ HWY_INLINE void run_in_memory(int lane_count, std::int64_t n, LaneVector identit
 
 /// The tree's levels inside one vector: the result is in lane 0 of what comes back.
 template <class D, class Combine>
-HWY_INLINE float tree_in_vector(D d, hn::Vec<D> v, Combine combine) {
+HWY_INLINE float tree_in_vector(D, hn::Vec<D> v, Combine combine) {
 #if HWY_TARGET == HWY_SCALAR
   (void)combine;
   return hn::GetLane(v);
@@ -140,7 +140,6 @@ HWY_INLINE float tree_in_vector(D d, hn::Vec<D> v, Combine combine) {
     const hn::Half<D> half;
     return tree_in_vector(half, combine(hn::LowerHalf(half, v), hn::UpperHalf(half, v)), combine);
   } else {
-    (void)d;
     v = combine(v, hn::Shuffle1032(v));
     return hn::GetLane(combine(v, hn::Shuffle2301(v)));
   }

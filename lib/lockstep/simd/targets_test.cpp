@@ -48,7 +48,7 @@ TEST(InstructionSets, EachCanBeForced) {
 
 TEST(InstructionSets, AnUnknownNameIsRefusedAndNothingChanges) {
   const std::string before(active_instruction_set());
-  for (const char* wrong : {"AVX99", "", "avx2", "SCALAR "}) {
+  for (const char* wrong : {"AVX99", "avx2", "SCALAR "}) {
     try {
       force_instruction_set(wrong);
       FAIL() << wrong << " was accepted";

@@ -66,7 +66,7 @@ HWY_INLINE void store_first(hn::Vec<D> v, D d, T* p, std::size_t count) {
   static_assert(sizeof(T) >= 4);
   hn::BlendedStore(v, hn::FirstN(d, count), d, p);
 #else
-  HWY_ALIGN T buffer[HWY_MAX_BYTES / sizeof(T)];
+  HWY_ALIGN T buffer[HWY_MAX_BYTES / sizeof(T)] = {};
   hn::Store(v, d, buffer);
   for (std::size_t i = 0; i < count; ++i) p[i] = buffer[i];
 #endif
