@@ -128,8 +128,6 @@ void matmul_fold(const ConstMatrix& a, const ConstMatrix& b, const order::FoldSp
   set_result(problem, total);
   problem.accumulates = true;
   problem.open = open;
-  problem.open_row_stride = total.cols;
-  problem.open_col_stride = 1;
   run("matmul_fold", problem, device);
 }
 

@@ -24,8 +24,7 @@ struct Problem {
   std::int64_t row_stride = 0, col_stride = 0;
   bool accumulates =
       false;  ///< the fold: chains are added to what the result holds. Else the dot, with its epilogue
-  float* open = nullptr;  ///< [rows, cols] by the strides below
-  std::int64_t open_row_stride = 0, open_col_stride = 0;
+  float* open = nullptr;  ///< [rows, cols], contiguous
   float alpha = 1, beta = 0;
   const float* bias = nullptr;
   std::int64_t bias_row_stride = 0, bias_col_stride = 1;

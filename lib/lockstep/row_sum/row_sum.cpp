@@ -15,8 +15,9 @@ using row_sum_internal::Problem;
   fail(ErrorCode::invalid_argument, {operation, argument, std::move(expected), std::move(got), {}});
 }
 
-void check_pointer(const char* operation, const char* argument, const void* pointer, const Problem& problem) {
-  if (pointer == nullptr && problem.cols > 0 && problem.span.rows > 0)
+void check_pointer(const char* operation, const char* argument, const void* pointer, const Problem& problem,
+                   bool needed) {
+  if (pointer == nullptr && problem.cols > 0 && needed)
     refuse(operation, argument, "memory for " + std::to_string(problem.cols) + " columns", "a null pointer");
 }
 
@@ -27,8 +28,8 @@ void check(const char* operation, const Problem& p) {
   check_extent("cols", p.cols);
   check_extent("span.first_row", p.span.first_row);
   check_extent("span.rows", p.span.rows);
-  check_pointer(operation, "x", p.x, p);
-  check_pointer(operation, "total", p.total, p);
+  check_pointer(operation, "x", p.x, p, p.span.rows > 0);
+  check_pointer(operation, "total", p.total, p, order::fold_segments(p.span) > 0);
   if (p.open == nullptr && p.cols > 0 && order::needs_open_partial(p.span))
     refuse(operation, "open",
            "memory for the open partial, since the span begins or ends inside a chunk of 1024 rows",
@@ -60,7 +61,7 @@ void row_product_sum_fold(const float* x, std::int64_t x_row_stride, const float
                           float* total, float* open, Device device, void* /*stream*/) {
   const Problem problem{x, x_row_stride, y, y_row_stride, cols, span, total, open};
   check("row_product_sum_fold", problem);
-  check_pointer("row_product_sum_fold", "y", y, problem);
+  check_pointer("row_product_sum_fold", "y", y, problem, span.rows > 0);
   run("row_product_sum_fold", problem, device);
 }
 

@@ -28,8 +28,9 @@ constexpr int kRowSumSpecVersion = 1;
 ///
 /// Order: each chunk of 1,024 global rows is a chain of rounded adds over its rows, ascending, from +0;
 /// chunks are added in ascending order. Calls with consecutive spans give the bits of one call with all rows,
-/// wherever they are cut. A span without rows changes nothing. NaN and infinities as IEEE adds make them;
-/// subnormals are kept, for a caller that flushes them too. x, total and open must not overlap each other.
+/// wherever they are cut. A last span without rows closes the chunk that is open; any other span without rows
+/// changes nothing. NaN and infinities as IEEE adds make them; subnormals are kept, for a caller that flushes
+/// them too. x, total and open must not overlap each other.
 ///
 /// Guarantees: run_to_run, micro_batch, threads, cpu_to_gpu. Throws Error(invalid_argument) for a negative
 /// extent or first row, or a null pointer where there are elements; Error(unsupported) for Device::cuda.

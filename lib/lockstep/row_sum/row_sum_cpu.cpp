@@ -1,27 +1,196 @@
-#include <cmath>
-#include <cstdint>
+// Columns side by side in vectors, a few rows at a time from end to end.
 
+#include "lockstep/simd/simd_internal.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lockstep/row_sum/row_sum_cpu.cpp"
+
+#include <hwy/foreach_target.h>
+// After foreach_target.h: the order of the two matters.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <hwy/highway.h>
+
+#include "lockstep/base/float_mode.h"
 #include "lockstep/order/fold.h"
 #include "lockstep/parallel/parallel.h"
 #include "lockstep/row_sum/row_sum_internal.h"
+#include "lockstep/simd/vector_internal.h"
+
+#ifndef LOCKSTEP_ROW_SUM_ROWS
+#define LOCKSTEP_ROW_SUM_ROWS
+namespace lockstep::row_sum_internal {
+
+/// Rows of the operands, and some of their columns.
+struct Rows {
+  const float* x = nullptr;
+  std::int64_t x_stride = 0;
+  const float* y = nullptr;  ///< null: rows of x alone
+  std::int64_t y_stride = 0;
+  std::int64_t rows = 0, cols = 0;
+
+  Rows after(std::int64_t count) const {
+    return {x + count * x_stride, x_stride, y == nullptr ? y : y + count * y_stride, y_stride,
+            rows - count,         cols};
+  }
+};
+
+}  // namespace lockstep::row_sum_internal
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::row_sum_internal {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+namespace vectors = simd::HWY_NAMESPACE;
+
+using D = hn::CappedTag<float, 16>;
+using V = hn::Vec<D>;
+
+struct Whole {
+  HWY_INLINE V load(const float* p) const { return hn::LoadU(D(), p); }
+  HWY_INLINE void store(V v, float* p) const { hn::StoreU(v, D(), p); }
+};
+
+struct Rest {
+  std::size_t count;
+  HWY_INLINE V load(const float* p) const { return vectors::load_first(D(), p, count); }
+  HWY_INLINE void store(V v, float* p) const { vectors::store_first(v, D(), p, count); }
+};
+
+template <bool kProduct, class Place>
+HWY_INLINE V add_row(V chain, const Rows& r, std::int64_t row, std::int64_t j, Place place) {
+  const V x = place.load(r.x + row * r.x_stride + j);
+  if constexpr (kProduct) return vectors::fma(x, place.load(r.y + row * r.y_stride + j), chain);
+  return hn::Add(chain, x);
+}
+
+/// Order: the column's chain continues with kRows rows, ascending.
+template <int kRows, bool kProduct, class Place>
+HWY_INLINE void add_rows(const Rows& r, std::int64_t j, float* partial, Place place) {
+  V chain = place.load(partial + j);
+  for (int row = 0; row < kRows; ++row) chain = add_row<kProduct>(chain, r, row, j, place);
+  place.store(chain, partial + j);
+}
+
+template <int kRows, bool kProduct>
+void add_rows_to_all(const Rows& r, float* partial) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(D()));
+  std::int64_t j = 0;
+  for (; j + lanes <= r.cols; j += lanes) add_rows<kRows, kProduct>(r, j, partial, Whole{});
+  if (j < r.cols) add_rows<kRows, kProduct>(r, j, partial, Rest{static_cast<std::size_t>(r.cols - j)});
+}
+
+template <bool kProduct>
+void continue_chains_as(Rows r, float* partial) {
+  constexpr int kSideBySide = 8;
+  for (; r.rows >= kSideBySide; r = r.after(kSideBySide)) add_rows_to_all<kSideBySide, kProduct>(r, partial);
+  for (; r.rows > 0; r = r.after(1)) add_rows_to_all<1, kProduct>(r, partial);
+}
+
+void continue_chains(const Rows& r, float* partial) {
+  r.y == nullptr ? continue_chains_as<false>(r, partial) : continue_chains_as<true>(r, partial);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lockstep::row_sum_internal
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 
 namespace lockstep::row_sum_internal {
+
+HWY_EXPORT(continue_chains);
+
 namespace {
 
-void sum_column(const Problem& p, std::int64_t j) {
-  order::fold_rows(
-      p.span, p.total[j], p.open == nullptr ? nullptr : p.open + j, [&](float partial, std::int64_t row) {
-        const float x = p.x[row * p.x_row_stride + j];
-        return p.y == nullptr ? partial + x : std::fma(x, p.y[row * p.y_row_stride + j], partial);
-      });
+constexpr std::int64_t kFloatsPerLine = 16;
+constexpr std::int64_t kTermsPerThread = 1 << 15;  // worth a thread's start
+constexpr std::int64_t kChunksPerThread = 4;       // whose partials wait for the fold at a time
+
+Rows rows_of(const Problem& p, const order::FoldSegment& segment, std::int64_t begin, std::int64_t end) {
+  const Rows all{p.x + begin,    p.x_row_stride, p.y == nullptr ? p.y : p.y + begin,
+                 p.y_row_stride, p.span.rows,    end - begin};
+  Rows some = all.after(segment.offset);
+  some.rows = segment.rows;
+  return some;
+}
+
+/// The columns begin … end - 1 of one segment, from +0 or from what is open.
+void sum_segment(const Problem& p, const order::FoldSegment& segment, std::int64_t begin, std::int64_t end,
+                 float* partial) {
+  if (segment.opens)
+    std::fill(partial, partial + (end - begin), 0.0f);
+  else
+    std::copy(p.open + begin, p.open + end, partial);
+  LOCKSTEP_SIMD_CALL(continue_chains)(rows_of(p, segment, begin, end), partial);
+}
+
+void finish_segment(const Problem& p, const order::FoldSegment& segment, std::int64_t begin, std::int64_t end,
+                    const float* partial) {
+  for (std::int64_t j = begin; j < end; ++j) {
+    if (segment.closes)
+      p.total[j] = p.total[j] + partial[j - begin];
+    else
+      p.open[j] = partial[j - begin];
+  }
+}
+
+/// Threads take columns.
+void sum_by_columns(const Problem& p, std::int64_t columns_per_thread) {
+  parallel::for_each_range(p.cols, columns_per_thread, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> partial(static_cast<std::size_t>(end - begin));
+    for (std::int64_t index = 0; index < order::fold_segments(p.span); ++index) {
+      const order::FoldSegment segment = order::fold_segment(p.span, index);
+      sum_segment(p, segment, begin, end, partial.data());
+      finish_segment(p, segment, begin, end, partial.data());
+    }
+  });
+}
+
+/// Threads take chunks, whose partials are then folded in their order.
+void sum_by_chunks(const Problem& p, std::int64_t threads) {
+  const std::int64_t segments = order::fold_segments(p.span);
+  const std::int64_t wave = std::min(segments, threads * kChunksPerThread);
+  std::vector<float> partials(static_cast<std::size_t>(wave * p.cols));
+  for (std::int64_t first = 0; first < segments; first += wave) {
+    const std::int64_t count = std::min(wave, segments - first);
+    parallel::for_each_range(count, (count + threads - 1) / threads,
+                             [&](std::int64_t begin, std::int64_t end) {
+                               for (std::int64_t index = begin; index < end; ++index)
+                                 sum_segment(p, order::fold_segment(p.span, first + index), 0, p.cols,
+                                             partials.data() + index * p.cols);
+                             });
+    const FloatMode mode;
+    for (std::int64_t index = 0; index < count; ++index)
+      finish_segment(p, order::fold_segment(p.span, first + index), 0, p.cols,
+                     partials.data() + index * p.cols);
+  }
+}
+
+/// A last span without rows adds the open partial to the total.
+void close_without_rows(const Problem& p) {
+  const FloatMode mode;
+  finish_segment(p, order::fold_segment(p.span, 0), 0, p.cols, p.open);
 }
 
 }  // namespace
 
 void sum_cpu(const Problem& p) {
-  parallel::for_each_range(p.cols, 16, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t j = begin; j < end; ++j) sum_column(p, j);
-  });
+  if (p.cols == 0 || order::fold_segments(p.span) == 0) return;
+  if (p.span.rows == 0) return close_without_rows(p);
+  const std::int64_t useful = std::max<std::int64_t>(1, p.cols * p.span.rows / kTermsPerThread);
+  const std::int64_t threads = std::min<std::int64_t>(parallel::thread_count(), useful);
+  const std::int64_t lines = (p.cols + kFloatsPerLine - 1) / kFloatsPerLine;
+  if (lines >= 4 * threads || order::fold_segments(p.span) < 2 * threads)
+    return sum_by_columns(p, (lines + threads - 1) / threads * kFloatsPerLine);
+  sum_by_chunks(p, threads);
 }
 
 }  // namespace lockstep::row_sum_internal
+
+#endif  // HWY_ONCE

@@ -1,0 +1,556 @@
+#include "lockstep/matmul/matmul.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "lockstep/base/error.h"
+#include "lockstep/matmul/matmul_ref.h"
+#include "lockstep/matmul/matmul_vectors.h"
+#include "lockstep/parallel/parallel.h"
+#include "lockstep/simd/targets.h"
+
+namespace lockstep {
+namespace {
+
+using Values = std::vector<float>;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr float kLeast = std::numeric_limits<float>::denorm_min();
+
+/// Every NaN is the same, as everywhere in the contracts.
+std::uint32_t bits(float value) {
+  return std::isnan(value) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(value);
+}
+
+std::uint32_t digest(const Values& values, std::uint32_t state = 2166136261u) {
+  for (const float value : values) state = (state ^ bits(value)) * 16777619u;
+  return state;
+}
+
+std::size_t differences(const Values& got, const Values& expected) {
+  if (got.size() != expected.size()) return std::max(got.size(), expected.size());
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) count += bits(got[i]) != bits(expected[i]) ? 1 : 0;
+  return count;
+}
+
+Values elements(std::int64_t count, std::uint32_t first) {
+  Values values(static_cast<std::size_t>(count));
+  for (float& value : values) value = matmul_element(first++);
+  return values;
+}
+
+// ---- Matrices with any strides
+
+enum class Layout { rows, columns, spaced_rows, both_spaced };
+constexpr Layout kLayouts[] = {Layout::rows, Layout::columns, Layout::spaced_rows, Layout::both_spaced};
+
+/// Memory of a matrix, with a canary in the gaps between its elements.
+struct Stored {
+  static constexpr float kCanary = -12345.5f;
+
+  Stored(std::int64_t matrix_rows, std::int64_t matrix_cols, Layout layout, std::uint32_t first)
+      : rows(matrix_rows), cols(matrix_cols) {
+    switch (layout) {
+      case Layout::rows:
+        row_stride = cols, col_stride = 1;
+        break;
+      case Layout::columns:
+        row_stride = 1, col_stride = rows;
+        break;
+      case Layout::spaced_rows:
+        row_stride = cols + 3, col_stride = 1;
+        break;
+      case Layout::both_spaced:
+        row_stride = 2, col_stride = 2 * rows + 1;
+        break;
+    }
+    memory.assign(static_cast<std::size_t>(std::max<std::int64_t>(0, (rows - 1) * row_stride) +
+                                           std::max<std::int64_t>(0, (cols - 1) * col_stride) + 1),
+                  kCanary);
+    for (std::int64_t i = 0; i < rows; ++i)
+      for (std::int64_t j = 0; j < cols; ++j) at(i, j) = matmul_element(first++);
+  }
+
+  float& at(std::int64_t i, std::int64_t j) {
+    return memory[static_cast<std::size_t>(i * row_stride + j * col_stride)];
+  }
+  ConstMatrix read() const { return {memory.data(), rows, cols, row_stride, col_stride}; }
+  Matrix write() { return {memory.data(), rows, cols, row_stride, col_stride}; }
+
+  std::int64_t rows, cols, row_stride = 0, col_stride = 0;
+  Values memory;
+};
+
+RefMatrix<const float> ref(const ConstMatrix& m) {
+  return {m.data, m.rows, m.cols, m.row_stride, m.col_stride};
+}
+RefMatrix<float> ref(const Matrix& m) { return {m.data, m.rows, m.cols, m.row_stride, m.col_stride}; }
+
+ConstMatrix row_major(const Values& values, std::int64_t rows, std::int64_t cols) {
+  return {values.data(), rows, cols, cols, 1};
+}
+Matrix row_major(Values& values, std::int64_t rows, std::int64_t cols) {
+  return {values.data(), rows, cols, cols, 1};
+}
+
+// ---- The twins: the reference, and the CPU in each instruction set with 1, 2 and 3 threads
+
+struct Twin {
+  std::string instruction_set;  ///< empty: the reference
+  int threads = 1;
+};
+
+void PrintTo(const Twin& twin, std::ostream* out) {
+  *out << (twin.instruction_set.empty() ? "reference" : twin.instruction_set) << " with " << twin.threads
+       << " threads";
+}
+
+std::vector<Twin> twins() {
+  std::vector<Twin> all{Twin{}};
+  for (const std::string& name : simd::instruction_sets())
+    for (const int threads : {1, 2, 3}) all.push_back({name, threads});
+  return all;
+}
+
+std::string twin_name(const testing::TestParamInfo<Twin>& info) {
+  return info.param.instruction_set.empty()
+             ? "Ref"
+             : "Cpu_" + info.param.instruction_set + "_" + std::to_string(info.param.threads);
+}
+
+class Matmul : public testing::TestWithParam<Twin> {
+ protected:
+  void SetUp() override {
+    before_ = simd::active_instruction_set();
+    if (!is_ref()) simd::force_instruction_set(GetParam().instruction_set);
+    parallel::set_thread_count(GetParam().threads);
+  }
+  void TearDown() override {
+    simd::force_instruction_set(before_);
+    parallel::set_thread_count(0);
+  }
+
+  static bool is_ref() { return GetParam().instruction_set.empty(); }
+  /// The one-lane form calls a function for every fma: its cases are smaller.
+  static bool is_slow() { return is_ref() || GetParam().instruction_set == "SCALAR"; }
+
+  static void multiply(const ConstMatrix& a, const ConstMatrix& b, const Matrix& c,
+                       const MatmulEpilogue& e = {}) {
+    if (is_ref()) return matmul_ref(ref(a), ref(b), ref(c), e.alpha, e.beta, e.bias);
+    matmul(a, b, c, e);
+  }
+  static void fold(const ConstMatrix& a, const ConstMatrix& b, const order::FoldSpan& span,
+                   const Matrix& total, float* open) {
+    if (is_ref()) return matmul_fold_ref(ref(a), ref(b), span, ref(total), open);
+    matmul_fold(a, b, span, total, open);
+  }
+  static Values product(const Values& a, const Values& b, std::int64_t m, std::int64_t k, std::int64_t n) {
+    Values c(static_cast<std::size_t>(m * n), -1.0f);
+    multiply(row_major(a, m, k), row_major(b, k, n), row_major(c, m, n));
+    return c;
+  }
+
+ private:
+  std::string before_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Twins, Matmul, testing::ValuesIn(twins()), twin_name);
+
+TEST_P(Matmul, GivesTheExpectedBits) {
+  for (const MatmulVector& v : kMatmulVectors) {
+    const Values a = elements(v.m * v.k, 0), b = elements(v.k * v.n, 100000), bias = elements(v.n, 300000);
+    Values c = elements(v.m * v.n, 200000);
+    multiply(row_major(a, v.m, v.k), row_major(b, v.k, v.n), row_major(c, v.m, v.n),
+             {v.alpha, v.beta, v.has_bias ? bias.data() : nullptr});
+    EXPECT_EQ(digest(c), v.digest) << v.m << " x " << v.n << " x " << v.k;
+  }
+}
+
+TEST_P(Matmul, FoldGivesTheExpectedBits) {
+  for (const MatmulFoldVector& v : kMatmulFoldVectors) {
+    const Values a = elements(v.rows * v.m, 0), b = elements(v.rows * v.n, 100000);
+    Values total = elements(v.m * v.n, 200000), open = elements(v.m * v.n, 300000);
+    const order::FoldSpan span{v.first_row, v.rows, v.last};
+    fold(row_major(a, v.rows, v.m), row_major(b, v.rows, v.n), span, row_major(total, v.m, v.n),
+         order::needs_open_partial(span) ? open.data() : nullptr);
+    const bool stays_open = !v.last && (v.first_row + v.rows) % 1024 != 0;
+    const std::uint32_t of_total = digest(total);
+    EXPECT_EQ(stays_open ? digest(open, of_total) : of_total, v.digest)
+        << v.first_row << " + " << v.rows << (v.last ? ", last" : "");
+  }
+}
+
+// ---- Shapes: the tails of rows, columns and depth, of every way to cut
+
+struct Extents {
+  std::int64_t m, n, k;
+};
+
+std::vector<Extents> shapes(bool slow) {
+  std::vector<Extents> all;
+  for (const std::int64_t m : {1, 2, 3, 5, 6, 7, 11, 13, 14, 15, 17, 29, 33})
+    for (const std::int64_t n : {1, 3, 8, 15, 16, 17, 31, 33, 64, 127, 130}) all.push_back({m, n, 7});
+  for (const std::int64_t k : {1, 2, 3, 4, 15, 16, 17, 255, 256, 257, 1023, 1024, 1025, 2049})
+    all.push_back({3, 18, k}), all.push_back({17, 5, k});
+  if (slow) return all;
+  for (const std::int64_t m : {64, 167, 168, 169, 340}) all.push_back({m, 70, 300});
+  all.push_back({20, 2047, 40});
+  all.push_back({170, 2100, 33});
+  all.push_back({600, 40, 1100});
+  return all;
+}
+
+TEST_P(Matmul, EveryShapeAsTheReference) {
+  for (const Extents& e : shapes(is_slow())) {
+    Stored a(e.m, e.k, Layout::rows, 1), b(e.k, e.n, Layout::rows, 50000),
+        c(e.m, e.n, Layout::spaced_rows, 90000);
+    Stored expected = c;
+    multiply(a.read(), b.read(), c.write());
+    matmul_ref(ref(a.read()), ref(b.read()), ref(expected.write()));
+    EXPECT_EQ(differences(c.memory, expected.memory), 0u) << e.m << " x " << e.n << " x " << e.k;
+  }
+}
+
+TEST_P(Matmul, EveryLayoutAsTheReference) {
+  const std::vector<Extents> extents = is_slow()
+                                           ? std::vector<Extents>{{5, 9, 20}, {18, 3, 5}}
+                                           : std::vector<Extents>{{5, 9, 20},  {18, 3, 5},     {1, 100, 50},
+                                                                  {50, 1, 37}, {40, 70, 1030}, {200, 33, 65}};
+  const Values bias = elements(200, 7);
+  for (const Extents& e : extents) {
+    for (const Layout left : kLayouts)
+      for (const Layout right : kLayouts)
+        for (const Layout result : kLayouts) {
+          for (const MatmulEpilogue& epilogue : {MatmulEpilogue{}, MatmulEpilogue{1, 1, bias.data()},
+                                                 MatmulEpilogue{0.3f, -0.7f, bias.data()}}) {
+            Stored a(e.m, e.k, left, 1), b(e.k, e.n, right, 50000), c(e.m, e.n, result, 90000);
+            Stored expected = c;
+            multiply(a.read(), b.read(), c.write(), epilogue);
+            matmul_ref(ref(a.read()), ref(b.read()), ref(expected.write()), epilogue.alpha, epilogue.beta,
+                       epilogue.bias);
+            EXPECT_EQ(differences(c.memory, expected.memory), 0u)
+                << e.m << " x " << e.n << " x " << e.k << ", layouts " << static_cast<int>(left)
+                << static_cast<int>(right) << static_cast<int>(result);
+          }
+        }
+  }
+}
+
+TEST_P(Matmul, ARowDoesNotKnowTheOthers) {
+  const std::int64_t n = 40, k = 1100;
+  for (const std::int64_t m : {2, 9, 20, 200}) {
+    if (is_slow() && m > 9) continue;
+    const Values a = elements(m * k, 3), b = elements(k * n, 70000);
+    const Values together = product(a, b, m, k, n);
+    for (const std::int64_t i : {std::int64_t{0}, m / 2, m - 1}) {
+      const Values alone = product(Values(a.begin() + i * k, a.begin() + (i + 1) * k), b, 1, k, n);
+      EXPECT_EQ(differences(alone, Values(together.begin() + i * n, together.begin() + (i + 1) * n)), 0u)
+          << "row " << i << " of " << m;
+    }
+  }
+}
+
+TEST_P(Matmul, BroadcastAndReversedOperands) {
+  const Values a = elements(9, 5), b = elements(300, 11);
+  const ConstMatrix same_rows{a.data(), 4, 9, 0, 1}, backwards{b.data() + 9 * 33 - 1, 9, 33, -33, -1};
+  Values got(4 * 33), expected(4 * 33);
+  multiply(same_rows, backwards, row_major(got, 4, 33));
+  matmul_ref(ref(same_rows), ref(backwards), ref(row_major(expected, 4, 33)));
+  EXPECT_EQ(differences(got, expected), 0u);
+}
+
+// ---- The fold
+
+TEST_P(Matmul, AFoldDoesNotKnowItsCuts) {
+  const std::int64_t m = 3, n = 5, rows = is_slow() ? 2500 : 5000;
+  const Values a = elements(rows * m, 1), b = elements(rows * n, 50000);
+  Values whole(static_cast<std::size_t>(m * n), 0.0f);
+  fold(row_major(a, rows, m), row_major(b, rows, n), {0, rows, true}, row_major(whole, m, n), nullptr);
+  for (const std::int64_t step :
+       {std::int64_t{7}, std::int64_t{1000}, std::int64_t{1024}, std::int64_t{1025}, rows - 1}) {
+    if (is_slow() && step < 100) continue;
+    Values total(whole.size(), 0.0f), open(whole.size(), kNaN);
+    for (std::int64_t row = 0; row < rows; row += step) {
+      const std::int64_t count = std::min(step, rows - row);
+      fold({a.data() + row * m, count, m, m, 1}, {b.data() + row * n, count, n, n, 1},
+           {row, count, row + count == rows}, row_major(total, m, n), open.data());
+    }
+    EXPECT_EQ(differences(total, whole), 0u) << "micro-batches of " << step;
+  }
+}
+
+TEST_P(Matmul, AFoldInEveryLayoutAsTheReference) {
+  const std::vector<Extents> extents =
+      is_slow() ? std::vector<Extents>{{3, 5, 40}}
+                : std::vector<Extents>{{3, 5, 40}, {40, 70, 1300}, {200, 33, 65}, {8, 8, 9000}};
+  for (const Extents& e : extents)
+    for (const Layout left : kLayouts)
+      for (const Layout right : kLayouts)
+        for (const Layout result : kLayouts)
+          for (const std::int64_t first_row : {0, 1000}) {
+            Stored a(e.k, e.m, left, 1), b(e.k, e.n, right, 50000), total(e.m, e.n, result, 90000);
+            Stored expected = total;
+            Values open = elements(e.m * e.n, 5), expected_open = open;
+            const order::FoldSpan span{first_row, e.k, false};
+            fold(a.read(), b.read(), span, total.write(), open.data());
+            matmul_fold_ref(ref(a.read()), ref(b.read()), span, ref(expected.write()), expected_open.data());
+            const bool stays_open = (first_row + e.k) % 1024 != 0;
+            EXPECT_EQ(differences(total.memory, expected.memory), 0u);
+            EXPECT_EQ(stays_open ? differences(open, expected_open) : 0u, 0u);
+          }
+}
+
+TEST_P(Matmul, AFoldFromRowZeroIsTheDot) {
+  const std::int64_t m = 4, n = 6, rows = 2100;
+  const Values a = elements(rows * m, 1), b = elements(rows * n, 50000);
+  Values total(m * n, 0.0f), dot(m * n);
+  fold(row_major(a, rows, m), row_major(b, rows, n), {0, rows, true}, row_major(total, m, n), nullptr);
+  multiply({a.data(), m, rows, 1, m}, row_major(b, rows, n), row_major(dot, m, n));
+  EXPECT_EQ(differences(total, dot), 0u);
+}
+
+TEST_P(Matmul, ASpanWithoutRowsClosesAtMost) {
+  const Values before = elements(6, 1), partial = elements(6, 9);
+  const auto after = [&](const order::FoldSpan& span) {
+    Values total = before, open = partial;
+    fold({nullptr, 0, 2, 2, 1}, {nullptr, 0, 3, 3, 1}, span, row_major(total, 2, 3), open.data());
+    EXPECT_EQ(differences(open, partial), 0u);
+    return total;
+  };
+  Values closed = before;
+  for (std::size_t i = 0; i < closed.size(); ++i) closed[i] = closed[i] + partial[i];
+  EXPECT_EQ(differences(after({77, 0, false}), before), 0u);
+  EXPECT_EQ(differences(after({1024, 0, true}), before), 0u) << "no chunk is open on the grid";
+  EXPECT_EQ(differences(after({77, 0, true}), closed), 0u);
+}
+
+// ---- Special values
+
+TEST_P(Matmul, EmptyExtents) {
+  EXPECT_TRUE(product({}, elements(12, 1), 0, 3, 4).empty());
+  EXPECT_TRUE(product(elements(12, 1), {}, 4, 3, 0).empty());
+  for (const float value : product({}, {}, 3, 0, 70)) EXPECT_EQ(bits(value), 0u);
+}
+
+TEST_P(Matmul, SpecialValues) {
+  EXPECT_EQ(bits(product({-0.0f}, {1.0f}, 1, 1, 1)[0]), 0u) << "chains start at +0";
+  EXPECT_EQ(bits(product({-kLeast}, {0.5f}, 1, 1, 1)[0]), 0u) << "a chain that ends at -0 is added to +0";
+  EXPECT_EQ(product({kInfinity, 1.0f}, {1.0f, 1.0f}, 1, 2, 1)[0], kInfinity);
+  EXPECT_TRUE(std::isnan(product({kInfinity, kInfinity}, {1.0f, -1.0f}, 1, 2, 1)[0]));
+  EXPECT_TRUE(std::isnan(product({0.0f}, {kInfinity}, 1, 1, 1)[0]));
+  EXPECT_EQ(bits(product({kLeast, kLeast}, {1.0f, 1.0f}, 1, 2, 1)[0]), 2u) << "subnormals are kept";
+  EXPECT_EQ(product({0x1p100f, -0x1p100f}, {0x1p100f, 0x1p100f}, 1, 2, 1)[0], kInfinity)
+      << "the first product overflows the chain";
+  EXPECT_EQ(product({1 + 0x1p-23f, -1.0f}, {1 + 0x1p-23f, 1 + 0x1p-22f}, 1, 2, 1)[0], 0.0f)
+      << "(1 + e)^2 was rounded to 1 + 2e before 1 + 2e was taken away";
+}
+
+TEST_P(Matmul, ANaNStaysInItsRowAndColumn) {
+  const std::int64_t m = 20, n = 37, k = 30;
+  Values a = elements(m * k, 1), b = elements(k * n, 5000);
+  const Values clean = product(a, b, m, k, n);
+  a[5 * k + 7] = kNaN;
+  b[3 * n + 36] = kInfinity;
+  const Values c = product(a, b, m, k, n);
+  for (std::int64_t i = 0; i < m; ++i)
+    for (std::int64_t j = 0; j < n; ++j) {
+      const auto at = static_cast<std::size_t>(i * n + j);
+      if (i == 5)
+        EXPECT_TRUE(std::isnan(c[at]));
+      else if (j == 36)
+        EXPECT_FALSE(std::isfinite(c[at]));
+      else
+        EXPECT_EQ(bits(c[at]), bits(clean[at]));
+    }
+}
+
+TEST_P(Matmul, BetaZeroDoesNotReadTheResult) {
+  Values c(2, kNaN);
+  const Values a{2.0f}, b{3.0f, 5.0f}, bias{1.0f, -1.0f};
+  multiply(row_major(a, 1, 1), row_major(b, 1, 2), row_major(c, 1, 2), {1, 0, bias.data()});
+  EXPECT_EQ(c, (Values{7.0f, 9.0f}));
+}
+
+TEST_P(Matmul, AnOpenPartialKeepsMinusZero) {
+  const Values a{-kLeast}, b{0.5f};
+  Values total{0.0f}, open{0.0f};
+  fold(row_major(a, 1, 1), row_major(b, 1, 1), {1024, 1, false}, row_major(total, 1, 1), open.data());
+  EXPECT_EQ(bits(open[0]), 0x80000000u);
+  EXPECT_EQ(bits(total[0]), 0u);
+}
+
+// ---- Batches
+
+TEST_P(Matmul, ABatchIsItsProducts) {
+  if (is_ref()) GTEST_SKIP() << "the reference has no batched form";
+  for (const std::int64_t batch : {1, 2, 5, 7}) {
+    const std::int64_t m = 9, n = 20, k = 33;
+    const Values a = elements(batch * m * k, 1), b = elements(k * n, 40000);
+    Values c = elements(batch * m * n, 80000), expected = c;
+    const MatmulEpilogue epilogue{0.5f, 1, nullptr};
+    matmul_batched(batch, row_major(a, m, k), m * k, row_major(b, k, n), 0, row_major(c, m, n), m * n,
+                   epilogue);
+    for (std::int64_t p = 0; p < batch; ++p)
+      matmul_ref<float>({a.data() + p * m * k, m, k, k, 1}, ref(row_major(b, k, n)),
+                        {expected.data() + p * m * n, m, n, n, 1}, 0.5f, 1.0f);
+    EXPECT_EQ(differences(c, expected), 0u) << batch;
+  }
+}
+
+// ---- The suite can fail: other orders are other bits
+
+TEST(MatmulTwin, OneChainWithoutBlocksGoesRed) {
+  int different = 0, long_ones = 0;
+  for (const MatmulVector& v : kMatmulVectors) {
+    if (v.k <= 1024) continue;
+    const Values a = elements(v.m * v.k, 0), b = elements(v.k * v.n, 100000), bias = elements(v.n, 300000);
+    Values c = elements(v.m * v.n, 200000);
+    for (int i = 0; i < v.m; ++i)
+      for (int j = 0; j < v.n; ++j) {
+        float x = 0;
+        for (int k = 0; k < v.k; ++k)
+          x = std::fma(a[static_cast<std::size_t>(i * v.k + k)], b[static_cast<std::size_t>(k * v.n + j)], x);
+        float& out = c[static_cast<std::size_t>(i * v.n + j)];
+        x = std::fma(v.beta, out, v.alpha * x);
+        out = v.has_bias ? x + bias[static_cast<std::size_t>(j)] : x;
+      }
+    different += digest(c) != v.digest ? 1 : 0;
+    ++long_ones;
+  }
+  EXPECT_GE(long_ones, 4);
+  EXPECT_GE(different, 3) << "the vectors do not tell one chain from blocks of 1,024";
+}
+
+TEST(MatmulTwin, SplitDepthAndSeparateRoundingGoRed) {
+  const std::int64_t n = 20, k = 1000;
+  const Values a = elements(k, 1), b = elements(k * n, 5000);
+  Values c(n), whole(n), halves(n), rounded_twice(n);
+  for (std::size_t j = 0; j < c.size(); ++j) {
+    float half[2] = {};
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      const float x = a[i], y = b[i * c.size() + j];
+      whole[j] = std::fma(x, y, whole[j]);
+      half[i % 2] = std::fma(x, y, half[i % 2]);
+      rounded_twice[j] = rounded_twice[j] + x * y;
+    }
+    halves[j] = half[0] + half[1];
+  }
+  matmul(row_major(a, 1, k), row_major(b, k, n), row_major(c, 1, n));
+  EXPECT_EQ(differences(c, whole), 0u);
+  EXPECT_GE(differences(c, halves), 10u);
+  EXPECT_GE(differences(c, rounded_twice), 10u);
+}
+
+TEST(MatmulTwin, ChunksThatBeginAtTheMicroBatchGoRed) {
+  const std::int64_t rows = 3000, cut = 700;
+  const Values a = elements(rows, 1), b = elements(rows, 5000);
+  float right = 0, wrong = 0;
+  matmul_fold(row_major(a, rows, 1), row_major(b, rows, 1), {0, rows, true}, {&right, 1, 1, 1, 1}, nullptr);
+  matmul_fold({a.data(), cut, 1, 1, 1}, {b.data(), cut, 1, 1, 1}, {0, cut, true}, {&wrong, 1, 1, 1, 1},
+              nullptr);
+  matmul_fold({a.data() + cut, rows - cut, 1, 1, 1}, {b.data() + cut, rows - cut, 1, 1, 1},
+              {0, rows - cut, true}, {&wrong, 1, 1, 1, 1}, nullptr);
+  EXPECT_NE(bits(right), bits(wrong));
+}
+
+TEST(MatmulRef, DoubleFollowsTheSameOrder) {
+  std::vector<double> a(1025, 0.0);
+  a[0] = 1e16, a[1] = 1.0, a[1024] = -1e16;
+  const std::vector<double> b(1025, 1.0);
+  double c = 0;
+  matmul_ref<double>({a.data(), 1, 1025, 1025, 1}, {b.data(), 1025, 1, 1, 1}, {&c, 1, 1, 1, 1});
+  EXPECT_EQ(c, (1e16 + 1.0) - 1e16);
+  double total = 0.5, open = 2;
+  matmul_fold_ref<double>({b.data(), 2, 1, 1, 1}, {b.data(), 2, 1, 1, 1}, {1023, 2, false},
+                          {&total, 1, 1, 1, 1}, &open);
+  EXPECT_EQ(total, 3.5);
+  EXPECT_EQ(open, 1.0);
+}
+
+#if defined(__x86_64__)
+TEST(MatmulCpu, KeepsSubnormalsForACallerThatFlushesThem) {
+  constexpr unsigned kFlushAndDenormalsAreZero = 0x8040;
+  const unsigned before = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before | kFlushAndDenormalsAreZero);
+  const float least = std::bit_cast<float>(1u), one = 1;
+  float c = 0;
+  matmul({&least, 1, 1, 1, 1}, {&one, 1, 1, 1, 1}, {&c, 1, 1, 1, 1});
+  const unsigned after = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before);
+  EXPECT_EQ(bits(c), 1u);
+  EXPECT_EQ(after & kFlushAndDenormalsAreZero, kFlushAndDenormalsAreZero) << "the caller's mode comes back";
+}
+#endif
+
+// ---- Errors, by code and by words
+
+template <class Call>
+void expect_refusal(Call call, const std::string& words, ErrorCode code = ErrorCode::invalid_argument) {
+  try {
+    call();
+    FAIL() << "accepted; expected: " << words;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code);
+    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+  }
+}
+
+TEST(MatmulErrors, SayWhatIsWrong) {
+  float memory[12] = {}, result[12] = {};
+  const ConstMatrix a{memory, 2, 3, 3, 1}, b{memory, 3, 4, 4, 1};
+  const Matrix c{result, 2, 4, 4, 1};
+  const auto refuses = [](const ConstMatrix& x, const ConstMatrix& y, const Matrix& z, const char* words) {
+    expect_refusal([&] { matmul(x, y, z); }, words);
+  };
+  refuses(a, {memory, 2, 4, 4, 1}, c, "b: expected shape [3, 4], as many rows as a has columns, got [2, 4]");
+  refuses(a, b, {result, 2, 3, 3, 1},
+          "c: expected shape [2, 4], the rows of a and the columns of b, got [2, 3]");
+  refuses({memory, -1, 3, 3, 1}, b, c, "a: expected extents of 0 or more, got [-1, 3]");
+  refuses({nullptr, 2, 3, 3, 1}, b, c, "a: expected [2, 3] elements of memory, got a null pointer");
+  refuses(a, b, {nullptr, 2, 4, 4, 1}, "c: expected [2, 4] elements of memory, got a null pointer");
+  refuses(a, b, {result, 2, 4, 0, 1}, "got row_stride 0, col_stride 1");
+  refuses(a, b, {result, 2, 4, 3, 1}, "memory of its own");
+  expect_refusal([&] { matmul_batched(-1, a, 0, b, 0, c, 0); }, "batch: expected 0 or more, got -1");
+  expect_refusal([&] { matmul_batched(2, a, 0, b, 0, c, 0); },
+                 "c_batch_stride: expected memory for each result");
+}
+
+TEST(MatmulErrors, OfTheFold) {
+  float memory[12] = {}, total[12] = {};
+  const ConstMatrix a{memory, 4, 2, 2, 1}, b{memory, 4, 3, 3, 1};
+  const Matrix out{total, 2, 3, 3, 1};
+  const auto refuses = [](const ConstMatrix& x, const ConstMatrix& y, order::FoldSpan span, const Matrix& z,
+                          const char* words) {
+    expect_refusal([&] { matmul_fold(x, y, span, z, nullptr); }, words);
+  };
+  refuses(a, b, {0, 5, true}, out, "a: expected shape [5, 2], the rows of the span, got [4, 2]");
+  refuses(a, {memory, 3, 3, 3, 1}, {0, 4, true}, out,
+          "b: expected shape [4, 3], the rows of the span, got [3, 3]");
+  refuses(a, b, {-1, 4, true}, out, "span.first_row: expected 0 or more, got -1");
+  refuses(a, b, {0, 4, false}, out, "open: expected memory for the open partial");
+  refuses(a, b, {1000, 4, true}, out, "open: expected memory for the open partial");
+  refuses(a, b, {0, 4, true}, {total, 3, 2, 2, 1}, "total: expected shape [2, 3], the columns of a and of b");
+  matmul_fold(a, b, {0, 4, true}, out, nullptr);
+}
+
+TEST(MatmulErrors, CudaIsUnsupported) {
+  float memory[1] = {}, result[1] = {};
+  expect_refusal(
+      [&] {
+        matmul({memory, 1, 1, 1, 1}, {memory, 1, 1, 1, 1}, {result, 1, 1, 1, 1}, {}, Device::cuda);
+      },
+      "Pass matrices in the host's memory", ErrorCode::unsupported);
+}
+
+}  // namespace
+}  // namespace lockstep

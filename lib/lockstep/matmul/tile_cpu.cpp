@@ -1,0 +1,299 @@
+// The vector forms, compiled once for each instruction set.
+
+#include "lockstep/simd/simd_internal.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lockstep/matmul/tile_cpu.cpp"
+
+#include <hwy/foreach_target.h>
+// After foreach_target.h: the order of the two matters.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include "lockstep/matmul/tile_internal.h"
+#include "lockstep/simd/vector_internal.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::matmul_internal {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+namespace vectors = simd::HWY_NAMESPACE;
+
+using D = hn::CappedTag<float, 16>;
+using V = hn::Vec<D>;
+
+#if HWY_TARGET == HWY_SCALAR
+constexpr int kLanes = 1, kTileRows = 4, kTileVectors = 16;
+#elif HWY_TARGET <= HWY_AVX3
+constexpr int kLanes = 16, kTileRows = 14, kTileVectors = 28;
+#elif HWY_TARGET <= HWY_AVX2
+constexpr int kLanes = 8, kTileRows = 6, kTileVectors = 12;
+#else
+constexpr int kLanes = 4, kTileRows = 6, kTileVectors = 24;
+#endif
+
+// ---- Chains
+
+// Order: each element of the tile is one chain, k ascending.
+template <int kRows, int kVectors>
+void chain_tile(std::int64_t depth,                          //
+                const float* HWY_RESTRICT left,              // [depth, kRows], left_step apart
+                std::int64_t left_step,                      //
+                const float* HWY_RESTRICT right,             // [depth, kVectors * kLanes], right_step apart
+                std::int64_t right_step,                     //
+                float* HWY_RESTRICT tile, bool continues) {  // [kRows, kVectors * kLanes]
+  const D d;
+  V chain[kRows][kVectors];
+  if (continues) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) chain[i][v] = hn::LoadU(d, tile + (i * kVectors + v) * kLanes);
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) chain[i][v] = hn::Zero(d);
+  }
+  for (std::int64_t k = 0; k < depth; ++k) {
+    V row[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, right + v * kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const V column = hn::Set(d, left[i]);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) chain[i][v] = vectors::fma(column, row[v], chain[i][v]);
+    }
+    left += left_step;
+    right += right_step;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(chain[i][v], d, tile + (i * kVectors + v) * kLanes);
+}
+
+template <int kRows, int kVectors>
+constexpr ChainTile chain_form() {
+  if constexpr (kRows <= kTileRows && kRows * kVectors <= kTileVectors) {
+    return chain_tile<kRows, kVectors>;
+  } else {
+    return nullptr;
+  }
+}
+
+template <int... kRowsMinusOne>
+void set_chains(Forms& forms, std::integer_sequence<int, kRowsMinusOne...>) {
+  ((forms.chain[kRowsMinusOne][0] = chain_form<kRowsMinusOne + 1, 1>(),
+    forms.chain[kRowsMinusOne][1] = chain_form<kRowsMinusOne + 1, 2>(),
+    forms.chain[kRowsMinusOne][2] = chain_form<kRowsMinusOne + 1, 4>(),
+    forms.chain[kRowsMinusOne][3] = chain_form<kRowsMinusOne + 1, 8>()),
+   ...);
+}
+
+// ---- Packing
+
+void pack_elements(const float* source, std::int64_t place_stride, std::int64_t depth_stride,
+                   std::int64_t places, std::int64_t width, std::int64_t depth, float* target) {
+  for (std::int64_t k = 0; k < depth; ++k)
+    for (std::int64_t j = 0; j < places; ++j)
+      target[k * width + j] = source[j * place_stride + k * depth_stride];
+}
+
+/// Places are neighbours in memory.
+void pack_rows(const float* source, std::int64_t depth_stride, std::int64_t places, std::int64_t width,
+               std::int64_t depth, float* target) {
+  const D d;
+  const std::int64_t whole = places / kLanes * kLanes;
+  const auto rest = static_cast<std::size_t>(places - whole);
+  for (std::int64_t k = 0; k < depth; ++k) {
+    for (std::int64_t j = 0; j < whole; j += kLanes) hn::StoreU(hn::LoadU(d, source + j), d, target + j);
+    if (rest != 0) hn::StoreU(vectors::load_first(d, source + whole, rest), d, target + whole);
+    source += depth_stride;
+    target += width;
+  }
+}
+
+#if HWY_TARGET == HWY_SCALAR
+
+void pack_columns(const float* source, std::int64_t place_stride, std::int64_t places, std::int64_t width,
+                  std::int64_t depth, float* target) {
+  pack_elements(source, place_stride, 1, places, width, depth, target);
+}
+
+#else
+
+using Quad = hn::CappedTag<float, 4>;
+
+/// Where kLanes places begin that are neighbours, or the last one again for those that are not there.
+struct Places {
+  const float* begin[kLanes];
+
+  Places(const float* source, std::int64_t place_stride, std::int64_t places) {
+    for (std::int64_t j = 0; j < kLanes; ++j) begin[j] = source + std::min(j, places - 1) * place_stride;
+  }
+
+  /// Depths k … k + 3 of the places j, j + 4, j + 8, …: four lanes each.
+  template <class Tag>
+  HWY_INLINE hn::Vec<Tag> quads(Tag d, int j, std::int64_t k) const {
+    const Quad quad;
+    if constexpr (kLanes == 4) {
+      return hn::LoadU(d, begin[j] + k);
+    } else if constexpr (kLanes == 8) {
+      return hn::Combine(d, hn::LoadU(quad, begin[j + 4] + k), hn::LoadU(quad, begin[j] + k));
+    } else {
+      const hn::Half<Tag> half;
+      return hn::Combine(
+          d, hn::Combine(half, hn::LoadU(quad, begin[j + 12] + k), hn::LoadU(quad, begin[j + 8] + k)),
+          hn::Combine(half, hn::LoadU(quad, begin[j + 4] + k), hn::LoadU(quad, begin[j] + k)));
+    }
+  }
+};
+
+/// kLanes places of four depths each, transposed to four vectors.
+HWY_INLINE void transpose_quads(const Places& places, std::int64_t k, std::int64_t width, float* target) {
+  const D d;
+  const hn::Repartition<double, D> pairs;
+  const V q0 = places.quads(d, 0, k), q1 = places.quads(d, 1, k);
+  const V q2 = places.quads(d, 2, k), q3 = places.quads(d, 3, k);
+  const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, q0, q1));
+  const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, q2, q3));
+  const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, q0, q1));
+  const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, q2, q3));
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23)), d, target);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), d, target + width);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), d, target + 2 * width);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, target + 3 * width);
+}
+
+/// Depths are neighbours in memory.
+void pack_columns(const float* source, std::int64_t place_stride, std::int64_t places, std::int64_t width,
+                  std::int64_t depth, float* target) {
+  const std::int64_t quads = depth / 4 * 4;
+  for (std::int64_t place = 0; place < places; place += kLanes) {
+    const float* const from = source + place * place_stride;
+    const std::int64_t here = std::min<std::int64_t>(kLanes, places - place);
+    // A vector that is wider than what is left spills into the next depth, which is written after it; but not
+    // so where places before it have been.
+    const bool spills_harmlessly = place == 0 || place + kLanes <= width;
+    const std::int64_t by_vector = spills_harmlessly ? quads : 0;
+    const Places begins(from, place_stride, here);
+    for (std::int64_t k = 0; k < by_vector; k += 4)
+      transpose_quads(begins, k, width, target + k * width + place);
+    pack_elements(from + by_vector, place_stride, 1, here, width, depth - by_vector,
+                  target + by_vector * width + place);
+  }
+}
+
+#endif
+
+void pack(const float* source, std::int64_t place_stride, std::int64_t depth_stride, std::int64_t places,
+          std::int64_t width, std::int64_t depth, float* target) {
+  if (place_stride == 1) return pack_rows(source, depth_stride, places, width, depth, target);
+  if (depth_stride == 1) return pack_columns(source, place_stride, places, width, depth, target);
+  pack_elements(source, place_stride, depth_stride, places, width, depth, target);
+}
+
+// ---- The end of a chain
+
+HWY_INLINE float end_element(float chain, std::int64_t i, std::int64_t j, const TileEnd& end,
+                             const float* out) {
+  if (end.stays_open) return chain;
+  float x = (end.sum == nullptr ? 0.0f : end.sum[i * end.sum_row_stride + j * end.sum_col_stride]) + chain;
+  if (!end.has_epilogue) return x;
+  if (end.alpha != 1) x = end.alpha * x;
+  if (end.beta != 0) x = std::fma(end.beta, *out, x);
+  if (end.bias != nullptr) x = x + end.bias[i * end.bias_row_stride + j * end.bias_col_stride];
+  return x;
+}
+
+void finish_elements(const float* tile, std::int64_t width, std::int64_t rows, std::int64_t cols,
+                     const TileEnd& end) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t j = 0; j < cols; ++j) {
+      float* const out = end.out + i * end.row_stride + j * end.col_stride;
+      *out = end_element(tile[i * width + j], i, j, end, out);
+    }
+  }
+}
+
+struct WholeVector {
+  HWY_INLINE V load(const float* p) const { return hn::LoadU(D(), p); }
+  HWY_INLINE void store(V v, float* p) const { hn::StoreU(v, D(), p); }
+};
+
+struct RestOfRow {
+  std::size_t count;
+  HWY_INLINE V load(const float* p) const { return vectors::load_first(D(), p, count); }
+  HWY_INLINE void store(V v, float* p) const { vectors::store_first(v, D(), p, count); }
+};
+
+/// end_element for the columns j … of row i; columns of everything are neighbours in memory.
+template <class Place>
+HWY_INLINE void end_vector(V chain, std::int64_t i, std::int64_t j, const TileEnd& end, Place place) {
+  const D d;
+  float* const out = end.out + i * end.row_stride + j;
+  if (end.stays_open) return place.store(chain, out);
+  const V before = end.sum == nullptr ? hn::Zero(d) : place.load(end.sum + i * end.sum_row_stride + j);
+  V x = hn::Add(before, chain);
+  if (end.has_epilogue) {
+    if (end.alpha != 1) x = hn::Mul(hn::Set(d, end.alpha), x);
+    if (end.beta != 0) x = vectors::fma(hn::Set(d, end.beta), place.load(out), x);
+    if (end.bias != nullptr) {
+      const float* const bias = end.bias + i * end.bias_row_stride;
+      x = hn::Add(x, end.bias_col_stride == 1 ? place.load(bias + j) : hn::Set(d, *bias));
+    }
+  }
+  place.store(x, out);
+}
+
+void finish(const float* tile, std::int64_t width, std::int64_t rows, std::int64_t cols, const TileEnd& end) {
+  if (end.col_stride != 1 || (end.sum != nullptr && end.sum_col_stride != 1))
+    return finish_elements(tile, width, rows, cols, end);
+  const D d;
+  for (std::int64_t i = 0; i < rows; ++i) {
+    std::int64_t j = 0;
+    for (; j + kLanes <= cols; j += kLanes)
+      end_vector(hn::LoadU(d, tile + i * width + j), i, j, end, WholeVector{});
+    if (j < cols)
+      end_vector(hn::LoadU(d, tile + i * width + j), i, j, end,
+                 RestOfRow{static_cast<std::size_t>(cols - j)});
+  }
+}
+
+Forms make_forms() {
+  Forms forms;
+  forms.lanes = kLanes;
+  forms.most_rows = kTileRows;
+  set_chains(forms, std::make_integer_sequence<int, kMostRows>());
+  forms.pack = pack;
+  forms.finish = finish;
+  return forms;
+}
+
+const Forms& forms_of_target() {
+  static const Forms made = make_forms();
+  return made;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lockstep::matmul_internal
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace lockstep::matmul_internal {
+
+HWY_EXPORT(forms_of_target);
+
+const Forms& forms() { return LOCKSTEP_SIMD_CALL(forms_of_target)(); }
+
+}  // namespace lockstep::matmul_internal
+
+#endif  // HWY_ONCE

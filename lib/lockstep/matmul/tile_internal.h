@@ -1,0 +1,51 @@
+#pragma once
+// What one instruction set gives to a product: chains over a tile of the result that lies in registers, the
+// packing of operands for them, and the end of a chain. The tiles of one strip of columns lie one after the
+// other in a scratch, row-major, `width` columns each, whether all are wanted or not.
+
+#include <cstdint>
+
+namespace lockstep::matmul_internal {
+
+constexpr int kMostRows = 14;    // of a tile, on any instruction set
+constexpr int kMostVectors = 8;  // of a tile's row: 1, 2, 4 or 8
+constexpr int kWidths = 4;
+
+/// tile[i, j] continues (or starts from +0) as fma(left[k, i], right[k, j], tile[i, j]) for k = 0 … depth
+/// - 1. left[k, i] is left[k * left_step + i], right[k, j] is right[k * right_step + j].
+using ChainTile = void (*)(std::int64_t depth, const float* left, std::int64_t left_step, const float* right,
+                           std::int64_t right_step, float* tile, bool continues);
+
+/// target[k * width + j] = source[j * place_stride + k * depth_stride] for j < places, k < depth. What lies
+/// between `places` and `width` is unspecified, and so are up to 16 elements behind the end.
+using Pack = void (*)(const float* source, std::int64_t place_stride, std::int64_t depth_stride,
+                      std::int64_t places, std::int64_t width, std::int64_t depth, float* target);
+
+/// Where a tile's chains go, and how they end.
+struct TileEnd {
+  float* out = nullptr;
+  std::int64_t row_stride = 0, col_stride = 0;
+  const float* sum = nullptr;  ///< what the chains are added to; null: +0
+  std::int64_t sum_row_stride = 0, sum_col_stride = 0;
+  bool stays_open = false;  ///< stored as it is, added to nothing
+  bool has_epilogue = false;
+  float alpha = 1, beta = 0;
+  const float* bias = nullptr;
+  std::int64_t bias_row_stride = 0, bias_col_stride = 0;
+};
+
+struct Forms {
+  int lanes = 1;      ///< floats of a vector
+  int most_rows = 1;  ///< of a tile
+  /// [rows - 1][log2 of the vectors of a row]; null where the tile would not fit the registers.
+  ChainTile chain[kMostRows][kWidths] = {};
+  Pack pack = nullptr;
+  /// Ends the chains of `rows` × `cols` elements of a tile of `width` columns.
+  void (*finish)(const float* tile, std::int64_t width, std::int64_t rows, std::int64_t cols,
+                 const TileEnd& end) = nullptr;
+};
+
+/// Those of the instruction set that runs.
+const Forms& forms();
+
+}  // namespace lockstep::matmul_internal

@@ -1,0 +1,338 @@
+#include "lockstep/row_sum/row_sum.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "lockstep/base/error.h"
+#include "lockstep/parallel/parallel.h"
+#include "lockstep/row_sum/row_sum_ref.h"
+#include "lockstep/row_sum/row_sum_vectors.h"
+#include "lockstep/simd/targets.h"
+
+namespace lockstep {
+namespace {
+
+using Values = std::vector<float>;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr float kLeast = std::numeric_limits<float>::denorm_min();
+
+std::uint32_t bits(float value) {
+  return std::isnan(value) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(value);
+}
+
+std::uint32_t digest(const Values& values, std::uint32_t state = 2166136261u) {
+  for (const float value : values) state = (state ^ bits(value)) * 16777619u;
+  return state;
+}
+
+std::size_t differences(const Values& got, const Values& expected) {
+  if (got.size() != expected.size()) return std::max(got.size(), expected.size());
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) count += bits(got[i]) != bits(expected[i]) ? 1 : 0;
+  return count;
+}
+
+Values elements(std::int64_t count, std::uint32_t first) {
+  Values values(static_cast<std::size_t>(count));
+  for (float& value : values) value = row_sum_element(first++);
+  return values;
+}
+
+// ---- The twins: the reference, and the CPU in each instruction set with 1, 2 and 3 threads
+
+struct Twin {
+  std::string instruction_set;  ///< empty: the reference
+  int threads = 1;
+};
+
+void PrintTo(const Twin& twin, std::ostream* out) {
+  *out << (twin.instruction_set.empty() ? "reference" : twin.instruction_set) << " with " << twin.threads
+       << " threads";
+}
+
+std::vector<Twin> twins() {
+  std::vector<Twin> all{Twin{}};
+  for (const std::string& name : simd::instruction_sets())
+    for (const int threads : {1, 2, 3}) all.push_back({name, threads});
+  return all;
+}
+
+std::string twin_name(const testing::TestParamInfo<Twin>& info) {
+  return info.param.instruction_set.empty()
+             ? "Ref"
+             : "Cpu_" + info.param.instruction_set + "_" + std::to_string(info.param.threads);
+}
+
+/// Rows of x and y, and where they are folded to.
+struct Fold {
+  Fold(std::int64_t columns, order::FoldSpan where, std::int64_t gap = 0)
+      : cols(columns),
+        stride(columns + gap),
+        span(where),
+        x(elements(where.rows * stride, 0)),
+        y(elements(where.rows * stride, 100000)),
+        total(elements(columns, 200000)),
+        open(elements(columns, 300000)) {}
+
+  float* open_or_null() { return order::needs_open_partial(span) ? open.data() : nullptr; }
+  bool stays_open() const { return !span.last && (span.first_row + span.rows) % 1024 != 0; }
+  std::uint32_t result() const { return stays_open() ? digest(open, digest(total)) : digest(total); }
+
+  std::int64_t cols, stride;
+  order::FoldSpan span;
+  Values x, y, total, open;
+};
+
+void run_ref(Fold& f, bool product) {
+  if (product)
+    row_product_sum_fold_ref(f.x.data(), f.stride, f.y.data(), f.stride, f.cols, f.span, f.total.data(),
+                             f.open_or_null());
+  else
+    row_sum_fold_ref(f.x.data(), f.stride, f.cols, f.span, f.total.data(), f.open_or_null());
+}
+
+void run_room(Fold& f, bool product) {
+  if (product)
+    row_product_sum_fold(f.x.data(), f.stride, f.y.data(), f.stride, f.cols, f.span, f.total.data(),
+                         f.open_or_null());
+  else
+    row_sum_fold(f.x.data(), f.stride, f.cols, f.span, f.total.data(), f.open_or_null());
+}
+
+class RowSum : public testing::TestWithParam<Twin> {
+ protected:
+  void SetUp() override {
+    before_ = simd::active_instruction_set();
+    if (!is_ref()) simd::force_instruction_set(GetParam().instruction_set);
+    parallel::set_thread_count(GetParam().threads);
+  }
+  void TearDown() override {
+    simd::force_instruction_set(before_);
+    parallel::set_thread_count(0);
+  }
+  static bool is_ref() { return GetParam().instruction_set.empty(); }
+  static void run(Fold& f, bool product) { is_ref() ? run_ref(f, product) : run_room(f, product); }
+
+ private:
+  std::string before_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Twins, RowSum, testing::ValuesIn(twins()), twin_name);
+
+TEST_P(RowSum, GivesTheExpectedBits) {
+  for (const RowSumVector& v : kRowSumVectors) {
+    for (const bool product : {false, true}) {
+      Fold f(v.cols, {v.first_row, v.rows, v.last});
+      run(f, product);
+      EXPECT_EQ(f.result(), product ? v.products : v.sums)
+          << v.cols << " columns, rows " << v.first_row << " + " << v.rows << (product ? ", products" : "");
+    }
+  }
+}
+
+TEST_P(RowSum, EveryShapeAsTheReference) {
+  struct Case {
+    std::int64_t cols, rows;
+  };
+  std::vector<Case> cases;
+  for (const std::int64_t cols : {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 129, 300})
+    for (const std::int64_t rows : {1, 7, 8, 9, 200}) cases.push_back({cols, rows});
+  for (const std::int64_t cols : {1, 3, 20, 70}) cases.push_back({cols, 30000});
+  for (const Case& c : cases)
+    for (const std::int64_t first_row : {0, 1000})
+      for (const bool product : {false, true}) {
+        Fold f(c.cols, {first_row, c.rows, false}, 3), expected = f;
+        run(f, product);
+        run_ref(expected, product);
+        EXPECT_EQ(f.result(), expected.result())
+            << c.cols << " columns, rows " << first_row << " + " << c.rows;
+      }
+}
+
+TEST_P(RowSum, DoesNotKnowTheCuts) {
+  const std::int64_t cols = 19, rows = 9000;
+  for (const bool product : {false, true}) {
+    Fold whole(cols, {0, rows, true});
+    run(whole, product);
+    for (const std::int64_t step :
+         {std::int64_t{7}, std::int64_t{1000}, std::int64_t{1024}, std::int64_t{3000}}) {
+      Values total = elements(cols, 200000), open(static_cast<std::size_t>(cols), kNaN);
+      for (std::int64_t row = 0; row < rows; row += step) {
+        const std::int64_t count = std::min(step, rows - row);
+        Fold part(cols, {row, count, row + count == rows});
+        part.x.assign(whole.x.begin() + row * cols, whole.x.begin() + (row + count) * cols);
+        part.y.assign(whole.y.begin() + row * cols, whole.y.begin() + (row + count) * cols);
+        part.total = total;
+        part.open = open;
+        run(part, product);
+        total = part.total;
+        open = part.open;
+      }
+      EXPECT_EQ(differences(total, whole.total), 0u) << "micro-batches of " << step;
+    }
+  }
+}
+
+TEST_P(RowSum, BroadcastAndReversedRows) {
+  const Values x = elements(40, 1);
+  Values total(4, 0.0f), expected(4, 0.0f);
+  const order::FoldSpan span{0, 10, true};
+  const auto sum = [&](Values& into, std::int64_t stride, const float* begin, bool reference) {
+    reference ? row_sum_fold_ref(begin, stride, 4, span, into.data(), static_cast<float*>(nullptr))
+              : row_sum_fold(begin, stride, 4, span, into.data(), nullptr);
+  };
+  sum(total, 0, x.data(), is_ref());
+  sum(total, -4, x.data() + 36, is_ref());
+  sum(expected, 0, x.data(), true);
+  sum(expected, -4, x.data() + 36, true);
+  EXPECT_EQ(differences(total, expected), 0u);
+}
+
+TEST_P(RowSum, ASpanWithoutRowsClosesAtMost) {
+  for (const bool product : {false, true}) {
+    for (const order::FoldSpan& span : {order::FoldSpan{77, 0, false}, order::FoldSpan{2048, 0, true}}) {
+      Fold f(5, span);
+      const Values total = f.total, open = f.open;
+      run(f, product);
+      EXPECT_EQ(differences(f.total, total) + differences(f.open, open), 0u);
+    }
+    Fold f(40, {77, 0, true});
+    Values closed = f.total;
+    for (std::size_t j = 0; j < closed.size(); ++j) closed[j] = closed[j] + f.open[j];
+    run(f, product);
+    EXPECT_EQ(differences(f.total, closed), 0u);
+    Fold none(0, {0, 10, false});
+    run(none, product);
+  }
+}
+
+TEST_P(RowSum, SpecialValues) {
+  const auto sum = [](const Values& column, bool product = false) {
+    Fold f(1, {0, static_cast<std::int64_t>(column.size()), true});
+    f.x = column;
+    f.y.assign(column.size(), 1.0f);
+    f.total = {0.0f};
+    run(f, product);
+    return f.total[0];
+  };
+  for (const bool product : {false, true}) {
+    EXPECT_EQ(bits(sum({-0.0f, -0.0f}, product)), 0u) << "chains start at +0";
+    EXPECT_EQ(sum({kInfinity, 1.0f}, product), kInfinity);
+    EXPECT_TRUE(std::isnan(sum({kInfinity, -kInfinity}, product)));
+    EXPECT_TRUE(std::isnan(sum({1.0f, kNaN, 2.0f}, product)));
+    EXPECT_EQ(bits(sum({kLeast, kLeast}, product)), 2u) << "subnormals are kept";
+  }
+}
+
+TEST_P(RowSum, ANaNStaysInItsColumn) {
+  Fold f(40, {0, 100, true}), clean = f;
+  f.x[50 * 40 + 39] = kNaN;
+  run(f, false);
+  run(clean, false);
+  EXPECT_TRUE(std::isnan(f.total[39]));
+  f.total.pop_back();
+  clean.total.pop_back();
+  EXPECT_EQ(differences(f.total, clean.total), 0u);
+}
+
+// ---- The suite can fail: other orders are other bits
+
+TEST(RowSumTwin, OneChainAndChunksOfAnotherGridGoRed) {
+  Fold f(1, {0, 5000, true});
+  f.total = {0.0f};
+  run_ref(f, false);
+  float chain = 0;
+  for (const float x : f.x) chain = chain + x;
+  EXPECT_NE(bits(f.total[0]), bits(chain));
+  float shifted = 0;
+  const order::FoldSpan first{0, 700, true}, second{0, 4300, true};
+  row_sum_fold_ref(f.x.data(), 1, 1, first, &shifted, static_cast<float*>(nullptr));
+  row_sum_fold_ref(f.x.data() + 700, 1, 1, second, &shifted, static_cast<float*>(nullptr));
+  EXPECT_NE(bits(f.total[0]), bits(shifted)) << "chunks that begin at the micro-batch";
+}
+
+TEST(RowSumTwin, ProductsRoundedOnTheirOwnGoRed) {
+  Fold f(20, {0, 1000, true});
+  std::fill(f.total.begin(), f.total.end(), 0.0f);
+  run_ref(f, true);
+  Values twice(f.total.size(), 0.0f);
+  for (std::size_t i = 0; i < f.x.size(); ++i) twice[i % 20] = twice[i % 20] + f.x[i] * f.y[i];
+  EXPECT_GE(differences(f.total, twice), 1u);
+}
+
+TEST(RowSumRef, DoubleFollowsTheSameOrder) {
+  std::vector<double> x(1025, 0.0);
+  x[0] = 1e16, x[1] = 1.0, x[1024] = -1e16;
+  double total = 0;
+  row_sum_fold_ref<double>(x.data(), 1, 1, {0, 1025, true}, &total, nullptr);
+  EXPECT_EQ(total, (1e16 + 1.0) - 1e16);
+}
+
+#if defined(__x86_64__)
+TEST(RowSumCpu, KeepsSubnormalsForACallerThatFlushesThem) {
+  constexpr unsigned kFlushAndDenormalsAreZero = 0x8040;
+  const unsigned before = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before | kFlushAndDenormalsAreZero);
+  const Values x(40000, std::bit_cast<float>(1u));
+  Values total(1, 0.0f);
+  row_sum_fold(x.data(), 1, 1, {0, 40000, true}, total.data(), nullptr);
+  const unsigned after = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before);
+  EXPECT_EQ(bits(total[0]), 40000u);
+  EXPECT_EQ(after & kFlushAndDenormalsAreZero, kFlushAndDenormalsAreZero) << "the caller's mode comes back";
+}
+#endif
+
+// ---- Errors, by code and by words
+
+template <class Call>
+void expect_refusal(Call call, const std::string& words, ErrorCode code = ErrorCode::invalid_argument) {
+  try {
+    call();
+    FAIL() << "accepted; expected: " << words;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code);
+    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+  }
+}
+
+TEST(RowSumErrors, SayWhatIsWrong) {
+  const float x[6] = {};
+  float total[3] = {};
+  const auto refuses = [&](const float* rows, std::int64_t cols, order::FoldSpan span, float* into,
+                           const char* words) {
+    expect_refusal([&] { row_sum_fold(rows, 3, cols, span, into, nullptr); },
+                   std::string("row_sum_fold: ") + words);
+    expect_refusal([&] { row_product_sum_fold(rows, 3, x, 3, cols, span, into, nullptr); },
+                   std::string("row_product_sum_fold: ") + words);
+  };
+  refuses(x, -1, {0, 2, true}, total, "cols: expected 0 or more, got -1");
+  refuses(x, 3, {0, -2, true}, total, "span.rows: expected 0 or more, got -2");
+  refuses(x, 3, {-5, 2, true}, total, "span.first_row: expected 0 or more, got -5");
+  refuses(nullptr, 3, {0, 2, true}, total, "x: expected memory for 3 columns, got a null pointer");
+  refuses(x, 3, {0, 2, true}, nullptr, "total: expected memory for 3 columns, got a null pointer");
+  refuses(x, 3, {0, 2, false}, total, "open: expected memory for the open partial");
+  expect_refusal(
+      [&] {
+        row_product_sum_fold(x, 3, nullptr, 3, 3, {0, 2, true}, total, nullptr);
+      },
+      "y: expected memory for 3 columns, got a null pointer");
+  expect_refusal(
+      [&] {
+        row_sum_fold(x, 3, 3, {0, 2, true}, total, nullptr, Device::cuda);
+      },
+      "Pass rows in the host's memory", ErrorCode::unsupported);
+}
+
+}  // namespace
+}  // namespace lockstep
