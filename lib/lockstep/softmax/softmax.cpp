@@ -1,0 +1,62 @@
+#include "lockstep/softmax/softmax.h"
+
+#include <algorithm>
+#include <string>
+
+#include "lockstep/base/error.h"
+#include "lockstep/base/shape.h"
+#include "lockstep/softmax/softmax_internal.h"
+
+namespace lockstep {
+namespace {
+
+using softmax_internal::Kind;
+
+/// Whether there is anything to do.
+bool check(const char* where, const AxisExtents& extents, bool null, Device device) {
+  const std::int64_t least = std::min({extents.outer, extents.axis, extents.inner});
+  if (least < 0)
+    fail(ErrorCode::invalid_argument, {where, "extents", "0 or more", std::to_string(least), {}});
+  const Shape shape{extents.outer, extents.axis, extents.inner};
+  if (device != Device::cpu)
+    fail(ErrorCode::unsupported,
+         {where, "device", "Device::cpu", "a CUDA device, which has no kernels yet", {}});
+  if (null && shape.elements() > 0)
+    fail(ErrorCode::invalid_argument,
+         {where, "data", shape.text() + " elements of memory", "a null pointer", {}});
+  return shape.elements() > 0;
+}
+
+void forward(const char* where, Kind kind, const float* x, float* y, const AxisExtents& extents,
+             Device device) {
+  if (check(where, extents, x == nullptr || y == nullptr, device))
+    softmax_internal::forward_cpu(kind, x, y, extents);
+}
+
+void backward(const char* where, Kind kind, const float* dy, const float* y, float* dx,
+              const AxisExtents& extents, Device device) {
+  if (check(where, extents, dy == nullptr || y == nullptr || dx == nullptr, device))
+    softmax_internal::backward_cpu(kind, dy, y, dx, extents);
+}
+
+}  // namespace
+
+void softmax(const float* x, float* y, const AxisExtents& extents, Device device, void*) {
+  forward("softmax", Kind::softmax, x, y, extents, device);
+}
+
+void log_softmax(const float* x, float* y, const AxisExtents& extents, Device device, void*) {
+  forward("log_softmax", Kind::log_softmax, x, y, extents, device);
+}
+
+void softmax_backward(const float* dy, const float* y, float* dx, const AxisExtents& extents, Device device,
+                      void*) {
+  backward("softmax_backward", Kind::softmax, dy, y, dx, extents, device);
+}
+
+void log_softmax_backward(const float* dy, const float* y, float* dx, const AxisExtents& extents,
+                          Device device, void*) {
+  backward("log_softmax_backward", Kind::log_softmax, dy, y, dx, extents, device);
+}
+
+}  // namespace lockstep

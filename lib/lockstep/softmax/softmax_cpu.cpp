@@ -1,0 +1,306 @@
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "lockstep/simd/simd_internal.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lockstep/softmax/softmax_cpu.cpp"
+#include <hwy/foreach_target.h>
+// After foreach_target.h: the order of the two matters.
+#include <hwy/highway.h>
+
+#include "lockstep/math/vector_math_internal.h"
+#include "lockstep/order/lanes.h"
+#include "lockstep/parallel/parallel.h"
+#include "lockstep/simd/lanes_internal.h"
+#include "lockstep/simd/vector_internal.h"
+#include "lockstep/softmax/softmax_internal.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::softmax_internal {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+namespace lanes = simd::HWY_NAMESPACE;
+namespace vector_math = math::HWY_NAMESPACE;
+using D = lanes::LaneTag;
+using V = lanes::LaneVector;
+
+// ---- The last axis: a slice is a row
+
+/// The largest element. A NaN is passed over: it comes back through the sum. Where zeros of both signs are
+/// the largest, either may come, which no result shows.
+float row_max(const float* x, std::int64_t n) {
+  const D d;
+  const V lowest = hn::Set(d, -HUGE_VALF);
+  const auto step = static_cast<std::int64_t>(hn::Lanes(d));
+  V a = lowest, b = lowest, c = lowest, e = lowest;
+  std::int64_t j = 0;
+  for (; j + 4 * step <= n; j += 4 * step) {
+    a = hn::Max(hn::LoadU(d, x + j), a);
+    b = hn::Max(hn::LoadU(d, x + j + step), b);
+    c = hn::Max(hn::LoadU(d, x + j + 2 * step), c);
+    e = hn::Max(hn::LoadU(d, x + j + 3 * step), e);
+  }
+  lanes::for_each_vector(j, n,
+                         [&](auto place) HWY_ATTR { a = hn::Max(place.keep(place.load(x), lowest), a); });
+  return hn::GetLane(hn::MaxOfLanes(d, hn::Max(hn::Max(a, b), hn::Max(c, e))));
+}
+
+/// The lane sum of exp(x - m); each term is given to use(term, place) too.
+template <class Use>
+HWY_INLINE float sum_of_exponentials(const float* x, float m, std::int64_t n, Use use) {
+  const D d;
+  const V largest = hn::Set(d, m);
+  return lanes::lane_sum(order::lane_count(n), n, [&](auto place) HWY_ATTR {
+    const V term = vector_math::exp_nonpositive(hn::Sub(place.load(x), largest));
+    use(term, place);
+    return term;
+  });
+}
+
+void softmax_row(const float* x, float* y, std::int64_t n) {
+  const V sum = hn::Set(D(), sum_of_exponentials(x, row_max(x, n), n,
+                                                 [&](V term, auto place) HWY_ATTR { place.store(term, y); }));
+  lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR { place.store(hn::Div(place.load(y), sum), y); });
+}
+
+void log_softmax_row(const float* x, float* y, std::int64_t n) {
+  const float m = row_max(x, n);
+  const float sum = sum_of_exponentials(x, m, n, [](V, auto) HWY_ATTR {});
+  const V largest = hn::Set(D(), m), logarithm = hn::Set(D(), math::log(sum));
+  lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR {
+    place.store(hn::Sub(hn::Sub(place.load(x), largest), logarithm), y);
+  });
+}
+
+void softmax_backward_row(const float* dy, const float* y, float* dx, std::int64_t n) {
+  const D d;
+  const float dot = lanes::lane_reduce(
+      order::lane_count(n), n, hn::Zero(d),
+      [&](V lane, auto place)
+          HWY_ATTR { return place.keep(lanes::fma(place.load(dy), place.load(y), lane), lane); },
+      lanes::AddVectors());
+  const V all = hn::Set(d, dot);
+  lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR {
+    place.store(hn::Mul(hn::Sub(place.load(dy), all), place.load(y)), dx);
+  });
+}
+
+void log_softmax_backward_row(const float* dy, const float* y, float* dx, std::int64_t n) {
+  const V sum = hn::Set(
+      D(), lanes::lane_sum(order::lane_count(n), n, [&](auto place) HWY_ATTR { return place.load(dy); }));
+  lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR {
+    place.store(hn::Sub(place.load(dy), hn::Mul(vector_math::exp(place.load(y)), sum)), dx);
+  });
+}
+
+// ---- Another axis: slices lie side by side, a strip of columns at a time
+
+/// Some columns of one outer index: `columns` floats at each of `axis` rows that are `stride` apart.
+struct Strip {
+  std::int64_t axis, stride, columns;
+
+  /// visit(place, row's offset) for every vector of row a.
+  template <class Visit>
+  HWY_INLINE void for_row(std::int64_t a, Visit visit) const {
+    const std::int64_t offset = a * stride;
+    lanes::for_each_vector(0, columns, [&](auto place) HWY_ATTR { visit(place, offset); });
+  }
+};
+
+/// Memory for the lanes of a strip, a row of kStripColumns for each lane, and three rows for what a column
+/// needs.
+class StripLanes {
+ public:
+  explicit StripLanes(std::int64_t axis)
+      : lane_count_(order::lane_count(axis)),
+        filled_(static_cast<int>(std::min<std::int64_t>(axis, lane_count_))),
+        memory_(static_cast<std::size_t>(filled_) * kStripColumns) {}
+
+  float* lane(std::int64_t a) { return memory_.data() + (a & (lane_count_ - 1)) * kStripColumns; }
+
+  /// lane(a) = step(lane(a), place, offset) over the axis, ascending, from +0; then the tree, whose result is
+  /// lane(0).
+  template <class Step>
+  HWY_INLINE const float* reduce(const Strip& strip, Step step) {
+    std::fill(memory_.begin(), memory_.end(), 0.0f);
+    for (std::int64_t a = 0; a < strip.axis; ++a) {
+      float* const target = lane(a);
+      strip.for_row(a, [&](auto place, std::int64_t offset)
+                           HWY_ATTR { place.store(step(place.load(target), place, offset), target); });
+    }
+    int filled = filled_;
+    for (int s = lane_count_ / 2; s > 0; s /= 2) {
+      for (int i = 0; i < std::min(filled - s, s); ++i) add(lane(i), lane(i + s), strip.columns);
+      filled = std::min(filled, s);
+    }
+    return lane(0);
+  }
+
+ private:
+  HWY_INLINE static void add(float* target, const float* source, std::int64_t columns) {
+    lanes::for_each_vector(0, columns, [&](auto place) HWY_ATTR {
+      place.store(hn::Add(place.load(target), place.load(source)), target);
+    });
+  }
+
+  int lane_count_, filled_;
+  std::vector<float> memory_;
+};
+
+void strip_max(const Strip& strip, const float* x, float* m) {
+  std::fill(m, m + strip.columns, -HUGE_VALF);
+  for (std::int64_t a = 0; a < strip.axis; ++a) {
+    strip.for_row(a, [&](auto place, std::int64_t offset)
+                         HWY_ATTR { place.store(hn::Max(place.load(x + offset), place.load(m)), m); });
+  }
+}
+
+void forward_strip(Kind kind, const float* x, float* y, const Strip& strip, StripLanes& memory) {
+  float m[kStripColumns], logarithm[kStripColumns];
+  strip_max(strip, x, m);
+  const bool keep = kind == Kind::softmax;
+  const float* const sum = memory.reduce(strip, [&](V lane, auto place, std::int64_t offset) HWY_ATTR {
+    const V term = vector_math::exp_nonpositive(hn::Sub(place.load(x + offset), place.load(m)));
+    if (keep) place.store(term, y + offset);
+    return hn::Add(lane, term);
+  });
+  if (!keep) {
+    lanes::for_each_vector(0, strip.columns, [&](auto place) HWY_ATTR {
+      place.store(vector_math::log(place.load(sum)), logarithm);
+    });
+  }
+  for (std::int64_t a = 0; a < strip.axis; ++a) {
+    strip.for_row(a, [&](auto place, std::int64_t offset) HWY_ATTR {
+      if (keep)
+        place.store(hn::Div(place.load(y + offset), place.load(sum)), y + offset);
+      else
+        place.store(hn::Sub(hn::Sub(place.load(x + offset), place.load(m)), place.load(logarithm)),
+                    y + offset);
+    });
+  }
+}
+
+void backward_strip(Kind kind, const float* dy, const float* y, float* dx, const Strip& strip,
+                    StripLanes& memory) {
+  const bool product = kind == Kind::softmax;
+  const float* const sum = memory.reduce(strip, [&](V lane, auto place, std::int64_t offset) HWY_ATTR {
+    const V term = place.load(dy + offset);
+    return product ? lanes::fma(term, place.load(y + offset), lane) : hn::Add(lane, term);
+  });
+  for (std::int64_t a = 0; a < strip.axis; ++a) {
+    strip.for_row(a, [&](auto place, std::int64_t offset) HWY_ATTR {
+      const V upstream = place.load(dy + offset), result = place.load(y + offset), total = place.load(sum);
+      place.store(product ? hn::Mul(hn::Sub(upstream, total), result)
+                          : hn::Sub(upstream, hn::Mul(vector_math::exp(result), total)),
+                  dx + offset);
+    });
+  }
+}
+
+// ---- What the switch chooses
+
+void forward_rows(Kind kind, const float* x, float* y, std::int64_t n, std::int64_t begin, std::int64_t end) {
+  for (std::int64_t r = begin; r < end; ++r)
+    kind == Kind::softmax ? softmax_row(x + r * n, y + r * n, n) : log_softmax_row(x + r * n, y + r * n, n);
+}
+
+void backward_rows(Kind kind, const float* dy, const float* y, float* dx, std::int64_t n, std::int64_t begin,
+                   std::int64_t end) {
+  for (std::int64_t r = begin; r < end; ++r) {
+    const std::int64_t at = r * n;
+    kind == Kind::softmax ? softmax_backward_row(dy + at, y + at, dx + at, n)
+                          : log_softmax_backward_row(dy + at, y + at, dx + at, n);
+  }
+}
+
+/// Strips begin … end - 1 of all, those of one outer index side by side. Calls one(strip, offset of its first
+/// element).
+template <class One>
+HWY_INLINE void for_strips(const AxisExtents& extents, std::int64_t begin, std::int64_t end, One one) {
+  const std::int64_t across = (extents.inner + kStripColumns - 1) / kStripColumns;
+  for (std::int64_t s = begin; s < end; ++s) {
+    const std::int64_t outer = s / across, column = s % across * kStripColumns;
+    one(Strip{extents.axis, extents.inner, std::min(kStripColumns, extents.inner - column)},
+        outer * extents.axis * extents.inner + column);
+  }
+}
+
+void forward_strips(Kind kind, const float* x, float* y, const AxisExtents& extents, std::int64_t begin,
+                    std::int64_t end) {
+  StripLanes memory(extents.axis);
+  for_strips(extents, begin, end, [&](const Strip& strip, std::int64_t at) {
+    forward_strip(kind, x + at, y + at, strip, memory);
+  });
+}
+
+void backward_strips(Kind kind, const float* dy, const float* y, float* dx, const AxisExtents& extents,
+                     std::int64_t begin, std::int64_t end) {
+  StripLanes memory(extents.axis);
+  for_strips(extents, begin, end, [&](const Strip& strip, std::int64_t at) {
+    backward_strip(kind, dy + at, y + at, dx + at, strip, memory);
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lockstep::softmax_internal
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace lockstep::softmax_internal {
+namespace {
+
+HWY_EXPORT(forward_rows);
+HWY_EXPORT(backward_rows);
+HWY_EXPORT(forward_strips);
+HWY_EXPORT(backward_strips);
+
+constexpr std::int64_t kElementsWorthAThread = 16384;
+
+/// Slices, or strips of them, that are worth a thread's while.
+std::int64_t grain(std::int64_t elements_of_one) {
+  return std::max<std::int64_t>(1, kElementsWorthAThread / std::max<std::int64_t>(1, elements_of_one));
+}
+
+std::int64_t strips(const AxisExtents& extents) {
+  return extents.outer * ((extents.inner + kStripColumns - 1) / kStripColumns);
+}
+
+}  // namespace
+
+void forward_cpu(Kind kind, const float* x, float* y, const AxisExtents& extents) {
+  if (extents.inner == 1) {
+    const auto form = LOCKSTEP_SIMD_CALL(forward_rows);
+    parallel::for_each_range(extents.outer, grain(extents.axis), [&](std::int64_t begin, std::int64_t end) {
+      form(kind, x, y, extents.axis, begin, end);
+    });
+  } else {
+    const auto form = LOCKSTEP_SIMD_CALL(forward_strips);
+    const std::int64_t of_one = extents.axis * std::min(kStripColumns, extents.inner);
+    parallel::for_each_range(strips(extents), grain(of_one), [&](std::int64_t begin, std::int64_t end) {
+      form(kind, x, y, extents, begin, end);
+    });
+  }
+}
+
+void backward_cpu(Kind kind, const float* dy, const float* y, float* dx, const AxisExtents& extents) {
+  if (extents.inner == 1) {
+    const auto form = LOCKSTEP_SIMD_CALL(backward_rows);
+    parallel::for_each_range(extents.outer, grain(extents.axis), [&](std::int64_t begin, std::int64_t end) {
+      form(kind, dy, y, dx, extents.axis, begin, end);
+    });
+  } else {
+    const auto form = LOCKSTEP_SIMD_CALL(backward_strips);
+    const std::int64_t of_one = extents.axis * std::min(kStripColumns, extents.inner);
+    parallel::for_each_range(strips(extents), grain(of_one), [&](std::int64_t begin, std::int64_t end) {
+      form(kind, dy, y, dx, extents, begin, end);
+    });
+  }
+}
+
+}  // namespace lockstep::softmax_internal
+
+#endif  // HWY_ONCE

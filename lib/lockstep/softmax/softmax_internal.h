@@ -1,0 +1,16 @@
+#pragma once
+// What softmax.cpp calls. Extents have been checked, and there are elements.
+
+#include "lockstep/softmax/softmax.h"
+
+namespace lockstep::softmax_internal {
+
+/// Slices that lie side by side and are worked on together, where the axis is not the last: four cache lines.
+constexpr std::int64_t kStripColumns = 64;
+
+enum class Kind { softmax, log_softmax };
+
+void forward_cpu(Kind kind, const float* x, float* y, const AxisExtents& extents);
+void backward_cpu(Kind kind, const float* dy, const float* y, float* dx, const AxisExtents& extents);
+
+}  // namespace lockstep::softmax_internal
