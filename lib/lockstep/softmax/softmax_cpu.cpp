@@ -10,6 +10,7 @@
 // After foreach_target.h: the order of the two matters.
 #include <hwy/highway.h>
 
+#include "lockstep/math/exponential_sum_internal.h"
 #include "lockstep/math/vector_math_internal.h"
 #include "lockstep/order/lanes.h"
 #include "lockstep/parallel/parallel.h"
@@ -29,46 +30,17 @@ using V = lanes::LaneVector;
 
 // ---- The last axis: a slice is a row
 
-/// The largest element. A NaN is passed over: it comes back through the sum. Where zeros of both signs are
-/// the largest, either may come, which no result shows.
-float row_max(const float* x, std::int64_t n) {
-  const D d;
-  const V lowest = hn::Set(d, -HUGE_VALF);
-  const auto step = static_cast<std::int64_t>(hn::Lanes(d));
-  V a = lowest, b = lowest, c = lowest, e = lowest;
-  std::int64_t j = 0;
-  for (; j + 4 * step <= n; j += 4 * step) {
-    a = hn::Max(hn::LoadU(d, x + j), a);
-    b = hn::Max(hn::LoadU(d, x + j + step), b);
-    c = hn::Max(hn::LoadU(d, x + j + 2 * step), c);
-    e = hn::Max(hn::LoadU(d, x + j + 3 * step), e);
-  }
-  lanes::for_each_vector(j, n,
-                         [&](auto place) HWY_ATTR { a = hn::Max(place.keep(place.load(x), lowest), a); });
-  return hn::GetLane(hn::MaxOfLanes(d, hn::Max(hn::Max(a, b), hn::Max(c, e))));
-}
-
-/// The lane sum of exp(x - m); each term is given to use(term, place) too.
-template <class Use>
-HWY_INLINE float sum_of_exponentials(const float* x, float m, std::int64_t n, Use use) {
-  const D d;
-  const V largest = hn::Set(d, m);
-  return lanes::lane_sum(order::lane_count(n), n, [&](auto place) HWY_ATTR {
-    const V term = vector_math::exp_nonpositive(hn::Sub(place.load(x), largest));
-    use(term, place);
-    return term;
-  });
-}
-
 void softmax_row(const float* x, float* y, std::int64_t n) {
-  const V sum = hn::Set(D(), sum_of_exponentials(x, row_max(x, n), n,
-                                                 [&](V term, auto place) HWY_ATTR { place.store(term, y); }));
+  const float m = vector_math::row_max(x, n);
+  const float total = vector_math::exponential_sum(
+      x, m, order::lane_count(n), n, [&](V term, auto place) HWY_ATTR { place.store(term, y); });
+  const V sum = hn::Set(D(), total);
   lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR { place.store(hn::Div(place.load(y), sum), y); });
 }
 
 void log_softmax_row(const float* x, float* y, std::int64_t n) {
-  const float m = row_max(x, n);
-  const float sum = sum_of_exponentials(x, m, n, [](V, auto) HWY_ATTR {});
+  const float m = vector_math::row_max(x, n);
+  const float sum = vector_math::exponential_sum(x, m, order::lane_count(n), n, [](V, auto) HWY_ATTR {});
   const V largest = hn::Set(D(), m), logarithm = hn::Set(D(), math::log(sum));
   lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR {
     place.store(hn::Sub(hn::Sub(place.load(x), largest), logarithm), y);

@@ -1,0 +1,136 @@
+#include "lockstep/cross_entropy/cross_entropy.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "lockstep/base/error.h"
+#include "lockstep/base/float_mode.h"
+#include "lockstep/cross_entropy/cross_entropy_internal.h"
+
+namespace lockstep {
+namespace {
+
+using cross_entropy_internal::Backward;
+using cross_entropy_internal::Forward;
+
+[[noreturn]] void refuse(const char* where, std::string what, std::string expected, std::string got) {
+  fail(ErrorCode::invalid_argument, {where, std::move(what), std::move(expected), std::move(got), {}});
+}
+
+void check_device(const char* where, Device device) {
+  if (device != Device::cpu)
+    fail(ErrorCode::unsupported,
+         {where, "device", "Device::cpu", "a CUDA device, which has no kernels yet", {}});
+}
+
+void check_pointer(const char* where, const char* what, const void* pointer, std::int64_t elements) {
+  if (pointer == nullptr && elements > 0)
+    refuse(where, what, "memory of " + std::to_string(elements) + " elements", "a null pointer");
+}
+
+void check_classes(const char* where, const ClassTargets& of) {
+  if (of.rows < 0) refuse(where, "rows", "0 or more", std::to_string(of.rows));
+  if (of.classes < 0) refuse(where, "classes", "0 or more", std::to_string(of.classes));
+  if (!(of.label_smoothing >= 0 && of.label_smoothing <= 1))
+    refuse(where, "label_smoothing", "0 to 1", std::to_string(of.label_smoothing));
+  check_pointer(where, "targets", of.targets, of.rows);
+}
+
+/// Checks every target, and counts those that are not ignored.
+std::int64_t count(const char* where, const ClassTargets& of) {
+  check_classes(where, of);
+  std::int64_t counted = 0;
+  for (std::int64_t r = 0; r < of.rows; ++r) {
+    const std::int64_t target = of.targets[r];
+    if (target == of.ignore_index) continue;
+    if (target < 0 || target >= of.classes)
+      refuse(where, "targets[" + std::to_string(r) + "]",
+             "a class 0 to " + std::to_string(of.classes - 1) + ", or " + std::to_string(of.ignore_index) +
+                 " to ignore the row",
+             std::to_string(target));
+    ++counted;
+  }
+  return counted;
+}
+
+void check(const char* where, const ClassTargets& targets, Device device) {
+  check_device(where, device);
+  count(where, targets);
+}
+
+}  // namespace
+
+void nll(const float* log_probabilities, const ClassTargets& targets, float* loss, Device device, void*) {
+  check("nll", targets, device);
+  check_pointer("nll", "log_probabilities", log_probabilities, targets.rows * targets.classes);
+  check_pointer("nll", "loss", loss, targets.rows);
+  cross_entropy_internal::forward_cpu(targets, {log_probabilities, loss, nullptr, nullptr});
+}
+
+void nll_backward(const ClassTargets& targets, const RowGradients& gradients,
+                  float* log_probabilities_gradient, Device device, void*) {
+  check("nll_backward", targets, device);
+  check_pointer("nll_backward", "log_probabilities_gradient", log_probabilities_gradient,
+                targets.rows * targets.classes);
+  cross_entropy_internal::backward_cpu(targets,
+                                       {nullptr, nullptr, nullptr, gradients, log_probabilities_gradient});
+}
+
+void cross_entropy(const float* logits, const ClassTargets& targets, float* loss, float* row_max,
+                   float* row_log_sum, Device device, void*) {
+  check("cross_entropy", targets, device);
+  check_pointer("cross_entropy", "logits", logits, targets.rows * targets.classes);
+  check_pointer("cross_entropy", "loss", loss, targets.rows);
+  check_pointer("cross_entropy", "row_max", row_max, targets.rows);
+  check_pointer("cross_entropy", "row_log_sum", row_log_sum, targets.rows);
+  cross_entropy_internal::forward_cpu(targets, {logits, loss, row_max, row_log_sum});
+}
+
+void cross_entropy_backward(const float* logits, const ClassTargets& targets, const float* row_max,
+                            const float* row_log_sum, const RowGradients& gradients, float* logits_gradient,
+                            Device device, void*) {
+  const char* const where = "cross_entropy_backward";
+  check(where, targets, device);
+  const std::int64_t elements = targets.rows * targets.classes;
+  check_pointer(where, "logits", logits, elements);
+  check_pointer(where, "row_max", row_max, targets.rows);
+  check_pointer(where, "row_log_sum", row_log_sum, targets.rows);
+  check_pointer(where, "logits_gradient", logits_gradient, elements);
+  if (elements > 0)
+    cross_entropy_internal::backward_cpu(targets, {logits, row_max, row_log_sum, gradients, logits_gradient});
+}
+
+std::int64_t counted_targets(const ClassTargets& targets) { return count("counted_targets", targets); }
+
+void target_weights(const ClassTargets& targets, float* weights, Device device, void*) {
+  check("target_weights", targets, device);
+  check_pointer("target_weights", "weights", weights, targets.rows);
+  for (std::int64_t r = 0; r < targets.rows; ++r) {
+    const std::int64_t target = targets.targets[r];
+    const float of_class =
+        target != targets.ignore_index && targets.weight != nullptr ? targets.weight[target] : 1.0f;
+    weights[r] = target == targets.ignore_index ? 0.0f : of_class;
+  }
+}
+
+float loss_scale(std::int64_t count) {
+  if (count <= 0)
+    refuse("loss_scale", "count", "1 or more targets that are not ignored", std::to_string(count));
+  return static_cast<float>(1.0 / static_cast<double>(count));
+}
+
+void loss_fold(const float* loss, const order::FoldSpan& span, float* total, float* open, Device device,
+               void*) {
+  check_device("loss_fold", device);
+  if (span.rows < 0) refuse("loss_fold", "span.rows", "0 or more", std::to_string(span.rows));
+  if (span.first_row < 0) refuse("loss_fold", "span.first_row", "0 or more", std::to_string(span.first_row));
+  check_pointer("loss_fold", "loss", loss, span.rows);
+  check_pointer("loss_fold", "total", total, 1);
+  check_pointer("loss_fold", "open", open, order::needs_open_partial(span) ? 1 : 0);
+  const FloatMode mode;
+  order::fold_rows(span, *total, open,
+                   [loss](float partial, std::int64_t row) { return partial + loss[row]; });
+}
+
+}  // namespace lockstep

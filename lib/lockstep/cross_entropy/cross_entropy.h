@@ -1,0 +1,84 @@
+#pragma once
+// The negative log-likelihood of a target class a row, from log-probabilities or straight from logits,
+// forward and backward; with the fold of a loss over rows. C++17. README.md holds the order of operations.
+
+#include <cstdint>
+
+#include "lockstep/base/view.h"
+#include "lockstep/order/fold.h"
+
+namespace lockstep {
+
+/// Grows with every change of bits.
+constexpr int kCrossEntropySpecVersion = 1;
+
+/// What decides the loss of rows, beside their scores. A target is a class 0 … classes - 1, or ignore_index:
+/// then the row's loss and gradient are +0.
+struct ClassTargets {
+  const std::int64_t* targets = nullptr;  ///< int64 [rows]
+  std::int64_t rows = 0, classes = 0;
+  const float* weight = nullptr;  ///< float32 [classes]; null: 1 for every class
+  std::int64_t ignore_index = -100;
+  float label_smoothing = 0;  ///< 0 … 1: the part of a row's loss that is spread over all classes
+};
+
+/// The gradient with respect to each row's loss: float32 [rows], or one number for all rows.
+struct RowGradients {
+  const float* rows = nullptr;
+  float all = 1;  ///< where rows is null
+};
+
+// Scores and their gradients are float32 [rows, classes], contiguous; everything of one call lies on one
+// device. A gradient may be written over the logits of the same call; nothing else may overlap a result.
+// Losses are those of the sum over rows: a mean is a gradient of loss_scale(count) for every row, and a loss
+// of total / count.
+//
+// Guarantees: run_to_run, batch, threads, cpu_to_gpu (NaN payloads excepted). Throw Error(invalid_argument)
+// for a negative extent, a target that is neither a class nor ignored, label smoothing outside 0 … 1, or a
+// null pointer where there are elements; Error(unsupported) for Device::cuda.
+
+/// loss[r] of each row, float32 [rows], from log-probabilities.
+void nll(const float* log_probabilities, const ClassTargets& targets, float* loss,
+         Device device = Device::cpu, void* stream = nullptr);
+
+/// The gradient with respect to the log-probabilities.
+void nll_backward(const ClassTargets& targets, const RowGradients& gradients,
+                  float* log_probabilities_gradient, Device device = Device::cpu, void* stream = nullptr);
+
+/// loss[r] of each row from logits, with the bits of log_softmax and nll. What cross_entropy_backward needs
+/// is left in row_max and row_log_sum, float32 [rows] each: log-probability j of row r is (x[r, j] -
+/// row_max[r]) - row_log_sum[r].
+void cross_entropy(const float* logits, const ClassTargets& targets, float* loss, float* row_max,
+                   float* row_log_sum, Device device = Device::cpu, void* stream = nullptr);
+
+/// The gradient with respect to the logits, with the bits of nll_backward and log_softmax_backward.
+void cross_entropy_backward(const float* logits, const ClassTargets& targets, const float* row_max,
+                            const float* row_log_sum, const RowGradients& gradients, float* logits_gradient,
+                            Device device = Device::cpu, void* stream = nullptr);
+
+/// The rows that count: those whose target is not ignored. Checks every target.
+std::int64_t counted_targets(const ClassTargets& targets);
+
+/// weights[r]: weight[targets[r]], 1 without weights, +0 for an ignored row. Their fold is what a weighted
+/// mean divides by.
+void target_weights(const ClassTargets& targets, float* weights, Device device = Device::cpu,
+                    void* stream = nullptr);
+
+/// 1 / count, rounded once: the gradient of each row's loss in a mean over the global batch (contracts,
+/// section 4). Throws Error(invalid_argument) where count is not above 0.
+float loss_scale(std::int64_t count);
+
+/// Adds loss[0 … span.rows - 1] to the fold of the loss, or of any value a row (contracts, section 4).
+///
+/// span   where these rows lie in the global batch
+/// total  one float, read and written: starts at +0
+/// open   one float: the chain of the chunk that the span's cuts leave open. May be null where
+///        order::needs_open_partial(span) is false, and is not touched then
+///
+/// Calls with consecutive spans give the bits of one call with all rows, wherever they are cut. Guarantees:
+/// run_to_run, micro_batch, threads, cpu_to_gpu. Errors as above, and Error(invalid_argument) for a negative
+/// first row.
+void loss_fold(const float* loss, const order::FoldSpan& span, float* total, float* open,
+               Device device = Device::cpu, void* stream = nullptr);
+
+}  // namespace lockstep

@@ -1,0 +1,340 @@
+#include "lockstep/cross_entropy/cross_entropy.h"
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "lockstep/base/error.h"
+#include "lockstep/cross_entropy/cross_entropy_ref.h"
+#include "lockstep/simd/every_form_test.h"
+#include "lockstep/softmax/softmax.h"
+#include "lockstep/softmax/softmax_ref.h"
+
+namespace lockstep {
+namespace {
+
+using Values = std::vector<float>;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+std::uint32_t bits(float value) {
+  return std::isnan(value) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(value);
+}
+
+/// Every NaN is one: its payload is outside the promise.
+std::vector<std::uint32_t> bits(const Values& values) {
+  std::vector<std::uint32_t> words;
+  for (const float value : values) words.push_back(bits(value));
+  return words;
+}
+
+Values random_values(std::size_t count, std::uint32_t seed = 1) {
+  std::uint32_t state = seed;
+  Values values(count);
+  for (float& value : values) {
+    state = state * 1664525 + 1013904223;
+    value = std::ldexp(static_cast<float>(static_cast<std::int32_t>(state >> 8) - (1 << 23)),
+                       static_cast<int>(state >> 5 & 7) - 25);
+  }
+  return values;
+}
+
+// ---- A problem, and its answers by each way
+
+struct Problem {
+  std::int64_t rows = 0, classes = 0;
+  Values logits;
+  std::vector<std::int64_t> targets;
+  Values weight;
+  float label_smoothing = 0;
+  Values gradients;  // empty: 0.125 for all
+
+  ClassTargets of() const {
+    return {targets.data(), rows, classes, weight.empty() ? nullptr : weight.data(), -100, label_smoothing};
+  }
+  RowGradients upstream() const { return {gradients.empty() ? nullptr : gradients.data(), 0.125f}; }
+  float upstream_of(std::size_t r) const { return gradients.empty() ? 0.125f : gradients[r]; }
+};
+
+struct Variant {
+  const char* name;
+  bool weighted, smoothed, by_row;
+};
+constexpr Variant kVariants[] = {{"plain", false, false, false},
+                                 {"weighted", true, false, false},
+                                 {"smoothed", false, true, false},
+                                 {"weighted and smoothed", true, true, false},
+                                 {"a gradient a row", true, true, true}};
+
+Problem problem(std::int64_t rows, std::int64_t classes, const Variant& variant) {
+  Problem p{rows, classes, random_values(static_cast<std::size_t>(rows * classes)), {}, {}, 0, {}};
+  for (std::int64_t r = 0; r < rows; ++r) p.targets.push_back(r % 5 == 3 ? -100 : r * 7919 % classes);
+  if (variant.weighted) {
+    p.weight = random_values(static_cast<std::size_t>(classes), 5);
+    for (float& value : p.weight) value = std::fabs(value);
+  }
+  if (variant.smoothed) p.label_smoothing = 0.1f;
+  if (variant.by_row) p.gradients = random_values(static_cast<std::size_t>(rows), 6);
+  return p;
+}
+
+struct Answer {
+  Values loss, gradient;
+  bool operator==(const Answer& other) const {
+    return bits(loss) == bits(other.loss) && bits(gradient) == bits(other.gradient);
+  }
+};
+
+Answer fused(const Problem& p) {
+  Values loss(static_cast<std::size_t>(p.rows), -7.0f), m = loss, log_sum = loss,
+                                                        gradient(p.logits.size(), -7.0f);
+  cross_entropy(p.logits.data(), p.of(), loss.data(), m.data(), log_sum.data());
+  cross_entropy_backward(p.logits.data(), p.of(), m.data(), log_sum.data(), p.upstream(), gradient.data());
+  return {loss, gradient};
+}
+
+Answer composed(const Problem& p) {
+  const AxisExtents extents{p.rows, p.classes, 1};
+  Values y(p.logits.size()), dy = y, gradient = y, loss(static_cast<std::size_t>(p.rows), -7.0f);
+  log_softmax(p.logits.data(), y.data(), extents);
+  nll(y.data(), p.of(), loss.data());
+  nll_backward(p.of(), p.upstream(), dy.data());
+  log_softmax_backward(dy.data(), y.data(), gradient.data(), extents);
+  return {loss, gradient};
+}
+
+template <class T>
+cross_entropy_ref::Targets<T> reference_targets(const Problem& p) {
+  return {p.targets, {p.weight.begin(), p.weight.end()}, -100, static_cast<T>(p.label_smoothing)};
+}
+
+template <class T>
+void reference(const Problem& p, std::vector<T>& loss, std::vector<T>& gradient) {
+  const auto of = reference_targets<T>(p);
+  const auto classes = static_cast<std::size_t>(p.classes);
+  for (std::size_t r = 0; r < static_cast<std::size_t>(p.rows); ++r) {
+    const std::vector<T> row(p.logits.begin() + static_cast<std::ptrdiff_t>(r * classes),
+                             p.logits.begin() + static_cast<std::ptrdiff_t>((r + 1) * classes));
+    const std::vector<T> y = softmax_ref::log_softmax_slice(row);
+    loss.push_back(cross_entropy_ref::nll_row(y, of, r));
+    const auto dy = cross_entropy_ref::nll_backward_row<T>(classes, of, r, p.upstream_of(r));
+    const auto dx = softmax_ref::log_softmax_backward_slice(dy, y);
+    gradient.insert(gradient.end(), dx.begin(), dx.end());
+  }
+}
+
+Answer expected(const Problem& p) {
+  Answer answer;
+  reference(p, answer.loss, answer.gradient);
+  return answer;
+}
+
+constexpr std::int64_t kShapes[][2] = {{1, 1},    {9, 2},    {64, 10},  {7, 16}, {7, 100},
+                                       {33, 129}, {3, 1000}, {2, 9001}, {300, 3}};
+
+TEST(CrossEntropy, HasTheReferencesBitsInEveryForm) {
+  for (const auto& [rows, classes] : kShapes) {
+    for (const Variant& variant : kVariants) {
+      const Problem p = problem(rows, classes, variant);
+      const Answer answer = expected(p);
+      SCOPED_TRACE(std::to_string(rows) + " rows of " + std::to_string(classes) + " classes, " +
+                   variant.name);
+      simd::in_every_form([&] {
+        EXPECT_TRUE(fused(p) == answer);
+        EXPECT_TRUE(composed(p) == answer) << "log_softmax and nll";
+      });
+    }
+  }
+}
+
+TEST(CrossEntropy, RowsDoNotKnowEachOther) {
+  const Problem all = problem(40, 200, kVariants[4]);
+  const Answer together = fused(all);
+  for (std::size_t r = 0; r < 40; ++r) {
+    const auto row = [&](const Values& of) {
+      return Values(of.begin() + static_cast<std::ptrdiff_t>(r * 200),
+                    of.begin() + static_cast<std::ptrdiff_t>((r + 1) * 200));
+    };
+    const Problem one{
+        1, 200, row(all.logits), {all.targets[r]}, all.weight, all.label_smoothing, {all.gradients[r]}};
+    const Answer alone = fused(one);
+    EXPECT_EQ(bits(alone.loss[0]), bits(together.loss[r])) << r;
+    EXPECT_EQ(bits(alone.gradient), bits(row(together.gradient))) << r;
+  }
+}
+
+TEST(CrossEntropy, SpecialLogitsGoAsTheReferenceSays) {
+  const float special[] = {0.0f, -0.0f, 1e-42f, 3e38f, -3e38f, 120.0f, kInfinity, -kInfinity, kNan};
+  for (const Variant& variant : kVariants) {
+    for (const float a : special) {
+      for (const float b : special) {
+        Problem p = problem(5, 4, variant);
+        p.logits[0] = a;
+        p.logits[1] = p.logits[13] = b;
+        EXPECT_TRUE(fused(p) == expected(p)) << a << " and " << b << ", " << variant.name;
+        EXPECT_TRUE(composed(p) == expected(p)) << a << " and " << b << ", " << variant.name;
+      }
+    }
+  }
+}
+
+TEST(CrossEntropy, IgnoredRowsAreZero) {
+  for (const Variant& variant : kVariants) {
+    Problem p = problem(3, 7, variant);
+    p.targets = {-100, 2, -100};
+    const Answer answer = fused(p);
+    EXPECT_EQ(bits(answer.loss[0]), 0u);
+    EXPECT_EQ(bits(answer.loss[2]), 0u);
+    for (std::size_t j = 0; j < 7; ++j) {
+      EXPECT_EQ(bits(answer.gradient[j]), 0u);
+      EXPECT_EQ(bits(answer.gradient[14 + j]), 0u);
+    }
+    EXPECT_EQ(counted_targets(p.of()), 1);
+  }
+}
+
+TEST(CrossEntropy, GradientMayOverwriteTheLogits) {
+  for (const Variant& variant : kVariants) {
+    Problem p = problem(20, 150, variant);
+    const Answer answer = fused(p);
+    Values loss(20), m(20), log_sum(20);
+    cross_entropy(p.logits.data(), p.of(), loss.data(), m.data(), log_sum.data());
+    cross_entropy_backward(p.logits.data(), p.of(), m.data(), log_sum.data(), p.upstream(), p.logits.data());
+    EXPECT_EQ(bits(p.logits), bits(answer.gradient)) << variant.name;
+  }
+}
+
+TEST(CrossEntropy, IsCloseToItsDoubleForm) {
+  for (const Variant& variant : kVariants) {
+    const Problem p = problem(10, 1000, variant);
+    const Answer answer = fused(p);
+    std::vector<double> loss, gradient;
+    reference(p, loss, gradient);
+    for (std::size_t r = 0; r < loss.size(); ++r)
+      EXPECT_NEAR(answer.loss[r], loss[r], 1e-5 + 1e-6 * std::fabs(loss[r])) << variant.name;
+    for (std::size_t i = 0; i < gradient.size(); ++i)
+      EXPECT_NEAR(answer.gradient[i], gradient[i], 1e-8 + 1e-5 * std::fabs(gradient[i])) << variant.name;
+  }
+}
+
+TEST(CrossEntropy, EmptyExtents) {
+  EXPECT_TRUE(fused(problem(0, 10, kVariants[0])).loss.empty());
+  Problem no_classes{2, 0, {}, {-100, -100}, {}, 0, {}};
+  EXPECT_EQ(bits(fused(no_classes).loss), bits(Values(2, 0.0f)));
+}
+
+// ---- The loss of a global batch
+
+TEST(LossFold, IsTheSameWhereverItIsCut) {
+  const Values loss = random_values(5000);
+  float whole = 0;
+  loss_fold(loss.data(), {0, 5000, true}, &whole, nullptr);
+  for (const std::int64_t step : {1, 7, 512, 1000, 1024, 4999}) {
+    float total = 0, open = -7;
+    for (std::int64_t first = 0; first < 5000; first += step) {
+      const std::int64_t rows = std::min(step, 5000 - first);
+      loss_fold(loss.data() + first, {first, rows, first + rows == 5000}, &total, &open);
+    }
+    EXPECT_EQ(bits(total), bits(whole)) << step;
+  }
+  float by_definition = 0;
+  for (std::size_t chunk = 0; chunk < 5000; chunk += 1024) {
+    float partial = 0;
+    for (std::size_t r = chunk; r < std::min<std::size_t>(chunk + 1024, 5000); ++r)
+      partial = partial + loss[r];
+    by_definition = by_definition + partial;
+  }
+  EXPECT_EQ(bits(whole), bits(by_definition));
+  float plain = 0;
+  for (const float value : loss) plain += value;
+  EXPECT_NE(bits(whole), bits(plain)) << "one chain is another order: the fold must tell";
+}
+
+TEST(LossScale, IsRoundedOnce) {
+  EXPECT_EQ(loss_scale(1), 1.0f);
+  EXPECT_EQ(loss_scale(64), 0.015625f);
+  EXPECT_EQ(loss_scale(3), 1.0f / 3.0f);
+  EXPECT_EQ(loss_scale(60000), 1.0f / 60000.0f);
+}
+
+TEST(TargetWeights, AreTheTargetsOwn) {
+  const std::int64_t targets[] = {2, -100, 0};
+  const float weight[] = {0.5f, 0.25f, 4.0f};
+  float weights[3] = {-1, -1, -1};
+  target_weights({targets, 3, 3, weight}, weights);
+  EXPECT_EQ(Values(weights, weights + 3), (Values{4.0f, 0.0f, 0.5f}));
+  target_weights({targets, 3, 3}, weights);
+  EXPECT_EQ(Values(weights, weights + 3), (Values{1.0f, 0.0f, 1.0f}));
+}
+
+// ---- The suite can fail
+
+TEST(CrossEntropyTwin, AnotherFormulaGoesRed) {
+  const Problem p = problem(50, 300, kVariants[0]);
+  const Answer answer = fused(p);
+  Values from_probability(p.logits.size());
+  softmax(p.logits.data(), from_probability.data(), {50, 300, 1});
+  for (std::size_t i = 0; i < from_probability.size(); ++i) {
+    const bool counts = p.targets[i / 300] != -100,
+               hit = static_cast<std::int64_t>(i % 300) == p.targets[i / 300];
+    from_probability[i] = counts ? (from_probability[i] - (hit ? 1.0f : 0.0f)) * 0.125f : 0.0f;
+  }
+  EXPECT_NE(bits(from_probability), bits(answer.gradient))
+      << "(p - 1 at the target) * gradient rounds otherwise";
+}
+
+// ---- Errors, by code and by words
+
+template <class Call>
+void refuses(ErrorCode code, const std::string& words, Call call) {
+  try {
+    call();
+    FAIL() << "accepted; expected: " << words;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code);
+    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+  }
+}
+
+TEST(CrossEntropyErrors, SayWhatIsWrong) {
+  constexpr auto kInvalid = ErrorCode::invalid_argument;
+  float a[12] = {};
+  const std::int64_t targets[] = {0, 3, 2};
+  const ClassTargets good{targets, 3, 4};
+  refuses(kInvalid, "nll: targets[1]: expected a class 0 to 2, or -100 to ignore the row, got 3", [&] {
+    nll(a, {targets, 3, 3}, a);
+  });
+  refuses(kInvalid, "counted_targets: targets[1]", [&] { counted_targets({targets, 3, 3}); });
+  refuses(kInvalid, "rows: expected 0 or more, got -1", [&] { nll(a, {targets, -1, 3}, a); });
+  refuses(kInvalid, "classes: expected 0 or more, got -4", [&] { nll(a, {targets, 0, -4}, a); });
+  refuses(kInvalid, "label_smoothing: expected 0 to 1, got 1.5", [&] {
+    nll(a, {targets, 3, 4, nullptr, -100, 1.5f}, a);
+  });
+  refuses(kInvalid, "label_smoothing", [&] { nll(a, {targets, 3, 4, nullptr, -100, kNan}, a); });
+  refuses(kInvalid, "targets: expected memory of 3 elements, got a null pointer", [&] {
+    nll(a, {nullptr, 3, 4}, a);
+  });
+  refuses(kInvalid, "nll: log_probabilities", [&] { nll(nullptr, good, a); });
+  refuses(kInvalid, "nll: loss", [&] { nll(a, good, nullptr); });
+  refuses(kInvalid, "nll_backward: log_probabilities_gradient", [&] { nll_backward(good, {}, nullptr); });
+  refuses(kInvalid, "cross_entropy: row_max", [&] { cross_entropy(a, good, a, nullptr, a); });
+  refuses(kInvalid, "cross_entropy: row_log_sum", [&] { cross_entropy(a, good, a, a, nullptr); });
+  refuses(kInvalid, "cross_entropy_backward: logits",
+          [&] { cross_entropy_backward(nullptr, good, a, a, {}, a); });
+  refuses(kInvalid, "loss_scale: count: expected 1 or more targets that are not ignored, got 0",
+          [] { loss_scale(0); });
+  refuses(kInvalid, "loss_fold: open", [&] { loss_fold(a, {0, 3, false}, a, nullptr); });
+  refuses(kInvalid, "loss_fold: span.first_row", [&] { loss_fold(a, {-1, 3, true}, a, a); });
+  refuses(ErrorCode::unsupported, "expected Device::cpu", [&] { nll(a, good, a, Device::cuda); });
+  refuses(ErrorCode::unsupported, "expected Device::cpu", [&] {
+    loss_fold(a, {0, 3, true}, a, a, Device::cuda);
+  });
+}
+
+}  // namespace
+}  // namespace lockstep
