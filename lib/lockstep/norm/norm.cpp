@@ -1,0 +1,159 @@
+#include "lockstep/norm/norm.h"
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "lockstep/base/error.h"
+#include "lockstep/norm/norm_internal.h"
+
+namespace lockstep {
+namespace {
+
+/// The checks of one call, in the words of its operation.
+class Check {
+ public:
+  explicit Check(const char* operation) : operation_(operation) {}
+
+  void extent(const char* name, std::int64_t value, std::int64_t least = 0) const {
+    if (value < least) refuse(name, std::to_string(least) + " or more", std::to_string(value));
+  }
+  void eps(double value) const {
+    if (!(value >= 0) || std::isinf(value))
+      refuse("eps", "a finite number, 0 or more", std::to_string(value));
+  }
+  void memory(const char* name, const void* data, std::int64_t elements) const {
+    if (data == nullptr && elements > 0)
+      refuse(name, std::to_string(elements) + " elements of memory", "a null pointer");
+  }
+  void groups(std::int64_t channels, std::int64_t count) const {
+    extent("groups", count, 1);
+    if (channels % count != 0)
+      refuse("groups", "a divisor of " + std::to_string(channels) + " channels", std::to_string(count));
+  }
+  void span(const order::FoldSpan& span) const {
+    extent("span.first_row", span.first_row);
+    extent("span.rows", span.rows);
+  }
+  void fold(const char* name, const NormFold& fold, const order::FoldSpan& span,
+            std::int64_t features) const {
+    if (fold.total == nullptr || fold.open != nullptr || features == 0 || !order::needs_open_partial(span))
+      return;
+    refuse(std::string(name) + ".open", "memory, since the span's cuts leave a chunk open", "a null pointer");
+  }
+  void device(Device device) const {
+    if (device == Device::cpu) return;
+    if (device == Device::cuda)
+      fail(ErrorCode::unsupported,
+           {operation_, "device", "Device::cpu", "Device::cuda", "Copy the memory to the CPU."});
+    refuse("device", "Device::cpu or Device::cuda", "another number");
+  }
+  [[noreturn]] void refuse(std::string what, std::string expected, std::string got) const {
+    fail(ErrorCode::invalid_argument, {operation_, std::move(what), std::move(expected), std::move(got), {}});
+  }
+
+ private:
+  const char* operation_;
+};
+
+bool is_wanted(const NormFold& fold) { return fold.total != nullptr; }
+
+}  // namespace
+
+void layer_norm(const LayerNorm& call, Device device, void*) {
+  const Check check("layer_norm");
+  check.extent("rows", call.rows);
+  check.extent("features", call.features);
+  check.eps(call.eps);
+  check.memory("x", call.x, call.rows * call.features);
+  check.memory("y", call.y, call.rows * call.features);
+  check.device(device);
+  norm::rows_cpu({call.x, call.gamma, call.beta, call.y, call.mean, call.rstd, call.features, 1,
+                  call.features, static_cast<float>(call.eps), true},
+                 call.rows);
+}
+
+void layer_norm_backward(const LayerNormBackward& call, Device device, void*) {
+  const Check check("layer_norm_backward");
+  check.span(call.span);
+  check.extent("features", call.features);
+  const std::int64_t elements = call.span.rows * call.features;
+  check.memory("dy", call.dy, elements);
+  if (call.dx != nullptr || is_wanted(call.dgamma)) {
+    check.memory("x", call.x, elements);
+    check.memory("mean", call.mean, call.span.rows);
+    check.memory("rstd", call.rstd, call.span.rows);
+  }
+  check.fold("dgamma", call.dgamma, call.span, call.features);
+  check.fold("dbeta", call.dbeta, call.span, call.features);
+  check.device(device);
+  norm::rows_backward_cpu(
+      {call.dy, call.x, call.mean, call.rstd, call.gamma, call.dx, call.features, 1, call.features, true},
+      call.dgamma, call.dbeta, call.span);
+}
+
+void rms_norm(const RmsNorm& call, Device device, void*) {
+  const Check check("rms_norm");
+  check.extent("rows", call.rows);
+  check.extent("features", call.features);
+  check.eps(call.eps);
+  check.memory("x", call.x, call.rows * call.features);
+  check.memory("y", call.y, call.rows * call.features);
+  check.device(device);
+  norm::rows_cpu({call.x, call.gamma, nullptr, call.y, nullptr, call.rstd, call.features, 1, call.features,
+                  static_cast<float>(call.eps), false},
+                 call.rows);
+}
+
+void rms_norm_backward(const RmsNormBackward& call, Device device, void*) {
+  const Check check("rms_norm_backward");
+  check.span(call.span);
+  check.extent("features", call.features);
+  const std::int64_t elements = call.span.rows * call.features;
+  check.memory("dy", call.dy, elements);
+  check.memory("x", call.x, elements);
+  check.memory("rstd", call.rstd, call.span.rows);
+  check.fold("dgamma", call.dgamma, call.span, call.features);
+  check.device(device);
+  norm::rows_backward_cpu(
+      {call.dy, call.x, nullptr, call.rstd, call.gamma, call.dx, call.features, 1, call.features, false},
+      call.dgamma, {}, call.span);
+}
+
+void group_norm(const GroupNorm& call, Device device, void*) {
+  const Check check("group_norm");
+  check.extent("samples", call.samples);
+  check.extent("channels", call.channels);
+  check.extent("pixels", call.pixels);
+  check.groups(call.channels, call.groups);
+  check.eps(call.eps);
+  check.memory("x", call.x, call.samples * call.channels * call.pixels);
+  check.memory("y", call.y, call.samples * call.channels * call.pixels);
+  check.device(device);
+  norm::group_norm_cpu(call);
+}
+
+void group_norm_backward(const GroupNormBackward& call, Device device, void*) {
+  const Check check("group_norm_backward");
+  check.extent("samples", call.samples);
+  check.extent("channels", call.channels);
+  check.extent("pixels", call.pixels);
+  check.groups(call.channels, call.groups);
+  check.span(call.span);
+  if (call.span.rows != call.samples * call.pixels)
+    check.refuse("span.rows", "samples · pixels, " + std::to_string(call.samples * call.pixels),
+                 std::to_string(call.span.rows));
+  const std::int64_t elements = call.span.rows * call.channels;
+  check.memory("dy", call.dy, elements);
+  if (call.dx != nullptr || is_wanted(call.dgamma)) {
+    check.memory("x", call.x, elements);
+    check.memory("mean", call.mean, call.samples * call.groups);
+    check.memory("rstd", call.rstd, call.samples * call.groups);
+  }
+  check.fold("dgamma", call.dgamma, call.span, call.channels);
+  check.fold("dbeta", call.dbeta, call.span, call.channels);
+  check.device(device);
+  norm::group_norm_backward_cpu(call);
+}
+
+}  // namespace lockstep

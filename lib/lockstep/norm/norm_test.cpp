@@ -1,0 +1,495 @@
+#include "lockstep/norm/norm.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "lockstep/base/error.h"
+#include "lockstep/norm/norm_ref.h"
+#include "lockstep/norm/norm_vectors.h"
+#include "lockstep/simd/every_form_test.h"
+
+namespace lockstep {
+namespace {
+
+using Values = std::vector<float>;
+
+std::uint32_t bits(float value) { return std::bit_cast<std::uint32_t>(value); }
+
+Values elements(std::int64_t count, std::uint32_t first) {
+  Values values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = norm_element(first + static_cast<std::uint32_t>(i));
+  return values;
+}
+
+void expect_same(const Values& got, const Values& expected, const char* what) {
+  ASSERT_EQ(got.size(), expected.size()) << what;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (std::isnan(expected[i])) {  // payloads are outside the promise
+      ASSERT_TRUE(std::isnan(got[i])) << what << ", element " << i;
+    } else {
+      ASSERT_EQ(bits(got[i]), bits(expected[i])) << what << ", element " << i << " of " << got.size();
+    }
+  }
+}
+
+std::uint64_t fnv(const Values& values) {
+  std::uint64_t word = 14695981039346656037u;
+  for (const float value : values) word = (word ^ bits(value)) * 1099511628211u;
+  return word;
+}
+
+/// What a forward and a backward give.
+struct Results {
+  Values y, mean, rstd, dx, dgamma, dbeta;
+};
+
+void expect_same(const Results& got, const Results& expected) {
+  expect_same(got.y, expected.y, "y");
+  expect_same(got.mean, expected.mean, "mean");
+  expect_same(got.rstd, expected.rstd, "rstd");
+  expect_same(got.dx, expected.dx, "dx");
+  expect_same(got.dgamma, expected.dgamma, "dgamma");
+  expect_same(got.dbeta, expected.dbeta, "dbeta");
+}
+
+/// A batch [samples, channels, pixels] in groups. LayerNorm and RMSNorm: a sample is a row, a channel a
+/// feature, one pixel.
+struct Problem {
+  enum class Kind { layer, rms, group };
+
+  Problem(Kind kind_, std::int64_t samples_, std::int64_t channels_, std::int64_t pixels_ = 1,
+          std::int64_t groups_ = 1)
+      : kind(kind_),
+        samples(samples_),
+        channels(channels_),
+        pixels(pixels_),
+        groups(groups_),
+        x(elements(samples * channels * pixels, 0)),
+        dy(elements(samples * channels * pixels, 1000003)),
+        gamma(elements(channels, 2000003)),
+        beta(elements(channels, 3000003)) {}
+
+  bool is_centered() const { return kind != Kind::rms; }
+  std::int64_t sample_elements() const { return channels * pixels; }
+  const float* gamma_or_null() const { return has_gamma ? gamma.data() : nullptr; }
+  const float* beta_or_null() const { return has_beta ? beta.data() : nullptr; }
+  Problem one_sample(std::int64_t n) const {
+    Problem one = *this;
+    one.samples = 1;
+    const auto cut = [&](const Values& all) {
+      return Values(all.begin() + n * sample_elements(), all.begin() + (n + 1) * sample_elements());
+    };
+    one.x = cut(x), one.dy = cut(dy);
+    return one;
+  }
+  Results empty() const {
+    Results r;
+    r.y.assign(x.size(), -1), r.dx.assign(x.size(), -1);
+    r.mean.assign(static_cast<std::size_t>(samples * groups), is_centered() ? -1.0f : 0.0f);
+    r.rstd.assign(r.mean.size(), -1);
+    r.dgamma.assign(static_cast<std::size_t>(channels), 0),
+        r.dbeta.assign(static_cast<std::size_t>(channels), 0);
+    return r;
+  }
+
+  Kind kind;
+  std::int64_t samples, channels, pixels, groups;
+  Values x, dy, gamma, beta;
+  bool has_gamma = true, has_beta = true;
+};
+
+// ---- The reference
+
+Results run_ref(const Problem& p) {
+  Results r = p.empty();
+  const std::int64_t n = p.sample_elements() / p.groups, wide = p.channels / p.groups;
+  for (std::int64_t sample = 0; sample < p.samples; ++sample) {
+    for (std::int64_t group = 0; group < p.groups; ++group) {
+      const std::int64_t offset = (sample * p.groups + group) * n;
+      const auto statistic = static_cast<std::size_t>(sample * p.groups + group);
+      const auto channel = [&](std::int64_t j) {
+        return static_cast<std::size_t>(group * wide + j / p.pixels);
+      };
+      const auto gamma = [&](std::int64_t j) { return p.has_gamma ? p.gamma[channel(j)] : 1.0f; };
+      const auto beta = [&](std::int64_t j) { return p.has_beta ? p.beta[channel(j)] : 0.0f; };
+      norm_row_ref<float>(p.x.data() + offset, gamma, beta, r.y.data() + offset, r.mean[statistic],
+                          r.rstd[statistic], n, 1e-5f, p.is_centered());
+      norm_row_backward_ref<float>(p.dy.data() + offset, p.x.data() + offset, r.mean[statistic],
+                                   r.rstd[statistic], gamma, r.dx.data() + offset, n, p.is_centered());
+    }
+  }
+  const order::FoldSpan span{0, p.samples * p.pixels, true};
+  for (std::int64_t channel = 0; channel < p.channels; ++channel) {
+    const auto place = [&](std::int64_t row) {
+      return static_cast<std::size_t>((row / p.pixels * p.channels + channel) * p.pixels + row % p.pixels);
+    };
+    const auto normalized = [&](std::int64_t row) {
+      const auto statistic = static_cast<std::size_t>(row / p.pixels * p.groups + channel / wide);
+      return p.is_centered() ? norm::centered(p.x[place(row)], r.mean[statistic], r.rstd[statistic])
+                             : norm::uncentered(p.x[place(row)], r.rstd[statistic]);
+    };
+    const auto c = static_cast<std::size_t>(channel);
+    norm_fold_ref<float>(
+        span, [&](std::int64_t row) { return p.dy[place(row)]; }, normalized, r.dgamma[c], nullptr,
+        r.dbeta[c], nullptr);
+  }
+  if (!p.is_centered()) std::fill(r.dbeta.begin(), r.dbeta.end(), 0.0f);  // RMSNorm has none
+  return r;
+}
+
+// ---- The CPU twin, the global batch cut after `ends` samples
+
+Results run_cpu(const Problem& p, const std::vector<std::int64_t>& ends, bool in_place = false) {
+  Results r = p.empty();
+  Values dgamma_open(r.dgamma.size(), std::nanf("")), dbeta_open = dgamma_open;
+  if (in_place) r.y = p.x, r.dx = p.dy;
+  const float* const source = in_place ? r.y.data() : p.x.data();
+  const float* const gradient = in_place ? r.dx.data() : p.dy.data();
+  std::int64_t first = 0;
+  for (std::size_t cut = 0; cut < ends.size(); first = ends[cut], ++cut) {
+    const std::int64_t count = ends[cut] - first, offset = first * p.sample_elements(),
+                       group = first * p.groups;
+    const order::FoldSpan span{first * p.pixels, count * p.pixels, cut + 1 == ends.size()};
+    const bool has_open = order::needs_open_partial(span);
+    const NormFold dgamma{r.dgamma.data(), has_open ? dgamma_open.data() : nullptr};
+    const NormFold dbeta{r.dbeta.data(), has_open ? dbeta_open.data() : nullptr};
+    const float* const x = source + offset;
+    float* const mean = r.mean.data() + group;
+    float* const rstd = r.rstd.data() + group;
+    float* const y = r.y.data() + offset;
+    const float* const kept = p.x.data() + offset;  // the backward needs x as it was
+    if (p.kind == Problem::Kind::layer) {
+      layer_norm({x, p.gamma_or_null(), p.beta_or_null(), y, mean, rstd, count, p.channels});
+      layer_norm_backward({gradient + offset, kept, mean, rstd, p.gamma_or_null(), r.dx.data() + offset,
+                           dgamma, dbeta, span, p.channels});
+    } else if (p.kind == Problem::Kind::rms) {
+      rms_norm({x, p.gamma_or_null(), y, rstd, count, p.channels});
+      rms_norm_backward(
+          {gradient + offset, kept, rstd, p.gamma_or_null(), r.dx.data() + offset, dgamma, span, p.channels});
+    } else {
+      group_norm(
+          {x, p.gamma_or_null(), p.beta_or_null(), y, mean, rstd, count, p.channels, p.pixels, p.groups});
+      group_norm_backward({gradient + offset, kept, mean, rstd, p.gamma_or_null(), r.dx.data() + offset,
+                           dgamma, dbeta, span, count, p.channels, p.pixels, p.groups});
+    }
+  }
+  return r;
+}
+
+Results run_cpu(const Problem& p) { return run_cpu(p, {p.samples}); }
+
+using Kind = Problem::Kind;
+
+// ---- Expected bits
+
+template <class Vector>
+void expect_vector(const Results& got, const Vector& vector, bool has_beta) {
+  EXPECT_EQ(bits(got.y[0]), vector.first_y);
+  EXPECT_EQ(bits(got.dx[0]), vector.first_dx);
+  EXPECT_EQ(bits(got.dgamma[0]), vector.first_dgamma);
+  EXPECT_EQ(fnv(got.y), vector.y);
+  EXPECT_EQ(fnv(got.dx), vector.dx);
+  EXPECT_EQ(fnv(got.dgamma), vector.dgamma);
+  if (!has_beta) return;
+  EXPECT_EQ(bits(got.dbeta[0]), vector.first_dbeta);
+  EXPECT_EQ(fnv(got.dbeta), vector.dbeta);
+}
+
+TEST(Norm, RowsGiveTheExpectedBits) {
+  for (const NormVector& vector : kNormVectors) {
+    SCOPED_TRACE(std::to_string(vector.rows) + " × " + std::to_string(vector.features));
+    const Problem p(vector.is_centered ? Kind::layer : Kind::rms, vector.rows, vector.features);
+    expect_vector(run_ref(p), vector, vector.is_centered);
+    simd::in_every_form([&] { expect_vector(run_cpu(p), vector, vector.is_centered); });
+  }
+}
+
+TEST(Norm, GroupsGiveTheExpectedBits) {
+  for (const GroupNormVector& vector : kGroupNormVectors) {
+    SCOPED_TRACE(std::to_string(vector.channels) + " × " + std::to_string(vector.pixels));
+    const Problem p(Kind::group, vector.samples, vector.channels, vector.pixels, vector.groups);
+    expect_vector(run_ref(p), vector, true);
+    simd::in_every_form([&] { expect_vector(run_cpu(p), vector, true); });
+  }
+}
+
+// ---- The vector forms against the reference
+
+std::vector<Problem> problems() {
+  std::vector<Problem> all;
+  for (const Kind kind : {Kind::layer, Kind::rms}) {
+    for (std::int64_t features = 1; features < 36; ++features) all.emplace_back(kind, 3, features);
+    for (const std::int64_t features : {64, 127, 128, 129, 200, 384, 1000, 8192, 8193, 9300})
+      all.emplace_back(kind, 2, features);
+    all.emplace_back(kind, 2500, 33);
+    all.emplace_back(kind, 3073, 4);
+  }
+  all.emplace_back(Kind::group, 3, 6, 7, 2);
+  all.emplace_back(Kind::group, 2, 32, 64, 8);
+  all.emplace_back(Kind::group, 5, 20, 225, 4);
+  all.emplace_back(Kind::group, 2, 17, 1030, 17);
+  all.emplace_back(Kind::group, 1, 40, 40, 1);
+  all.emplace_back(Kind::group, 33, 8, 100, 2);
+  return all;
+}
+
+TEST(NormCpu, IsTheReference) {
+  for (const Problem& p : problems()) {
+    SCOPED_TRACE(std::to_string(p.samples) + " × " + std::to_string(p.channels) + " × " +
+                 std::to_string(p.pixels));
+    const Results expected = run_ref(p);
+    simd::in_every_form([&] { expect_same(run_cpu(p), expected); });
+  }
+}
+
+TEST(NormCpu, GammaAndBetaMayBeAbsent) {
+  for (const Kind kind : {Kind::layer, Kind::rms, Kind::group}) {
+    Problem p(kind, 5, 24, kind == Kind::group ? 10 : 1, kind == Kind::group ? 3 : 1);
+    for (int which = 0; which < 3; ++which) {
+      p.has_gamma = (which & 1) != 0, p.has_beta = (which & 2) != 0;
+      const Results expected = run_ref(p);
+      simd::in_every_form([&] { expect_same(run_cpu(p), expected); });
+    }
+  }
+}
+
+TEST(NormCpu, InPlaceGivesTheSame) {
+  for (const Problem& p : {Problem(Kind::layer, 1500, 40), Problem(Kind::rms, 7, 300),
+                           Problem(Kind::layer, 2100, 40), Problem(Kind::group, 4, 12, 50, 3)}) {
+    const Results expected = run_ref(p);
+    simd::in_every_form([&] { expect_same(run_cpu(p, {p.samples}, true), expected); });
+  }
+}
+
+TEST(NormCpu, SamplesDoNotKnowEachOther) {
+  for (const Problem& p :
+       {Problem(Kind::layer, 9, 200), Problem(Kind::rms, 9, 9000), Problem(Kind::group, 5, 12, 30, 3)}) {
+    simd::in_every_form([&] {
+      const Results together = run_cpu(p);
+      for (std::int64_t n = 0; n < p.samples; ++n) {
+        const Results alone = run_cpu(p.one_sample(n));
+        const auto begin = static_cast<std::ptrdiff_t>(n * p.sample_elements());
+        const auto end = begin + static_cast<std::ptrdiff_t>(p.sample_elements());
+        expect_same(Values(together.y.begin() + begin, together.y.begin() + end), alone.y, "y");
+        expect_same(Values(together.dx.begin() + begin, together.dx.begin() + end), alone.dx, "dx");
+      }
+    });
+  }
+}
+
+TEST(NormCpu, EveryCutOfTheBatchGivesTheSameBits) {
+  for (const Problem& p :
+       {Problem(Kind::layer, 2600, 19), Problem(Kind::rms, 2600, 19), Problem(Kind::group, 26, 20, 100, 4)}) {
+    const Results whole = run_cpu(p);
+    simd::in_every_form([&] {
+      for (const std::int64_t size : {7, 333, 1024}) {
+        if (size < 300 && p.samples > 100) continue;
+        std::vector<std::int64_t> ends;
+        for (std::int64_t end = size; end < p.samples; end += size) ends.push_back(end);
+        ends.push_back(p.samples);
+        expect_same(run_cpu(p, ends), whole);
+        ends.push_back(p.samples);  // a last call without samples closes the fold
+        expect_same(run_cpu(p, ends), whole);
+      }
+      expect_same(run_cpu(p, {3, 5, p.samples - 1, p.samples}), whole);
+    });
+  }
+}
+
+TEST(NormCpu, WhatIsNotWantedIsNotNeeded) {
+  const Problem p(Kind::layer, 1100, 21);
+  const Results expected = run_ref(p);
+  const order::FoldSpan span{0, 1100, true};
+  simd::in_every_form([&] {
+    Results r = p.empty();
+    layer_norm({p.x.data(), p.gamma.data(), p.beta.data(), r.y.data(), nullptr, nullptr, 1100, 21});
+    expect_same(r.y, expected.y, "y");
+    const auto backward = [&](float* dx, NormFold dgamma, NormFold dbeta) {
+      layer_norm_backward({p.dy.data(), p.x.data(), expected.mean.data(), expected.rstd.data(),
+                           p.gamma.data(), dx, dgamma, dbeta, span, 21});
+    };
+    backward(r.dx.data(), {}, {});
+    expect_same(r.dx, expected.dx, "dx");
+    backward(nullptr, {r.dgamma.data()}, {});
+    expect_same(r.dgamma, expected.dgamma, "dgamma");
+    layer_norm_backward(
+        {p.dy.data(), nullptr, nullptr, nullptr, nullptr, nullptr, {}, {r.dbeta.data()}, span, 21});
+    expect_same(r.dbeta, expected.dbeta, "dbeta");
+    backward(nullptr, {}, {});
+  });
+}
+
+TEST(NormCpu, EmptyExtents) {
+  for (const Kind kind : {Kind::layer, Kind::rms}) {
+    const Results none = run_cpu(Problem(kind, 0, 7));
+    EXPECT_TRUE(none.y.empty());
+    for (const float gradient : none.dgamma) EXPECT_EQ(bits(gradient), 0u);
+    EXPECT_TRUE(run_cpu(Problem(kind, 3, 0)).y.empty());
+  }
+  EXPECT_TRUE(run_cpu(Problem(Kind::group, 2, 4, 0, 2)).y.empty());
+  EXPECT_TRUE(run_cpu(Problem(Kind::group, 0, 4, 5, 2)).y.empty());
+}
+
+TEST(NormCpu, SpecialValuesStayInTheirRow) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (const float special :
+       {std::numeric_limits<float>::quiet_NaN(), kInfinity, -kInfinity, 3e38f, 1e-45f, -0.0f}) {
+    for (const Kind kind : {Kind::layer, Kind::rms}) {
+      Problem p(kind, 3, 37);
+      p.x[37 + 5] = special;
+      const Results expected = run_ref(p);
+      EXPECT_FALSE(std::isnan(expected.y[0]) || std::isnan(expected.y[80]));
+      simd::in_every_form([&] { expect_same(run_cpu(p), expected); });
+    }
+  }
+  Problem same(Kind::layer, 1, 40);
+  std::fill(same.x.begin(), same.x.end(), 2.5f);
+  const Results constant = run_cpu(same);
+  for (std::size_t j = 0; j < 40; ++j) EXPECT_EQ(constant.y[j], same.beta[j]) << "no deviation, only beta";
+}
+
+// ---- The suite can fail
+
+TEST(NormTwin, OtherOrdersGoRed) {
+  const Problem p(Kind::layer, 1, 1000);
+  const Results expected = run_ref(p);
+  float sum = 0;
+  for (const float x : p.x) sum += x;
+  EXPECT_NE(bits(sum / 1000), bits(expected.mean[0])) << "a plain sum";
+  double exact = 0;
+  for (const float x : p.x) exact += (x - expected.mean[0]) * (x - expected.mean[0]);
+  EXPECT_NEAR(1 / std::sqrt(exact / 1000 + 1e-5), expected.rstd[0], 1e-6);
+  const Problem columns(Kind::layer, 2100, 3);
+  float chain = 0;
+  for (std::size_t r = 0; r < 2100; ++r) chain += columns.dy[3 * r];
+  EXPECT_NE(bits(chain), bits(run_ref(columns).dbeta[0])) << "one chain over all rows";
+}
+
+TEST(NormRef, GradientsAreThoseOfFiniteDifferences) {
+  const std::int64_t n = 12;
+  const auto widen = [](const Values& x) { return std::vector<double>(x.begin(), x.end()); };
+  for (const bool is_centered : {true, false}) {
+    auto x = widen(elements(n, 0));
+    const auto dy = widen(elements(n, 900)), gamma = widen(elements(n, 1900)),
+               beta = widen(elements(n, 2900));
+    const auto at = [](const std::vector<double>& v) {
+      return [&v](std::int64_t j) { return v[static_cast<std::size_t>(j)]; };
+    };
+    std::vector<double> y(n), dx(n);
+    double mean = 0, rstd = 0;
+    const auto loss = [&] {
+      norm_row_ref<double>(x.data(), at(gamma), at(beta), y.data(), mean, rstd, n, 1e-5, is_centered);
+      double sum = 0;
+      for (std::size_t j = 0; j < y.size(); ++j) sum += y[j] * dy[j];
+      return sum;
+    };
+    loss();
+    norm_row_backward_ref<double>(dy.data(), x.data(), mean, rstd, at(gamma), dx.data(), n, is_centered);
+    for (std::size_t j = 0; j < x.size(); ++j) {
+      const double before = x[j], step = 1e-6;
+      x[j] = before + step;
+      const double above = loss();
+      x[j] = before - step;
+      const double below = loss();
+      x[j] = before;
+      EXPECT_NEAR((above - below) / (2 * step), dx[j], 1e-5 * (1 + std::fabs(dx[j])));
+    }
+  }
+}
+
+#if defined(__x86_64__)
+TEST(NormCpu, KeepsSubnormalsForACallerThatFlushesThem) {
+  constexpr unsigned kFlushAndDenormalsAreZero = 0x8040;
+  Problem p(Kind::layer, 2, 5);
+  for (float& beta : p.beta) beta = std::bit_cast<float>(3u);
+  std::fill(p.x.begin(), p.x.end(), 1.0f);
+  const unsigned before = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before | kFlushAndDenormalsAreZero);
+  const Results got = run_cpu(p);
+  const unsigned after = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before);
+  EXPECT_EQ(bits(got.y[4]), 3u);
+  EXPECT_EQ(after & kFlushAndDenormalsAreZero, kFlushAndDenormalsAreZero) << "the caller's mode comes back";
+}
+#endif
+
+// ---- Errors, by code and by words
+
+template <class Call>
+void expect_refusal(Call call, const std::string& words, ErrorCode code = ErrorCode::invalid_argument) {
+  try {
+    call();
+    FAIL() << "accepted; expected: " << words;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code);
+    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+  }
+}
+
+TEST(NormErrors, SayWhatIsWrong) {
+  float m[8] = {};
+  const LayerNorm good{m, m, m, m, m, m, 2, 3};
+  const auto forward = [&](auto change, const char* words) {
+    LayerNorm call = good;
+    change(call);
+    expect_refusal([&] { layer_norm(call); }, words);
+  };
+  forward([](LayerNorm& c) { c.rows = -1; }, "layer_norm: rows: expected 0 or more, got -1");
+  forward([](LayerNorm& c) { c.features = -2; }, "layer_norm: features: ");
+  forward([](LayerNorm& c) { c.eps = -1; }, "layer_norm: eps: expected a finite number, 0 or more");
+  forward([](LayerNorm& c) { c.eps = std::nan(""); }, "layer_norm: eps");
+  forward([](LayerNorm& c) { c.x = nullptr; },
+          "layer_norm: x: expected 6 elements of memory, got a null pointer");
+  forward([](LayerNorm& c) { c.y = nullptr; }, "layer_norm: y: ");
+  const LayerNormBackward fine{m, m, m, m, m, m, {m, m}, {m, m}, {0, 2, true}, 3};
+  const auto backward = [&](auto change, const char* words) {
+    LayerNormBackward call = fine;
+    change(call);
+    expect_refusal([&] { layer_norm_backward(call); }, words);
+  };
+  backward([](LayerNormBackward& c) { c.dy = nullptr; }, "layer_norm_backward: dy: ");
+  backward([](LayerNormBackward& c) { c.rstd = nullptr; }, "layer_norm_backward: rstd: expected 2 elements");
+  backward([](LayerNormBackward& c) { c.span.first_row = -1; }, "span.first_row: expected 0 or more, got -1");
+  backward([](LayerNormBackward& c) { c.span.last = false, c.dbeta.open = nullptr; },
+           "dbeta.open: expected memory, since the span's cuts leave a chunk open, got a null pointer");
+  expect_refusal([&] { rms_norm({m, m, m, m, 2, 3, -1}); }, "rms_norm: eps");
+  expect_refusal(
+      [&] {
+        rms_norm_backward({m, nullptr, m, m, m, {}, {0, 2, true}, 3});
+      },
+      "rms_norm_backward: x: ");
+  expect_refusal(
+      [&] {
+        group_norm({m, m, m, m, m, m, 1, 4, 2, 3});
+      },
+      "groups: expected a divisor of 4 channels, got 3");
+  expect_refusal([&] { group_norm({m, m, m, m, m, m, 1, 4, 2, 0}); }, "groups: expected 1 or more, got 0");
+  expect_refusal(
+      [&] {
+        group_norm_backward({m, m, m, m, m, m, {}, {}, {0, 3, true}, 1, 4, 2, 2});
+      },
+      "span.rows: expected samples · pixels, 2, got 3");
+}
+
+TEST(NormErrors, CudaIsUnsupported) {
+  const auto refuses = [](auto call) {
+    expect_refusal(call, "expected Device::cpu", ErrorCode::unsupported);
+  };
+  refuses([] { layer_norm({}, Device::cuda); });
+  refuses([] { layer_norm_backward({}, Device::cuda); });
+  refuses([] { rms_norm({}, Device::cuda); });
+  refuses([] { rms_norm_backward({}, Device::cuda); });
+  refuses([] { group_norm({}, Device::cuda); });
+  refuses([] { group_norm_backward({}, Device::cuda); });
+}
+
+}  // namespace
+}  // namespace lockstep
