@@ -55,13 +55,13 @@ LOCKSTEP_MATH_FUNCTION V whole(const Reduced<V>& of) {
 /// e^r - 1 - r.
 template <class V>
 LOCKSTEP_MATH_FUNCTION V exp_rest(V r) {
-  using namespace internal;
-  return mul(mul(r, r), horner(r, constant<V>(kExpC4), kExpC3, kExpC2, kExpC1, kExpC0));
+  return mul(mul(r, r), horner(r, constant<V>(internal::kExpC4), internal::kExpC3, internal::kExpC2,
+                               internal::kExpC1, internal::kExpC0));
 }
 template <class V>
 LOCKSTEP_MATH_FUNCTION V exp_of_rest(V r) {
-  using namespace internal;
-  const V tail = horner(r, constant<V>(kExpC4), kExpC3, kExpC2, kExpC1, kExpC0);
+  const V tail = horner(r, constant<V>(internal::kExpC4), internal::kExpC3, internal::kExpC2,
+                        internal::kExpC1, internal::kExpC0);
   return add(constant<V>(1.0f), fma(mul(r, r), tail, r));
 }
 
@@ -105,10 +105,10 @@ LOCKSTEP_MATH_FUNCTION ExpParts<V> exp_parts(V x) {
 
 template <class W>
 LOCKSTEP_MATH_FUNCTION W exp2_wide(W x) {
-  using namespace internal;
   const W shifted = add(x, constant<W>(kWideRounder));
   const W r = sub(x, sub(shifted, constant<W>(kWideRounder)));
-  const W q = horner(r, constant<W>(kExp2C6), kExp2C5, kExp2C4, kExp2C3, kExp2C2, kExp2C1, kExp2C0);
+  const W q = horner(r, constant<W>(internal::kExp2C6), internal::kExp2C5, internal::kExp2C4,
+                     internal::kExp2C3, internal::kExp2C2, internal::kExp2C1, internal::kExp2C0);
   return from_bits(plus(bits(fma(q, r, constant<W>(1.0))), shift_left<52>(bits(shifted))));
 }
 
@@ -120,11 +120,11 @@ LOCKSTEP_MATH_FUNCTION V exp2(V x) {
 
 template <class W>
 LOCKSTEP_MATH_FUNCTION W expm1_wide(W x) {
-  using namespace internal;
-  const W shifted = fma(x, constant<W>(kLog2EWide), constant<W>(kWideRounder));
+  const W shifted = fma(x, constant<W>(internal::kLog2EWide), constant<W>(kWideRounder));
   const W n = sub(shifted, constant<W>(kWideRounder));
-  const W r = fma(n, constant<W>(-kLn2WideLow), fma(n, constant<W>(-kLn2WideHigh), x));
-  const W q = horner(r, constant<W>(kExpm1C6), kExpm1C5, kExpm1C4, kExpm1C3, kExpm1C2, kExpm1C1, kExpm1C0);
+  const W r = fma(n, constant<W>(-internal::kLn2WideLow), fma(n, constant<W>(-internal::kLn2WideHigh), x));
+  const W q = horner(r, constant<W>(internal::kExpm1C6), internal::kExpm1C5, internal::kExpm1C4,
+                     internal::kExpm1C3, internal::kExpm1C2, internal::kExpm1C1, internal::kExpm1C0);
   const W power = wide_power_of_two(shifted);
   return fma(power, fma(mul(r, r), q, r), sub(power, constant<W>(1.0)));
 }
@@ -155,8 +155,9 @@ LOCKSTEP_MATH_FUNCTION Split<V> split(V x) {
 /// log(1 + f) - f.
 template <class V>
 LOCKSTEP_MATH_FUNCTION V log_rest(V f) {
-  using namespace internal;
-  const V q = horner(f, constant<V>(kLogC8), kLogC7, kLogC6, kLogC5, kLogC4, kLogC3, kLogC2, kLogC1, kLogC0);
+  const V q =
+      horner(f, constant<V>(internal::kLogC8), internal::kLogC7, internal::kLogC6, internal::kLogC5,
+             internal::kLogC4, internal::kLogC3, internal::kLogC2, internal::kLogC1, internal::kLogC0);
   return mul(mul(f, f), fma(f, q, constant<V>(-0.5f)));
 }
 
@@ -214,7 +215,6 @@ LOCKSTEP_MATH_FUNCTION V log1p(V x) {
 /// For a positive x, subnormal floats included: they are normal as doubles.
 template <class W>
 LOCKSTEP_MATH_FUNCTION W log2_wide(W x) {
-  using namespace internal;
   const W root = constant<W>(0x1.6a09e667f3bcdp-1), one = constant<W>(1.0);
   const auto moved = plus(bits(x), minus(bits(one), bits(root)));
   const W exponent = from_bits(either(shift_right<52>(moved), bits(constant<W>(0x1p52))));
@@ -222,8 +222,9 @@ LOCKSTEP_MATH_FUNCTION W log2_wide(W x) {
   const W m = from_bits(plus(both(moved, same(moved, 0x000fffffffffffff)), bits(root)));
   const W s = div(sub(m, one), add(m, one));
   const W z = mul(s, s);
-  const W q = horner(z, constant<W>(kLog2C5), kLog2C4, kLog2C3, kLog2C2, kLog2C1, kLog2C0);
-  return fma(s, fma(z, q, constant<W>(kTwoOverLn2)), k);
+  const W q = horner(z, constant<W>(internal::kLog2C5), internal::kLog2C4, internal::kLog2C3,
+                     internal::kLog2C2, internal::kLog2C1, internal::kLog2C0);
+  return fma(s, fma(z, q, constant<W>(internal::kTwoOverLn2)), k);
 }
 
 template <class V>
@@ -305,13 +306,13 @@ LOCKSTEP_MATH_FUNCTION V sigmoid(V x) {
 /// x P(x^2) near 0; 1 - exp(-x Q(x)) beyond.
 template <class V>
 LOCKSTEP_MATH_FUNCTION V erf(V x) {
-  using namespace internal;
   const V z = mul(x, x), a = abs(x);
-  const V p = horner(z, constant<V>(kErfNearC6), kErfNearC5, kErfNearC4, kErfNearC3, kErfNearC2, kErfNearC1,
-                     kErfNearC0);
+  const V p = horner(z, constant<V>(internal::kErfNearC6), internal::kErfNearC5, internal::kErfNearC4,
+                     internal::kErfNearC3, internal::kErfNearC2, internal::kErfNearC1, internal::kErfNearC0);
   const V b = lesser(constant<V>(3.95f), a);  // erf(3.95) rounds to 1
-  const V q = horner(b, constant<V>(kErfFarC7), kErfFarC6, kErfFarC5, kErfFarC4, kErfFarC3, kErfFarC2,
-                     kErfFarC1, kErfFarC0);
+  const V q = horner(b, constant<V>(internal::kErfFarC7), internal::kErfFarC6, internal::kErfFarC5,
+                     internal::kErfFarC4, internal::kErfFarC3, internal::kErfFarC2, internal::kErfFarC1,
+                     internal::kErfFarC0);
   const V far = sub(constant<V>(1.0f), exp_normal(negate(fma(b, q, b))));
   return select(less(a, constant<V>(0.9275f)), fma(x, p, x), copysign(far, x));
 }
@@ -326,11 +327,14 @@ LOCKSTEP_MATH_FUNCTION V rsqrt(V x) {
 /// The sine (quarter 0) or cosine (quarter 1) of r + n pi / 2, with n in the lowest bits of `shifted`.
 template <class W>
 LOCKSTEP_MATH_FUNCTION W sine_of(W r, W shifted) {
-  using namespace internal;
   const W z = mul(r, r);
-  const W sine = fma(mul(r, z), horner(z, constant<W>(kSinC3), kSinC2, kSinC1, kSinC0), r);
-  const W cosine = fma(mul(z, z), horner(z, constant<W>(kCosC3), kCosC2, kCosC1, kCosC0),
-                       negative_fma(constant<W>(0.5), z, constant<W>(1.0)));
+  const W sine =
+      fma(mul(r, z),
+          horner(z, constant<W>(internal::kSinC3), internal::kSinC2, internal::kSinC1, internal::kSinC0), r);
+  const W cosine =
+      fma(mul(z, z),
+          horner(z, constant<W>(internal::kCosC3), internal::kCosC2, internal::kCosC1, internal::kCosC0),
+          negative_fma(constant<W>(0.5), z, constant<W>(1.0)));
   const auto n = bits(shifted);
   const W value = select(lowest_bit(n), cosine, sine);
   return from_bits(differ(bits(value), shift_left<62>(both(n, same(n, 2)))));
@@ -339,10 +343,9 @@ LOCKSTEP_MATH_FUNCTION W sine_of(W r, W shifted) {
 /// For |x| < 2^40: n has at most 40 bits, and the two parts of pi / 2 more than 100.
 template <class W>
 LOCKSTEP_MATH_FUNCTION W sine_wide(W x, double quarter) {
-  using namespace internal;
-  const W shifted = fma(x, constant<W>(kTwoOverPi), constant<W>(kWideRounder));
+  const W shifted = fma(x, constant<W>(internal::kTwoOverPi), constant<W>(kWideRounder));
   const W n = sub(shifted, constant<W>(kWideRounder));
-  const W r = fma(n, constant<W>(-kHalfPiLow), fma(n, constant<W>(-kHalfPiHigh), x));
+  const W r = fma(n, constant<W>(-internal::kHalfPiLow), fma(n, constant<W>(-internal::kHalfPiHigh), x));
   return sine_of(r, add(shifted, constant<W>(quarter)));
 }
 

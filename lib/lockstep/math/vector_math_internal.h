@@ -20,34 +20,6 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-#if HWY_TARGET == HWY_SCALAR
-
-#define LOCKSTEP_MATH_ONE_LANE(name)                 \
-  template <class V>                                 \
-  HWY_INLINE V name(V x) {                           \
-    return V(lockstep::math::internal::name(x.raw)); \
-  }
-LOCKSTEP_MATH_ONE_LANE(exp)
-LOCKSTEP_MATH_ONE_LANE(exp_nonpositive)
-LOCKSTEP_MATH_ONE_LANE(exp2)
-LOCKSTEP_MATH_ONE_LANE(expm1)
-LOCKSTEP_MATH_ONE_LANE(log)
-LOCKSTEP_MATH_ONE_LANE(log2)
-LOCKSTEP_MATH_ONE_LANE(log1p)
-LOCKSTEP_MATH_ONE_LANE(tanh)
-LOCKSTEP_MATH_ONE_LANE(erf)
-LOCKSTEP_MATH_ONE_LANE(sigmoid)
-LOCKSTEP_MATH_ONE_LANE(rsqrt)
-LOCKSTEP_MATH_ONE_LANE(sin)
-LOCKSTEP_MATH_ONE_LANE(cos)
-#undef LOCKSTEP_MATH_ONE_LANE
-template <class V>
-HWY_INLINE V pow(V x, V y) {
-  return V(lockstep::math::internal::pow(x.raw, y.raw));
-}
-
-#else
-
 // ---- The operations that elementary_inl.h is written in, for vectors
 
 using simd::HWY_NAMESPACE::fma;
@@ -121,7 +93,7 @@ HWY_INLINE V sqrt(V a) {
 // Both give b where either is NaN, as x86's own instructions do.
 template <class V>
 HWY_INLINE V lesser(V a, V b) {
-#if HWY_ARCH_X86
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
   return hn::Min(a, b);
 #else
   return hn::IfThenElse(hn::Lt(a, b), a, b);
@@ -129,7 +101,7 @@ HWY_INLINE V lesser(V a, V b) {
 }
 template <class V>
 HWY_INLINE V greater(V a, V b) {
-#if HWY_ARCH_X86
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
   return hn::Max(a, b);
 #else
   return hn::IfThenElse(hn::Gt(a, b), a, b);
@@ -181,6 +153,36 @@ HWY_INLINE auto lowest_bit(I a) {
   const hn::RebindToFloat<Tag<I> > as_float;
   return hn::RebindMask(as_float, hn::TestBit(a, same(a, 1)));
 }
+
+// ---- The functions
+
+#if HWY_TARGET == HWY_SCALAR
+
+#define LOCKSTEP_MATH_ONE_LANE(name)                 \
+  template <class V>                                 \
+  HWY_INLINE V name(V x) {                           \
+    return V(lockstep::math::internal::name(x.raw)); \
+  }
+LOCKSTEP_MATH_ONE_LANE(exp)
+LOCKSTEP_MATH_ONE_LANE(exp_nonpositive)
+LOCKSTEP_MATH_ONE_LANE(exp2)
+LOCKSTEP_MATH_ONE_LANE(expm1)
+LOCKSTEP_MATH_ONE_LANE(log)
+LOCKSTEP_MATH_ONE_LANE(log2)
+LOCKSTEP_MATH_ONE_LANE(log1p)
+LOCKSTEP_MATH_ONE_LANE(tanh)
+LOCKSTEP_MATH_ONE_LANE(erf)
+LOCKSTEP_MATH_ONE_LANE(sigmoid)
+LOCKSTEP_MATH_ONE_LANE(rsqrt)
+LOCKSTEP_MATH_ONE_LANE(sin)
+LOCKSTEP_MATH_ONE_LANE(cos)
+#undef LOCKSTEP_MATH_ONE_LANE
+template <class V>
+HWY_INLINE V pow(V x, V y) {
+  return V(lockstep::math::internal::pow(x.raw, y.raw));
+}
+
+#else
 
 /// Both halves of a vector as doubles, each through `function`, and back.
 template <class V, class Function>

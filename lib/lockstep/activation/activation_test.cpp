@@ -1,0 +1,295 @@
+#include "lockstep/activation/activation.h"
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "lockstep/activation/activation_inl.h"
+#include "lockstep/activation/activation_ref.h"
+#include "lockstep/base/error.h"
+#include "lockstep/simd/every_form_test.h"
+
+namespace lockstep {
+namespace {
+
+namespace ref = activation_ref;
+namespace scalar = math::internal::activation;
+using Values = std::vector<float>;
+
+/// Every NaN is one: its payload is outside the promise.
+std::uint32_t bits(float value) {
+  return std::isnan(value) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(value);
+}
+
+/// Numbers of every size and kind: strided bit patterns, and what lies around the special ones.
+Values inputs() {
+  Values values;
+  for (std::uint64_t word = 0; word < (std::uint64_t{1} << 32); word += 104729)
+    values.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(word)));
+  for (int i = -2400; i <= 2400; ++i) values.push_back(static_cast<float>(i) / 100.0f);
+  for (const std::uint32_t around : {0u, 0x80000000u, 0x00800000u, 0x7f800000u, 0xff800000u, 0x3f800000u})
+    for (std::uint32_t near = 0; near < 8; ++near) values.push_back(std::bit_cast<float>(around + near - 4));
+  return values;
+}
+
+Values upstream(std::size_t count) {
+  std::uint32_t state = 3;
+  Values values(count);
+  for (float& value : values) {
+    state = state * 1664525 + 1013904223;
+    value = static_cast<float>(static_cast<std::int32_t>(state)) * 0x1p-30f;
+  }
+  return values;
+}
+
+// ---- The operations as a table
+
+struct Forward {
+  const char* name;
+  void (*run)(const float* x, float* y, std::int64_t count);
+  float (*ref)(float);
+  float (*one)(float);
+  double (*wide)(double);
+};
+
+struct Backward {
+  const char* name;
+  void (*run)(const float* dy, const float* x, float* dx, std::int64_t count);
+  float (*ref)(float, float);
+  float (*one)(float, float);
+};
+
+constexpr SoftplusOptions kSoftplus{2.0f, 5.0f};
+
+const Forward kForward[] = {
+    {"relu", [](const float* x, float* y, std::int64_t n) { relu(x, y, n); }, ref::relu<float>,
+     scalar::relu<float>, ref::relu<double>},
+    {"sigmoid", [](const float* x, float* y, std::int64_t n) { sigmoid(x, y, n); }, ref::sigmoid,
+     math::sigmoid, ref::sigmoid},
+    {"tanh", [](const float* x, float* y, std::int64_t n) { tanh(x, y, n); }, ref::tanh, math::tanh,
+     ref::tanh},
+    {"silu", [](const float* x, float* y, std::int64_t n) { silu(x, y, n); }, ref::silu<float>,
+     scalar::silu<float>, ref::silu<double>},
+    {"gelu", [](const float* x, float* y, std::int64_t n) { gelu(x, y, n, GeluForm::erf); },
+     ref::gelu_erf<float>, scalar::gelu_erf<float>, ref::gelu_erf<double>},
+    {"gelu, tanh form", [](const float* x, float* y, std::int64_t n) { gelu(x, y, n, GeluForm::tanh); },
+     ref::gelu_tanh<float>, scalar::gelu_tanh<float>, ref::gelu_tanh<double>},
+    {"softplus", [](const float* x, float* y, std::int64_t n) { softplus(x, y, n); },
+     [](float x) { return ref::softplus(x, 1.0f, 20.0f); },
+     [](float x) { return scalar::softplus(x, 1.0f, 20.0f); },
+     [](double x) { return ref::softplus(x, 1.0, 20.0); }},
+    {"softplus with options", [](const float* x, float* y, std::int64_t n) { softplus(x, y, n, kSoftplus); },
+     [](float x) { return ref::softplus(x, 2.0f, 5.0f); },
+     [](float x) { return scalar::softplus(x, 2.0f, 5.0f); },
+     [](double x) { return ref::softplus(x, 2.0, 5.0); }},
+};
+
+const Backward kBackward[] = {
+    {"relu", [](const float* dy, const float* x, float* dx, std::int64_t n) { relu_backward(dy, x, dx, n); },
+     ref::relu_backward<float>, scalar::relu_backward<float>},
+    {"sigmoid",
+     [](const float* dy, const float* x, float* dx, std::int64_t n) { sigmoid_backward(dy, x, dx, n); },
+     ref::sigmoid_backward<float>, scalar::sigmoid_backward<float>},
+    {"tanh", [](const float* dy, const float* x, float* dx, std::int64_t n) { tanh_backward(dy, x, dx, n); },
+     ref::tanh_backward<float>, scalar::tanh_backward<float>},
+    {"silu", [](const float* dy, const float* x, float* dx, std::int64_t n) { silu_backward(dy, x, dx, n); },
+     ref::silu_backward<float>, scalar::silu_backward<float>},
+    {"gelu",
+     [](const float* dy, const float* x, float* dx, std::int64_t n) {
+       gelu_backward(dy, x, dx, n, GeluForm::erf);
+     },
+     ref::gelu_erf_backward<float>, scalar::gelu_erf_backward<float>},
+    {"gelu, tanh form",
+     [](const float* dy, const float* x, float* dx, std::int64_t n) {
+       gelu_backward(dy, x, dx, n, GeluForm::tanh);
+     },
+     ref::gelu_tanh_backward<float>, scalar::gelu_tanh_backward<float>},
+    {"softplus",
+     [](const float* dy, const float* x, float* dx, std::int64_t n) { softplus_backward(dy, x, dx, n); },
+     [](float dy, float x) { return ref::softplus_backward(dy, x, 1.0f, 20.0f); },
+     [](float dy, float x) { return scalar::softplus_backward(dy, x, 1.0f, 20.0f); }},
+};
+
+/// The first few elements that differ, for a message.
+std::string difference(const Values& got, const Values& expected) {
+  std::string text;
+  int shown = 0;
+  for (std::size_t i = 0; i < got.size() && shown < 5; ++i) {
+    if (bits(got[i]) == bits(expected[i])) continue;
+    text += std::to_string(got[i]);
+    text += " for " + std::to_string(expected[i]) + " at " + std::to_string(i) + "; ";
+    ++shown;
+  }
+  return text;
+}
+
+TEST(Activation, ForwardHasTheReferencesBitsInEveryForm) {
+  const Values x = inputs();
+  for (const Forward& operation : kForward) {
+    Values expected, one;
+    for (const float value : x) {
+      expected.push_back(operation.ref(value));
+      one.push_back(operation.one(value));
+    }
+    EXPECT_EQ(difference(one, expected), "") << operation.name << ", one number";
+    simd::in_every_form([&] {
+      Values y(x.size(), -7.0f);
+      operation.run(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+      EXPECT_EQ(difference(y, expected), "") << operation.name;
+    });
+  }
+}
+
+TEST(Activation, BackwardHasTheReferencesBitsInEveryForm) {
+  const Values x = inputs(), dy = upstream(x.size());
+  for (const Backward& operation : kBackward) {
+    Values expected, one;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      expected.push_back(operation.ref(dy[i], x[i]));
+      one.push_back(operation.one(dy[i], x[i]));
+    }
+    EXPECT_EQ(difference(one, expected), "") << operation.name << ", one number";
+    simd::in_every_form([&] {
+      Values dx(x.size(), -7.0f);
+      operation.run(dy.data(), x.data(), dx.data(), static_cast<std::int64_t>(x.size()));
+      EXPECT_EQ(difference(dx, expected), "") << operation.name;
+    });
+  }
+}
+
+TEST(Activation, AnElementDoesNotKnowItsPlace) {
+  const Values x = upstream(100), dy = upstream(200);
+  simd::in_every_form([&] {
+    for (std::size_t count = 0; count <= 67; ++count) {
+      for (const Forward& operation : kForward) {
+        Values y(count + 1, -7.0f);
+        operation.run(x.data() + 1, y.data(), static_cast<std::int64_t>(count));
+        for (std::size_t i = 0; i < count; ++i)
+          EXPECT_EQ(bits(y[i]), bits(operation.ref(x[i + 1]))) << operation.name;
+        EXPECT_EQ(y[count], -7.0f) << "nothing behind the end is written";
+      }
+      for (const Backward& operation : kBackward) {
+        Values dx(count + 1, -7.0f);
+        operation.run(dy.data() + 3, x.data() + 1, dx.data(), static_cast<std::int64_t>(count));
+        for (std::size_t i = 0; i < count; ++i)
+          EXPECT_EQ(bits(dx[i]), bits(operation.ref(dy[i + 3], x[i + 1]))) << operation.name;
+        EXPECT_EQ(dx[count], -7.0f) << "nothing behind the end is written";
+      }
+    }
+  });
+}
+
+TEST(Activation, WorksInPlace) {
+  const Values x = upstream(5000);
+  for (const Backward& operation : kBackward) {
+    Values dx(x.size()), over_dy = x, over_x = x;
+    const auto count = static_cast<std::int64_t>(x.size());
+    operation.run(x.data(), x.data(), dx.data(), count);
+    operation.run(over_dy.data(), x.data(), over_dy.data(), count);
+    operation.run(x.data(), over_x.data(), over_x.data(), count);
+    EXPECT_EQ(difference(over_dy, dx), "") << operation.name;
+    EXPECT_EQ(difference(over_x, dx), "") << operation.name;
+  }
+}
+
+TEST(Activation, IsCloseToItsDoubleForm) {
+  for (const Forward& operation : kForward) {
+    for (int i = -2000; i <= 2000; ++i) {
+      const float x = static_cast<float>(i) / 100.0f;
+      const double expected = operation.wide(x);
+      EXPECT_NEAR(operation.ref(x), expected, 3e-7 * (std::fabs(expected) + std::fmin(1.0, std::fabs(x))))
+          << operation.name << " of " << x;
+    }
+  }
+}
+
+TEST(Activation, BackwardIsTheSlopeOfForward) {
+  struct Pair {
+    const char* name;
+    double (*forward)(double);
+    double (*backward)(double);
+  };
+  const Pair pairs[] = {
+      {"sigmoid", ref::sigmoid, [](double x) { return ref::sigmoid_backward(1.0, ref::sigmoid(x)); }},
+      {"tanh", ref::tanh, [](double x) { return ref::tanh_backward(1.0, ref::tanh(x)); }},
+      {"silu", ref::silu<double>, [](double x) { return ref::silu_backward(1.0, x); }},
+      {"gelu", ref::gelu_erf<double>, [](double x) { return ref::gelu_erf_backward(1.0, x); }},
+      {"gelu, tanh form", ref::gelu_tanh<double>, [](double x) { return ref::gelu_tanh_backward(1.0, x); }},
+      {"softplus", [](double x) { return ref::softplus(x, 2.0, 20.0); },
+       [](double x) { return ref::softplus_backward(1.0, x, 2.0, 20.0); }},
+  };
+  for (const Pair& pair : pairs) {
+    for (double x = -6; x <= 6; x += 0.0625) {
+      const double h = 1e-5, slope = (pair.forward(x + h) - pair.forward(x - h)) / (2 * h);
+      EXPECT_NEAR(pair.backward(x), slope, 1e-7) << pair.name << " at " << x << ", the constants are floats";
+    }
+  }
+}
+
+TEST(Activation, SpecialValues) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const Values x{0.0f,   -0.0f,  kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN(),
+                 1e-45f, -1e-45f};
+  const auto of = [&](auto run) {
+    Values y(x.size());
+    run(x.data(), y.data());
+    std::vector<std::uint32_t> words;
+    for (const float value : y) words.push_back(bits(value));
+    return words;
+  };
+  using Words = std::vector<std::uint32_t>;
+  EXPECT_EQ(of([](const float* a, float* y) { relu(a, y, 7); }),
+            (Words{0, 0, 0x7f800000, 0, 0x7fc00000, 1, 0}));
+  EXPECT_EQ(of([](const float* a, float* y) { sigmoid(a, y, 7); }),
+            (Words{0x3f000000, 0x3f000000, 0x3f800000, 0, 0x7fc00000, 0x3f000000, 0x3f000000}));
+  EXPECT_EQ(of([](const float* a, float* y) { tanh(a, y, 7); }),
+            (Words{0, 0x80000000, 0x3f800000, 0xbf800000, 0x7fc00000, 1, 0x80000001}));
+  EXPECT_EQ(of([](const float* a, float* y) { softplus(a, y, 7); }),
+            (Words{0x3f317218, 0x3f317218, 0x7f800000, 0, 0x7fc00000, 0x3f317218, 0x3f317218}));
+}
+
+// ---- The suite can fail
+
+TEST(ActivationTwin, AnotherFormulaGoesRed) {
+  const Values x = upstream(1000);
+  int silu_differs = 0, gelu_differs = 0;
+  for (const float value : x) {
+    silu_differs += bits(value / (1.0f + math::exp(-value))) != bits(ref::silu(value)) ? 1 : 0;
+    const float plain = value * 0.5f * (1.0f + math::erf(value * 0.70710678f));
+    gelu_differs += bits(plain) != bits(ref::gelu_erf(value)) ? 1 : 0;
+  }
+  EXPECT_GT(silu_differs, 100);
+  EXPECT_GT(gelu_differs, 100);
+}
+
+// ---- Errors, by code and by words
+
+template <class Call>
+void refuses(ErrorCode code, const std::string& words, Call call) {
+  try {
+    call();
+    FAIL() << "accepted; expected: " << words;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code);
+    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+  }
+}
+
+TEST(ActivationErrors, SayWhatIsWrong) {
+  float a[4] = {};
+  refuses(ErrorCode::invalid_argument, "relu: count: expected 0 or more, got -1", [&] { relu(a, a, -1); });
+  refuses(ErrorCode::invalid_argument, "gelu: data: expected memory of 4 elements, got a null pointer",
+          [&] { gelu(nullptr, a, 4, GeluForm::erf); });
+  refuses(ErrorCode::invalid_argument, "silu_backward: data", [&] { silu_backward(a, nullptr, a, 4); });
+  refuses(ErrorCode::unsupported, "softplus: device: expected Device::cpu",
+          [&] { softplus(a, a, 4, {}, Device::cuda); });
+}
+
+}  // namespace
+}  // namespace lockstep
