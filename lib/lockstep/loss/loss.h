@@ -1,0 +1,72 @@
+#pragma once
+// Losses of single elements, forward and backward, and the sum of a row's. C++17. README.md holds the
+// formulas. The loss of a global batch is the fold of its rows' losses: loss_fold in
+// lockstep/cross_entropy/cross_entropy.h.
+
+#include <cstdint>
+
+#include "lockstep/base/view.h"
+
+namespace lockstep {
+
+/// Grows with every change of bits.
+constexpr int kLossSpecVersion = 1;
+
+/// float32 [rows, features]; or one number for all elements.
+struct LossGradient {
+  const float* elements = nullptr;
+  float all = 1;  ///< where elements is null
+};
+
+/// Weights of binary cross-entropy; null stands for 1.
+struct BinaryWeights {
+  const float* elements = nullptr;  ///< float32 [rows, features]: of each element's loss
+  const float* positive = nullptr;  ///< float32 [features]: of the positive class
+};
+
+/// Rows of `features` elements, contiguous.
+struct LossExtents {
+  std::int64_t rows = 0, features = 1;
+};
+
+// All arrays are float32 [rows, features] on one device, unless said otherwise. A result may be any operand
+// of its own shape, but must not overlap one otherwise. `stream` is the cudaStream_t to work on when the
+// memory is a CUDA device's, unused on the CPU. NaN gives NaN; subnormals are kept, for a caller that flushes
+// them too.
+//
+// Guarantees: run_to_run, batch, threads, cpu_to_gpu (NaN payloads excepted). Throw Error(invalid_argument)
+// for a negative extent, or a null pointer where there are elements; Error(unsupported) for Device::cuda.
+
+/// (x - target)^2.
+void mse(const float* x, const float* target, float* loss, const LossExtents& extents,
+         Device device = Device::cpu, void* stream = nullptr);
+/// The gradient with respect to x; that with respect to target is its negative. So for l1.
+void mse_backward(const float* x, const float* target, const LossGradient& gradient, float* dx,
+                  const LossExtents& extents, Device device = Device::cpu, void* stream = nullptr);
+
+/// |x - target|.
+void l1(const float* x, const float* target, float* loss, const LossExtents& extents,
+        Device device = Device::cpu, void* stream = nullptr);
+void l1_backward(const float* x, const float* target, const LossGradient& gradient, float* dx,
+                 const LossExtents& extents, Device device = Device::cpu, void* stream = nullptr);
+
+/// Binary cross-entropy of sigmoid(x), from the logit x.
+void bce_with_logits(const float* x, const float* target, const BinaryWeights& weights, float* loss,
+                     const LossExtents& extents, Device device = Device::cpu, void* stream = nullptr);
+void bce_with_logits_backward(const float* x, const float* target, const BinaryWeights& weights,
+                              const LossGradient& gradient, float* dx, const LossExtents& extents,
+                              Device device = Device::cpu, void* stream = nullptr);
+
+/// max(0, margin - target (first - second)), with targets of 1 and -1.
+void margin_ranking(const float* first, const float* second, const float* target, float margin, float* loss,
+                    const LossExtents& extents, Device device = Device::cpu, void* stream = nullptr);
+/// The gradient with respect to first; that with respect to second is its negative.
+void margin_ranking_backward(const float* first, const float* second, const float* target, float margin,
+                             const LossGradient& gradient, float* dfirst, const LossExtents& extents,
+                             Device device = Device::cpu, void* stream = nullptr);
+
+/// rows_loss[r], float32 [rows]: the lane sum of loss[r, 0 … features - 1] (contracts, section 5).
+void row_losses(const float* loss, float* rows_loss, const LossExtents& extents, Device device = Device::cpu,
+                void* stream = nullptr);
+
+}  // namespace lockstep

@@ -1,0 +1,297 @@
+#include "lockstep/loss/loss.h"
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "lockstep/base/error.h"
+#include "lockstep/cross_entropy/cross_entropy.h"
+#include "lockstep/loss/loss_inl.h"
+#include "lockstep/loss/loss_ref.h"
+#include "lockstep/simd/every_form_test.h"
+
+namespace lockstep {
+namespace {
+
+namespace ref = loss_ref;
+namespace scalar = math::internal::loss;
+using Values = std::vector<float>;
+
+/// Every NaN is one: its payload is outside the promise.
+std::uint32_t bits(float value) {
+  return std::isnan(value) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(value);
+}
+
+Values random_values(std::size_t count, std::uint32_t seed) {
+  std::uint32_t state = seed;
+  Values values(count);
+  for (float& value : values) {
+    state = state * 1664525 + 1013904223;
+    value = std::ldexp(static_cast<float>(static_cast<std::int32_t>(state >> 8) - (1 << 23)),
+                       static_cast<int>(state >> 5 & 7) - 25);
+  }
+  return values;
+}
+
+/// Two operands that meet in every pair of special values, and random ones behind them.
+struct Inputs {
+  Inputs() {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const Values special{0.0f,   -0.0f,     1.0f,       -1.0f,
+                         1e-42f, -1e-42f,   120.0f,     -120.0f,
+                         3e38f,  kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN()};
+    for (const float a : special) {
+      for (const float b : special) {
+        x.push_back(a);
+        t.push_back(b);
+      }
+    }
+    const Values more_x = random_values(40000, 1), more_t = random_values(40000, 2);
+    x.insert(x.end(), more_x.begin(), more_x.end());
+    t.insert(t.end(), more_t.begin(), more_t.end());
+    x.resize(x.size() / 7 * 7);
+    t.resize(x.size());
+    third = random_values(x.size(), 3);
+    g = random_values(x.size(), 4);
+    positive = random_values(7, 5);
+    rows = {static_cast<std::int64_t>(x.size()) / 7, 7};
+  }
+  Values x, t, third, g, positive;
+  LossExtents rows;
+};
+
+const Inputs& inputs() {
+  static const Inputs of;
+  return of;
+}
+
+constexpr float kMargin = 0.75f;
+
+struct Operation {
+  const char* name;
+  void (*run)(const Inputs& in, float* result);
+  float (*ref)(const Inputs& in, std::size_t i);
+  float (*one)(const Inputs& in, std::size_t i);
+};
+
+const Operation kOperations[] = {
+    {"mse", [](const Inputs& in, float* out) { mse(in.x.data(), in.t.data(), out, in.rows); },
+     [](const Inputs& in, std::size_t i) { return ref::mse(in.x[i], in.t[i]); },
+     [](const Inputs& in, std::size_t i) { return scalar::mse(in.x[i], in.t[i]); }},
+    {"mse_backward",
+     [](const Inputs& in, float* out) {
+       mse_backward(in.x.data(), in.t.data(), {in.g.data()}, out, in.rows);
+     },
+     [](const Inputs& in, std::size_t i) { return ref::mse_backward(in.x[i], in.t[i], in.g[i]); },
+     [](const Inputs& in, std::size_t i) { return scalar::mse_backward(in.x[i], in.t[i], in.g[i]); }},
+    {"mse_backward of one gradient",
+     [](const Inputs& in, float* out) {
+       mse_backward(in.x.data(), in.t.data(), {nullptr, 0.3f}, out, in.rows);
+     },
+     [](const Inputs& in, std::size_t i) { return ref::mse_backward(in.x[i], in.t[i], 0.3f); },
+     [](const Inputs& in, std::size_t i) { return scalar::mse_backward(in.x[i], in.t[i], 0.3f); }},
+    {"l1", [](const Inputs& in, float* out) { l1(in.x.data(), in.t.data(), out, in.rows); },
+     [](const Inputs& in, std::size_t i) { return ref::l1(in.x[i], in.t[i]); },
+     [](const Inputs& in, std::size_t i) { return scalar::l1(in.x[i], in.t[i]); }},
+    {"l1_backward",
+     [](const Inputs& in, float* out) { l1_backward(in.x.data(), in.t.data(), {in.g.data()}, out, in.rows); },
+     [](const Inputs& in, std::size_t i) { return ref::l1_backward(in.x[i], in.t[i], in.g[i]); },
+     [](const Inputs& in, std::size_t i) { return scalar::l1_backward(in.x[i], in.t[i], in.g[i]); }},
+    {"bce_with_logits",
+     [](const Inputs& in, float* out) { bce_with_logits(in.x.data(), in.t.data(), {}, out, in.rows); },
+     [](const Inputs& in, std::size_t i) { return ref::bce_with_logits(in.x[i], in.t[i], 1.0f, 1.0f); },
+     [](const Inputs& in, std::size_t i) { return scalar::bce_with_logits(in.x[i], in.t[i], 1.0f, 1.0f); }},
+    {"bce_with_logits with weights",
+     [](const Inputs& in, float* out) {
+       bce_with_logits(in.x.data(), in.t.data(), {in.third.data(), in.positive.data()}, out, in.rows);
+     },
+     [](const Inputs& in, std::size_t i) {
+       return ref::bce_with_logits(in.x[i], in.t[i], in.positive[i % 7], in.third[i]);
+     },
+     [](const Inputs& in, std::size_t i) {
+       return scalar::bce_with_logits(in.x[i], in.t[i], in.positive[i % 7], in.third[i]);
+     }},
+    {"bce_with_logits_backward",
+     [](const Inputs& in, float* out) {
+       bce_with_logits_backward(in.x.data(), in.t.data(), {in.third.data(), in.positive.data()},
+                                {in.g.data()}, out, in.rows);
+     },
+     [](const Inputs& in, std::size_t i) {
+       return ref::bce_with_logits_backward(in.x[i], in.t[i], in.positive[i % 7], in.third[i], in.g[i]);
+     },
+     [](const Inputs& in, std::size_t i) {
+       return scalar::bce_with_logits_backward(in.x[i], in.t[i], in.positive[i % 7], in.third[i], in.g[i]);
+     }},
+    {"margin_ranking",
+     [](const Inputs& in, float* out) {
+       margin_ranking(in.x.data(), in.t.data(), in.third.data(), kMargin, out, in.rows);
+     },
+     [](const Inputs& in, std::size_t i) {
+       return ref::margin_ranking(in.x[i], in.t[i], in.third[i], kMargin);
+     },
+     [](const Inputs& in, std::size_t i) {
+       return scalar::margin_ranking(in.x[i], in.t[i], in.third[i], kMargin);
+     }},
+    {"margin_ranking_backward",
+     [](const Inputs& in, float* out) {
+       margin_ranking_backward(in.x.data(), in.t.data(), in.third.data(), kMargin, {in.g.data()}, out,
+                               in.rows);
+     },
+     [](const Inputs& in, std::size_t i) {
+       return ref::margin_ranking_backward(in.x[i], in.t[i], in.third[i], kMargin, in.g[i]);
+     },
+     [](const Inputs& in, std::size_t i) {
+       return scalar::margin_ranking_backward(in.x[i], in.t[i], in.third[i], kMargin, in.g[i]);
+     }},
+};
+
+TEST(Loss, HasTheReferencesBitsInEveryForm) {
+  const Inputs& in = inputs();
+  for (const Operation& operation : kOperations) {
+    std::vector<std::uint32_t> expected;
+    for (std::size_t i = 0; i < in.x.size(); ++i) {
+      expected.push_back(bits(operation.ref(in, i)));
+      ASSERT_EQ(bits(operation.one(in, i)), expected.back())
+          << operation.name << ", one number, " << in.x[i] << " and " << in.t[i];
+    }
+    simd::in_every_form([&] {
+      Values result(in.x.size() + 1, -7.0f);
+      operation.run(in, result.data());
+      for (std::size_t i = 0; i < in.x.size(); ++i)
+        ASSERT_EQ(bits(result[i]), expected[i]) << operation.name << " of " << in.x[i] << " and " << in.t[i];
+      EXPECT_EQ(result.back(), -7.0f) << "nothing behind the end is written";
+    });
+  }
+}
+
+TEST(Loss, AnElementDoesNotKnowItsPlace) {
+  const Inputs& in = inputs();
+  for (std::int64_t count = 0; count < 40; ++count) {
+    Values loss(40), slope(40);
+    bce_with_logits(in.x.data() + 150, in.t.data() + 150, {}, loss.data(), {count, 1});
+    bce_with_logits_backward(in.x.data() + 150, in.t.data() + 150, {}, {nullptr, 0.5f}, slope.data(),
+                             {1, count});
+    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+      EXPECT_EQ(bits(loss[i]), bits(ref::bce_with_logits(in.x[i + 150], in.t[i + 150], 1.0f, 1.0f)));
+      EXPECT_EQ(bits(slope[i]),
+                bits(ref::bce_with_logits_backward(in.x[i + 150], in.t[i + 150], 1.0f, 1.0f, 0.5f)));
+    }
+  }
+}
+
+TEST(Loss, OneFeatureHasItsWeightToo) {
+  const Inputs& in = inputs();
+  const float positive = 3.0f;
+  Values loss(100);
+  bce_with_logits(in.x.data() + 150, in.t.data() + 150, {nullptr, &positive}, loss.data(), {100, 1});
+  for (std::size_t i = 0; i < 100; ++i)
+    EXPECT_EQ(bits(loss[i]), bits(ref::bce_with_logits(in.x[i + 150], in.t[i + 150], 3.0f, 1.0f)));
+}
+
+TEST(Loss, BackwardIsTheSlopeOfForward) {
+  const double h = 1e-5;
+  for (double x = -4.03; x < 4; x += 0.37) {
+    for (const double t : {0.0, 1.0, 0.25}) {
+      const auto slope = [&](auto f) { return (f(x + h) - f(x - h)) / (2 * h); };
+      EXPECT_NEAR(ref::mse_backward(x, t, 1.0), slope([&](double v) { return ref::mse(v, t); }), 1e-8);
+      EXPECT_NEAR(ref::l1_backward(x, t, 1.0), slope([&](double v) { return ref::l1(v, t); }), 1e-8);
+      EXPECT_NEAR(ref::bce_with_logits_backward(x, t, 3.0, 0.5, 1.0),
+                  slope([&](double v) { return ref::bce_with_logits(v, t, 3.0, 0.5); }), 1e-8);
+      EXPECT_NEAR(ref::margin_ranking_backward(x, t, -1.0, 0.75, 1.0),
+                  slope([&](double v) { return ref::margin_ranking(v, t, -1.0, 0.75); }), 1e-8);
+    }
+  }
+}
+
+TEST(Loss, BinaryCrossEntropyDoesNotOverflow) {
+  const Values x{200.0f, -200.0f, 1e30f}, t{0.0f, 1.0f, 1.0f};
+  Values loss(3);
+  bce_with_logits(x.data(), t.data(), {}, loss.data(), {3, 1});
+  EXPECT_EQ(loss, (Values{200.0f, 200.0f, 0.0f}));
+}
+
+TEST(RowLosses, AreLaneSumsInEveryForm) {
+  for (const std::int64_t features : {0, 1, 5, 127, 128, 129, 1000, 9000}) {
+    const Values loss = random_values(static_cast<std::size_t>(11 * features), 9);
+    simd::in_every_form([&] {
+      Values rows(11, -7.0f);
+      row_losses(loss.data(), rows.data(), {11, features});
+      for (std::size_t r = 0; r < 11; ++r) {
+        const auto width = static_cast<std::size_t>(features);
+        EXPECT_EQ(bits(rows[r]), bits(ref::row_loss(loss.data() + r * width, width))) << features;
+      }
+    });
+  }
+}
+
+TEST(RowLosses, FoldToTheSameLossWhereverABatchIsCut) {
+  const Values loss = random_values(3000 * 5, 9);
+  const auto folded = [&](std::int64_t step) {
+    float total = 0, open = 0;
+    for (std::int64_t first = 0; first < 3000; first += step) {
+      const std::int64_t rows = std::min(step, 3000 - first);
+      Values sums(static_cast<std::size_t>(rows));
+      row_losses(loss.data() + first * 5, sums.data(), {rows, 5});
+      loss_fold(sums.data(), {first, rows, first + rows == 3000}, &total, &open);
+    }
+    return bits(total);
+  };
+  for (const std::int64_t step : {1, 7, 1024, 2000}) EXPECT_EQ(folded(step), folded(3000)) << step;
+}
+
+// ---- The suite can fail
+
+TEST(LossTwin, AnotherFormulaGoesRed) {
+  const Inputs& in = inputs();
+  int differs = 0;
+  for (std::size_t i = 150; i < 1150; ++i) {
+    const float p = math::sigmoid(in.x[i]);
+    const float plain = -(in.t[i] * math::log(p) + (1.0f - in.t[i]) * math::log(1.0f - p));
+    differs += bits(plain) != bits(ref::bce_with_logits(in.x[i], in.t[i], 1.0f, 1.0f)) ? 1 : 0;
+  }
+  EXPECT_GT(differs, 100);
+}
+
+// ---- Errors, by code and by words
+
+template <class Call>
+void refuses(ErrorCode code, const std::string& words, Call call) {
+  try {
+    call();
+    FAIL() << "accepted; expected: " << words;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code);
+    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+  }
+}
+
+TEST(LossErrors, SayWhatIsWrong) {
+  float a[4] = {};
+  refuses(ErrorCode::invalid_argument, "mse: extents: expected 0 or more, got -1", [&] {
+    mse(a, a, a, {-1, 2});
+  });
+  refuses(ErrorCode::invalid_argument, "l1: data: expected [2, 2] elements of memory, got a null pointer",
+          [&] {
+            l1(a, nullptr, a, {2, 2});
+          });
+  refuses(ErrorCode::invalid_argument, "bce_with_logits_backward: data", [&] {
+    bce_with_logits_backward(a, a, {}, {}, nullptr, {2, 2});
+  });
+  refuses(ErrorCode::invalid_argument, "margin_ranking: data", [&] {
+    margin_ranking(a, a, nullptr, 1.0f, a, {2, 2});
+  });
+  refuses(ErrorCode::invalid_argument, "row_losses: rows_loss", [&] {
+    row_losses(nullptr, nullptr, {2, 0});
+  });
+  refuses(ErrorCode::unsupported, "mse: device: expected Device::cpu", [&] {
+    mse(a, a, a, {2, 2}, Device::cuda);
+  });
+}
+
+}  // namespace
+}  // namespace lockstep
