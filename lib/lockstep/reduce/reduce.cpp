@@ -1,0 +1,151 @@
+#include "lockstep/reduce/reduce.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "lockstep/base/error.h"
+#include "lockstep/reduce/reduce_internal.h"
+
+namespace lockstep {
+namespace {
+
+[[noreturn]] void refuse(const char* operation, std::string what, std::string expected, std::string got) {
+  fail(ErrorCode::invalid_argument, {operation, std::move(what), std::move(expected), std::move(got), {}});
+}
+
+void check_extent(const char* operation, const char* name, std::int64_t extent) {
+  if (extent < 0) refuse(operation, name, "0 or more", std::to_string(extent));
+}
+
+void check_memory(const char* operation, const char* name, const void* data, std::int64_t elements) {
+  if (data == nullptr && elements > 0)
+    refuse(operation, name, std::to_string(elements) + " elements of memory", "a null pointer");
+}
+
+void check_shape(const char* operation, const ReduceShape& shape) {
+  check_extent(operation, "outer", shape.outer);
+  check_extent(operation, "axis", shape.axis);
+  check_extent(operation, "inner", shape.inner);
+}
+
+void check_device(const char* operation, Device device) {
+  if (device == Device::cpu) return;
+  if (device == Device::cuda)
+    fail(ErrorCode::unsupported,
+         {operation, "device", "Device::cpu", "Device::cuda", "Copy the memory to the CPU."});
+  refuse(operation, "device", "Device::cpu or Device::cuda", "another number");
+}
+
+std::int64_t whole(const ReduceShape& shape) { return shape.outer * shape.axis * shape.inner; }
+std::int64_t reduced(const ReduceShape& shape) { return shape.outer * shape.inner; }
+
+/// An operation from [outer, axis, inner] to [outer, inner], or back.
+void check(const char* operation, const ReduceShape& shape, const void* wide, const char* wide_name,
+           const void* narrow, const char* narrow_name, Device device) {
+  check_shape(operation, shape);
+  check_memory(operation, wide_name, wide, whole(shape));
+  check_memory(operation, narrow_name, narrow, reduced(shape));
+  check_device(operation, device);
+}
+
+double degrees(const char* operation, const ReduceShape& shape, double correction) {
+  if (!std::isfinite(correction))
+    refuse(operation, "correction", "a finite number", std::to_string(correction));
+  return std::max(0.0, static_cast<double>(shape.axis) - correction);
+}
+
+void select(const char* operation, const float* x, float* y, std::int64_t* index, const ReduceShape& shape,
+            Device device, bool smallest) {
+  check_shape(operation, shape);
+  check_memory(operation, "x", x, whole(shape));
+  check_device(operation, device);
+  if (shape.axis == 0 && reduced(shape) > 0)
+    refuse(operation, "axis", "1 or more elements to choose from", "0");
+  if (shape.inner > 1 && shape.axis > std::numeric_limits<std::int32_t>::max())
+    fail(ErrorCode::unsupported, {operation,
+                                  "axis",
+                                  "at most 2^31 - 1 elements where it is not the innermost axis",
+                                  std::to_string(shape.axis),
+                                  {}});
+  reduce::select_cpu(x, y, index, shape, smallest);
+}
+
+}  // namespace
+
+void reduce_sum(const float* x, float* y, const ReduceShape& shape, Device device, void*) {
+  check("reduce_sum", shape, x, "x", y, "y", device);
+  reduce::sum_cpu(x, y, shape);
+}
+
+void reduce_mean(const float* x, float* y, const ReduceShape& shape, Device device, void*) {
+  check("reduce_mean", shape, x, "x", y, "y", device);
+  reduce::mean_cpu(x, y, shape);
+}
+
+void reduce_variance(const float* x, float* y, float* mean, const ReduceShape& shape, double correction,
+                     Device device, void*) {
+  check("reduce_variance", shape, x, "x", y, "y", device);
+  reduce::variance_cpu(x, y, mean, shape, static_cast<float>(degrees("reduce_variance", shape, correction)));
+}
+
+void reduce_max(const float* x, float* y, std::int64_t* index, const ReduceShape& shape, Device device,
+                void*) {
+  select("reduce_max", x, y, index, shape, device, false);
+}
+
+void reduce_min(const float* x, float* y, std::int64_t* index, const ReduceShape& shape, Device device,
+                void*) {
+  select("reduce_min", x, y, index, shape, device, true);
+}
+
+void reduce_sum_backward(const float* dy, float* dx, const ReduceShape& shape, Device device, void*) {
+  check("reduce_sum_backward", shape, dx, "dx", dy, "dy", device);
+  reduce::sum_backward_cpu(dy, dx, shape, 1.0f);
+}
+
+void reduce_mean_backward(const float* dy, float* dx, const ReduceShape& shape, Device device, void*) {
+  check("reduce_mean_backward", shape, dx, "dx", dy, "dy", device);
+  reduce::sum_backward_cpu(dy, dx, shape, static_cast<float>(shape.axis));
+}
+
+void reduce_variance_backward(const float* dy, const float* x, const float* mean, float* dx,
+                              const ReduceShape& shape, double correction, Device device, void*) {
+  const char* const operation = "reduce_variance_backward";
+  check(operation, shape, dx, "dx", dy, "dy", device);
+  check_memory(operation, "x", x, whole(shape));
+  check_memory(operation, "mean", mean, reduced(shape));
+  const double divisor = degrees(operation, shape, correction);
+  reduce::variance_backward_cpu(dy, x, mean, dx, shape, static_cast<float>(2 / divisor));
+}
+
+void reduce_select_backward(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape,
+                            Device device, void*) {
+  const char* const operation = "reduce_select_backward";
+  check(operation, shape, dx, "dx", dy, "dy", device);
+  check_memory(operation, "index", index, reduced(shape));
+  for (std::int64_t i = 0; i < reduced(shape) && whole(shape) > 0; ++i) {
+    if (index[i] < 0 || index[i] >= shape.axis)
+      refuse(operation, "index[" + std::to_string(i) + "]", "0 to " + std::to_string(shape.axis - 1),
+             std::to_string(index[i]));
+  }
+  reduce::select_backward_cpu(dy, index, dx, shape);
+}
+
+void reduce_sum_fold(const float* x, std::int64_t cols, const order::FoldSpan& span, float* total,
+                     float* open, Device device, void*) {
+  const char* const operation = "reduce_sum_fold";
+  check_extent(operation, "cols", cols);
+  check_extent(operation, "span.first_row", span.first_row);
+  check_extent(operation, "span.rows", span.rows);
+  check_memory(operation, "x", x, span.rows * cols);
+  check_memory(operation, "total", total, 1);
+  if (open == nullptr && order::needs_open_partial(span))
+    refuse(operation, "open", "memory, since the span's cuts leave a chunk open", "a null pointer");
+  check_device(operation, device);
+  reduce::sum_fold_cpu(x, cols, span, total, open);
+}
+
+}  // namespace lockstep

@@ -1,0 +1,389 @@
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "lockstep/simd/simd_internal.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lockstep/reduce/reduce_cpu.cpp"
+
+#include <hwy/foreach_target.h>
+// After foreach_target.h: the order of the two matters.
+#include <hwy/highway.h>
+
+#include "lockstep/base/float_mode.h"
+#include "lockstep/order/fold.h"
+#include "lockstep/order/lanes.h"
+#include "lockstep/parallel/parallel.h"
+#include "lockstep/reduce/reduce_internal.h"
+#include "lockstep/simd/lanes_internal.h"
+#include "lockstep/simd/vector_internal.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::reduce {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+namespace vec = simd::HWY_NAMESPACE;
+using vec::fma;
+using D = vec::LaneTag;
+using V = vec::LaneVector;
+
+// ---- An axis whose elements lie side by side
+
+float row_sum(const float* x, std::int64_t n) {
+  return vec::lane_sum(order::lane_count(n), n, [x](auto place) HWY_ATTR { return place.load(x); });
+}
+
+float row_square_sum(const float* x, std::int64_t n, float mean) {
+  const V middle = hn::Set(D(), mean), zero = hn::Zero(D());
+  return vec::lane_reduce(
+      order::lane_count(n), n, zero,
+      [&](V lane, auto place) HWY_ATTR {
+        const V deviation = place.keep(hn::Sub(place.load(x), middle), zero);
+        return fma(deviation, deviation, lane);
+      },
+      vec::AddVectors());
+}
+
+void sum_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
+  const std::int64_t n = call.shape.axis;
+  for (std::int64_t r = begin; r < end; ++r) call.y[r] = row_sum(call.x + r * n, n) / call.divisor;
+}
+
+void variance_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
+  const std::int64_t n = call.shape.axis;
+  for (std::int64_t r = begin; r < end; ++r) {
+    const float mean = row_sum(call.x + r * n, n) / static_cast<float>(n);
+    call.y[r] = row_square_sum(call.x + r * n, n, mean) / call.divisor;
+    if (call.mean != nullptr) call.mean[r] = mean;
+  }
+}
+
+// ---- An axis with others inside it: the same order for each column, vectors of columns side by side
+
+/// lane[i], one for each column of a tile, is kTile numbers at lane + i * kTile. step(sum, term) adds x's
+/// element.
+template <class Step>
+void column_lanes(const float* x, std::int64_t n, std::int64_t stride, std::int64_t cols, float* lane,
+                  Step step) {
+  const std::int64_t lanes = order::lane_count(n);
+  for (std::int64_t i = 0; i < std::min(lanes, n); ++i) {
+    float* const own = lane + i * kTile;
+    vec::for_each_vector(0, cols, [&](auto place) HWY_ATTR {
+      V sum = step(hn::Zero(D()), place.load(x + i * stride), place);
+      for (std::int64_t j = i + lanes; j < n; j += lanes) sum = step(sum, place.load(x + j * stride), place);
+      place.store(sum, own);
+    });
+  }
+}
+
+/// The tree over the lanes of each column; the sums are left in the first.
+void column_tree(std::int64_t n, std::int64_t cols, float* lane) {
+  const std::int64_t lanes = order::lane_count(n);
+  std::int64_t filled = std::min(lanes, n);
+  for (std::int64_t s = lanes / 2; s > 0; s /= 2) {
+    for (std::int64_t i = 0; i < std::min(filled - s, s); ++i) {
+      float* const low = lane + i * kTile;
+      const float* const high = low + s * kTile;
+      vec::for_each_vector(0, cols, [&](auto place) HWY_ATTR {
+        place.store(hn::Add(place.load(low), place.load(high)), low);
+      });
+    }
+    filled = std::min(filled, s);
+  }
+}
+
+/// result[0 … cols - 1] = the lane sums of a tile's columns, divided.
+template <class Step>
+void column_sums(const float* x, const ReduceShape& shape, std::int64_t cols, float divisor, float* lane,
+                 float* result, Step step) {
+  if (shape.axis == 0) std::fill(lane, lane + kTile, 0.0f);
+  column_lanes(x, shape.axis, shape.inner, cols, lane, step);
+  column_tree(shape.axis, cols, lane);
+  const V by = hn::Set(D(), divisor);
+  vec::for_each_vector(0, cols,
+                       [&](auto place) HWY_ATTR { place.store(hn::Div(place.load(lane), by), result); });
+}
+
+struct AddTerm {
+  template <class Place>
+  HWY_INLINE V operator()(V sum, V x, Place) const {
+    return hn::Add(sum, x);
+  }
+};
+
+void sum_tile(const SumCall& call, const Tile& tile, float* lane) {
+  const ReduceShape& shape = call.shape;
+  const float* const x = call.x + tile.outer * shape.axis * shape.inner + tile.begin;
+  column_sums(x, shape, tile.count, call.divisor, lane, call.y + tile.outer * shape.inner + tile.begin,
+              AddTerm());
+}
+
+void variance_tile(const SumCall& call, const Tile& tile, float* lane) {
+  const ReduceShape& shape = call.shape;
+  const float* const x = call.x + tile.outer * shape.axis * shape.inner + tile.begin;
+  const std::int64_t place_of_result = tile.outer * shape.inner + tile.begin;
+  float mean[kTile];
+  column_sums(x, shape, tile.count, static_cast<float>(shape.axis), lane, mean, AddTerm());
+  const auto squares = [&mean](V sum, V value, auto place) HWY_ATTR {
+    const V deviation = hn::Sub(value, place.load(mean));
+    return fma(deviation, deviation, sum);
+  };
+  column_sums(x, shape, tile.count, call.divisor, lane, call.y + place_of_result, squares);
+  if (call.mean != nullptr) std::copy(mean, mean + tile.count, call.mean + place_of_result);
+}
+
+// ---- The largest or smallest element. Which one it is does not depend on the order of the comparisons.
+
+using DI = hn::RebindToSigned<D>;
+using VI = hn::Vec<DI>;
+
+/// The best element so far in each place of a vector, and its index.
+struct Best {
+  V value;
+  VI index;
+};
+
+/// Takes `value` where it is better than what came before it: larger (smaller), or the first NaN.
+template <bool kSmallest>
+HWY_INLINE Best better(const Best& best, V value, VI index) {
+  const auto ordered = kSmallest ? hn::Ge(value, best.value) : hn::Le(value, best.value);
+  const auto keeps = hn::Or(ordered, hn::IsNaN(best.value));
+  return {hn::IfThenElse(keeps, best.value, value),
+          hn::IfThenElse(hn::RebindMask(DI(), keeps), best.index, index)};
+}
+
+/// Whether (value, index) comes before (other, other_index) in the choice.
+bool comes_first(float value, std::int64_t index, float other, std::int64_t other_index, bool smallest) {
+  if (std::isnan(value) || std::isnan(other))
+    return std::isnan(value) && (!std::isnan(other) || index < other_index);
+  if (value != other) return smallest ? value < other : value > other;
+  return index < other_index;
+}
+
+/// The best of at most 2^30 elements side by side.
+template <bool kSmallest>
+std::int64_t best_of_part(const float* x, std::int64_t n) {
+  const D d;
+  const DI di;
+  const auto width = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t best = 0, done = 0;
+  if (n >= 4 * width) {
+    const VI step = hn::Set(di, static_cast<std::int32_t>(4 * width));
+    VI at = hn::Iota(di, 0);
+    const auto first = [&](std::int64_t k) HWY_ATTR {
+      return Best{hn::LoadU(d, x + k * width),
+                  hn::Add(at, hn::Set(di, static_cast<std::int32_t>(k * width)))};
+    };
+    Best b0 = first(0), b1 = first(1), b2 = first(2), b3 = first(3);
+    const VI w1 = hn::Set(di, static_cast<std::int32_t>(width)), w2 = hn::Add(w1, w1), w3 = hn::Add(w2, w1);
+    for (done = 4 * width; done + 4 * width <= n; done += 4 * width) {
+      at = hn::Add(at, step);
+      b0 = better<kSmallest>(b0, hn::LoadU(d, x + done), at);
+      b1 = better<kSmallest>(b1, hn::LoadU(d, x + done + width), hn::Add(at, w1));
+      b2 = better<kSmallest>(b2, hn::LoadU(d, x + done + 2 * width), hn::Add(at, w2));
+      b3 = better<kSmallest>(b3, hn::LoadU(d, x + done + 3 * width), hn::Add(at, w3));
+    }
+    HWY_ALIGN std::int32_t indices[HWY_MAX_BYTES / 4];
+    for (const VI& index : {b0.index, b1.index, b2.index, b3.index}) {
+      hn::Store(index, di, indices);
+      for (std::int64_t k = 0; k < width; ++k) {
+        if (comes_first(x[indices[k]], indices[k], x[best], best, kSmallest)) best = indices[k];
+      }
+    }
+  }
+  for (; done < n; ++done) {
+    if (comes_first(x[done], done, x[best], best, kSmallest)) best = done;
+  }
+  return best;
+}
+
+template <bool kSmallest>
+std::int64_t best_of_row(const float* x, std::int64_t n) {
+  constexpr std::int64_t kPart = std::int64_t{1} << 30;  // indices of a part fit 32 bits
+  std::int64_t best = 0;
+  for (std::int64_t begin = 0; begin < n; begin += kPart) {
+    const std::int64_t index = begin + best_of_part<kSmallest>(x + begin, std::min(kPart, n - begin));
+    if (comes_first(x[index], index, x[best], best, kSmallest)) best = index;
+  }
+  return best;
+}
+
+void select_rows(const SelectCall& call, std::int64_t begin, std::int64_t end) {
+  const std::int64_t n = call.shape.axis;
+  for (std::int64_t r = begin; r < end; ++r) {
+    const float* const x = call.x + r * n;
+    const std::int64_t best = call.smallest ? best_of_row<true>(x, n) : best_of_row<false>(x, n);
+    if (call.y != nullptr) call.y[r] = x[best];
+    if (call.index != nullptr) call.index[r] = best;
+  }
+}
+
+template <bool kSmallest>
+void select_columns(const SelectCall& call, const Tile& tile) {
+  const ReduceShape& shape = call.shape;
+  const DI di;
+  const float* const x = call.x + tile.outer * shape.axis * shape.inner + tile.begin;
+  const std::int64_t place_of_result = tile.outer * shape.inner + tile.begin;
+  vec::for_each_vector(0, tile.count, [&](auto place) HWY_ATTR {
+    Best best{place.load(x), hn::Zero(di)};
+    for (std::int64_t j = 1; j < shape.axis; ++j)
+      best =
+          better<kSmallest>(best, place.load(x + j * shape.inner), hn::Set(di, static_cast<std::int32_t>(j)));
+    if (call.y != nullptr) place.store(best.value, call.y + place_of_result);
+    if (call.index == nullptr) return;
+    HWY_ALIGN std::int32_t indices[HWY_MAX_BYTES / 4];
+    hn::Store(best.index, di, indices);
+    const std::int64_t count =
+        std::min<std::int64_t>(tile.count - place.j, static_cast<std::int64_t>(hn::Lanes(di)));
+    for (std::int64_t k = 0; k < count; ++k) call.index[place_of_result + place.j + k] = indices[k];
+  });
+}
+
+void select_tile(const SelectCall& call, const Tile& tile, float*) {
+  call.smallest ? select_columns<true>(call, tile) : select_columns<false>(call, tile);
+}
+
+// ---- Gradients
+
+/// dx[o, j, begin … end - 1] = dy[o, …] / divisor for each j, or dy[o] for a whole row where inner is 1.
+void spread_slice(const float* dy, float* dx, const ReduceShape& shape, float divisor) {
+  const V by = hn::Set(D(), divisor);
+  if (shape.inner == 1) {
+    const V value = hn::Div(hn::Set(D(), dy[0]), by);
+    return vec::for_each_vector(0, shape.axis, [&](auto place) HWY_ATTR { place.store(value, dx); });
+  }
+  vec::for_each_vector(0, shape.inner, [&](auto place) HWY_ATTR {
+    const V value = hn::Div(place.load(dy), by);
+    for (std::int64_t j = 0; j < shape.axis; ++j) place.store(value, dx + j * shape.inner);
+  });
+}
+
+void variance_slice(const float* dy, const float* x, const float* mean, float* dx, const ReduceShape& shape,
+                    float factor) {
+  const V by = hn::Set(D(), factor);
+  if (shape.inner == 1) {
+    const V scale = hn::Mul(hn::Set(D(), dy[0]), by), middle = hn::Set(D(), mean[0]);
+    return vec::for_each_vector(0, shape.axis, [&](auto place) HWY_ATTR {
+      place.store(hn::Mul(hn::Sub(place.load(x), middle), scale), dx);
+    });
+  }
+  for (std::int64_t j = 0; j < shape.axis; ++j) {
+    const float* const source = x + j * shape.inner;
+    float* const target = dx + j * shape.inner;
+    vec::for_each_vector(0, shape.inner, [&](auto place) HWY_ATTR {
+      const V scale = hn::Mul(place.load(dy), by);
+      place.store(hn::Mul(hn::Sub(place.load(source), place.load(mean)), scale), target);
+    });
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lockstep::reduce
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace lockstep::reduce {
+namespace {
+
+HWY_EXPORT(sum_rows);
+HWY_EXPORT(variance_rows);
+HWY_EXPORT(sum_tile);
+HWY_EXPORT(variance_tile);
+HWY_EXPORT(select_rows);
+HWY_EXPORT(select_tile);
+HWY_EXPORT(spread_slice);
+HWY_EXPORT(variance_slice);
+
+constexpr std::int64_t kElements = 16384;  // that are worth a thread's while
+
+std::int64_t grain(std::int64_t elements_an_item) {
+  return std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, elements_an_item));
+}
+
+/// Rows where the axis is the innermost one, tiles of columns elsewhere.
+template <class Call, class RowsForm, class TileForm>
+void run(const Call& call, RowsForm rows, TileForm tile_form) {
+  const ReduceShape& shape = call.shape;
+  if (shape.inner == 1) {
+    return parallel::for_each_range(shape.outer, grain(shape.axis),
+                                    [&](std::int64_t begin, std::int64_t end) { rows(call, begin, end); });
+  }
+  const std::int64_t tiles = (shape.inner + kTile - 1) / kTile;
+  parallel::for_each_range(
+      shape.outer * tiles, grain(shape.axis * std::min(kTile, shape.inner)),
+      [&](std::int64_t begin, std::int64_t end) {
+        std::vector<float> lane(static_cast<std::size_t>(order::lane_count(shape.axis) * kTile));
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::int64_t first = i % tiles * kTile;
+          tile_form(call, {i / tiles, first, std::min(kTile, shape.inner - first)}, lane.data());
+        }
+      });
+}
+
+}  // namespace
+
+void sum_cpu(const float* x, float* y, const ReduceShape& shape) {
+  run(SumCall{x, y, nullptr, shape, 1.0f}, LOCKSTEP_SIMD_CALL(sum_rows), LOCKSTEP_SIMD_CALL(sum_tile));
+}
+
+void mean_cpu(const float* x, float* y, const ReduceShape& shape) {
+  run(SumCall{x, y, nullptr, shape, static_cast<float>(shape.axis)}, LOCKSTEP_SIMD_CALL(sum_rows),
+      LOCKSTEP_SIMD_CALL(sum_tile));
+}
+
+void variance_cpu(const float* x, float* y, float* mean, const ReduceShape& shape, float divisor) {
+  run(SumCall{x, y, mean, shape, divisor}, LOCKSTEP_SIMD_CALL(variance_rows),
+      LOCKSTEP_SIMD_CALL(variance_tile));
+}
+
+void select_cpu(const float* x, float* y, std::int64_t* index, const ReduceShape& shape, bool smallest) {
+  run(SelectCall{x, y, index, shape, smallest}, LOCKSTEP_SIMD_CALL(select_rows),
+      LOCKSTEP_SIMD_CALL(select_tile));
+}
+
+void sum_backward_cpu(const float* dy, float* dx, const ReduceShape& shape, float divisor) {
+  const auto form = LOCKSTEP_SIMD_CALL(spread_slice);
+  const std::int64_t slice = shape.axis * shape.inner;
+  parallel::for_each_range(shape.outer, grain(slice), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t o = begin; o < end; ++o) form(dy + o * shape.inner, dx + o * slice, shape, divisor);
+  });
+}
+
+void variance_backward_cpu(const float* dy, const float* x, const float* mean, float* dx,
+                           const ReduceShape& shape, float factor) {
+  const auto form = LOCKSTEP_SIMD_CALL(variance_slice);
+  const std::int64_t slice = shape.axis * shape.inner;
+  parallel::for_each_range(shape.outer, grain(slice), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t o = begin; o < end; ++o)
+      form(dy + o * shape.inner, x + o * slice, mean + o * shape.inner, dx + o * slice, shape, factor);
+  });
+}
+
+void select_backward_cpu(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape) {
+  const std::int64_t slice = shape.axis * shape.inner;
+  parallel::for_each_range(shape.outer, grain(slice), [&](std::int64_t begin, std::int64_t end) {
+    std::fill(dx + begin * slice, dx + end * slice, 0.0f);
+    if (shape.axis == 0) return;
+    for (std::int64_t i = begin * shape.inner; i < end * shape.inner; ++i)
+      dx[(i / shape.inner * shape.axis + index[i]) * shape.inner + i % shape.inner] = dy[i];
+  });
+}
+
+void sum_fold_cpu(const float* x, std::int64_t cols, const order::FoldSpan& span, float* total, float* open) {
+  std::vector<float> rows(static_cast<std::size_t>(span.rows));
+  sum_cpu(x, rows.data(), {span.rows, cols, 1});
+  const FloatMode mode;
+  order::fold_rows(span, *total, open, [&](float partial, std::int64_t r) {
+    return partial + rows[static_cast<std::size_t>(r)];
+  });
+}
+
+}  // namespace lockstep::reduce
+
+#endif  // HWY_ONCE

@@ -1,0 +1,46 @@
+#pragma once
+// What reduce.cpp chooses from, one function a device; and what the CPU's vector forms are called with.
+// C++17.
+
+#include <cstdint>
+
+#include "lockstep/reduce/reduce.h"
+
+namespace lockstep::reduce {
+
+void sum_cpu(const float* x, float* y, const ReduceShape& shape);
+void mean_cpu(const float* x, float* y, const ReduceShape& shape);
+/// `divisor` is the number that the sum is divided by.
+void variance_cpu(const float* x, float* y, float* mean, const ReduceShape& shape, float divisor);
+void select_cpu(const float* x, float* y, std::int64_t* index, const ReduceShape& shape, bool smallest);
+void sum_backward_cpu(const float* dy, float* dx, const ReduceShape& shape, float divisor);
+void variance_backward_cpu(const float* dy, const float* x, const float* mean, float* dx,
+                           const ReduceShape& shape, float factor);
+void select_backward_cpu(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape);
+void sum_fold_cpu(const float* x, std::int64_t cols, const order::FoldSpan& span, float* total, float* open);
+
+/// Columns begin … begin + count - 1 of slice `outer`, count at most kTile.
+struct Tile {
+  std::int64_t outer, begin, count;
+};
+
+constexpr std::int64_t kTile = 64;
+
+/// Which sum is taken, and of what.
+struct SumCall {
+  const float* x;
+  float* y;
+  float* mean;  ///< of a variance; null where it is not wanted
+  ReduceShape shape;
+  float divisor;
+};
+
+struct SelectCall {
+  const float* x;
+  float* y;
+  std::int64_t* index;
+  ReduceShape shape;
+  bool smallest;
+};
+
+}  // namespace lockstep::reduce

@@ -1,0 +1,483 @@
+#include "lockstep/reduce/reduce.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "lockstep/base/error.h"
+#include "lockstep/reduce/reduce_ref.h"
+#include "lockstep/reduce/reduce_vectors.h"
+#include "lockstep/simd/every_form_test.h"
+
+namespace lockstep {
+namespace {
+
+using Values = std::vector<float>;
+using Indices = std::vector<std::int64_t>;
+
+std::uint32_t bits(float value) { return std::bit_cast<std::uint32_t>(value); }
+
+Values elements(std::int64_t count, std::uint32_t first = 0) {
+  Values values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = reduce_element(first + static_cast<std::uint32_t>(i));
+  return values;
+}
+
+std::string text(const ReduceShape& s) {
+  return std::to_string(s.outer) + " × " + std::to_string(s.axis) + " × " + std::to_string(s.inner);
+}
+
+std::int64_t whole(const ReduceShape& s) { return s.outer * s.axis * s.inner; }
+std::size_t reduced(const ReduceShape& s) { return static_cast<std::size_t>(s.outer * s.inner); }
+
+void expect_same(const Values& got, const Values& expected, const std::string& what) {
+  ASSERT_EQ(got.size(), expected.size()) << what;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (std::isnan(expected[i])) {  // payloads are outside the promise
+      ASSERT_TRUE(std::isnan(got[i])) << what << ", element " << i;
+    } else {
+      ASSERT_EQ(bits(got[i]), bits(expected[i])) << what << ", element " << i << " of " << got.size();
+    }
+  }
+}
+
+struct Results {
+  explicit Results(const ReduceShape& s)
+      : sum(reduced(s), -1),
+        mean(sum),
+        variance(sum),
+        middle(sum),
+        max(sum),
+        min(sum),
+        argmax(sum.size(), -1),
+        argmin(argmax) {}
+  Values sum, mean, variance, middle, max, min;
+  Indices argmax, argmin;
+};
+
+void expect_same(const Results& got, const Results& expected) {
+  expect_same(got.sum, expected.sum, "sum");
+  expect_same(got.mean, expected.mean, "mean");
+  expect_same(got.variance, expected.variance, "variance");
+  expect_same(got.middle, expected.middle, "the variance's mean");
+  expect_same(got.max, expected.max, "max");
+  expect_same(got.min, expected.min, "min");
+  EXPECT_EQ(got.argmax, expected.argmax);
+  EXPECT_EQ(got.argmin, expected.argmin);
+}
+
+// ---- The twins under one name
+
+struct Ref {
+  static Results run(const Values& x, const ReduceShape& s) {
+    Results r(s);
+    for (std::size_t i = 0; i < reduced(s); ++i) {
+      const std::int64_t outer = static_cast<std::int64_t>(i) / s.inner,
+                         inner = static_cast<std::int64_t>(i) % s.inner;
+      const auto at = [&](std::int64_t j) {
+        return x[static_cast<std::size_t>((outer * s.axis + j) * s.inner + inner)];
+      };
+      r.sum[i] = reduce_sum_ref<float>(s.axis, at);
+      r.mean[i] = r.middle[i] = reduce_mean_ref<float>(s.axis, at);
+      r.variance[i] = reduce_variance_ref<float>(s.axis, at, 1);
+      if (s.axis == 0) continue;
+      r.argmax[i] = reduce_select_ref(s.axis, at, false), r.max[i] = at(r.argmax[i]);
+      r.argmin[i] = reduce_select_ref(s.axis, at, true), r.min[i] = at(r.argmin[i]);
+    }
+    return r;
+  }
+  template <class Check>
+  static void each(Check check) {
+    check();
+  }
+};
+
+struct Cpu {
+  static Results run(const Values& x, const ReduceShape& s) {
+    Results r(s);
+    reduce_sum(x.data(), r.sum.data(), s);
+    reduce_mean(x.data(), r.mean.data(), s);
+    reduce_variance(x.data(), r.variance.data(), r.middle.data(), s);
+    if (s.axis == 0) return r;
+    reduce_max(x.data(), r.max.data(), r.argmax.data(), s);
+    reduce_min(x.data(), r.min.data(), r.argmin.data(), s);
+    return r;
+  }
+  template <class Check>
+  static void each(Check check) {
+    simd::in_every_form(check);
+  }
+};
+
+template <class Twin>
+class Reduce : public testing::Test {};
+using Twins = testing::Types<Ref, Cpu>;
+TYPED_TEST_SUITE(Reduce, Twins);
+
+/// The elements of each axis are 0 …, whatever lies outside and inside.
+Values repeated(const ReduceShape& s) {
+  Values x(static_cast<std::size_t>(whole(s)));
+  for (std::size_t i = 0; i < x.size(); ++i)
+    x[i] = reduce_element(static_cast<std::uint32_t>(static_cast<std::int64_t>(i) / s.inner % s.axis));
+  return x;
+}
+
+TYPED_TEST(Reduce, GivesTheExpectedBitsInEveryLayout) {
+  TypeParam::each([] {
+    for (const ReduceVector& vector : kReduceVectors) {
+      for (const std::int64_t inner : {1, 2, 19, 70}) {
+        const ReduceShape shape{2, vector.axis, inner};
+        const Values x = repeated(shape);
+        const Results got = TypeParam::run(x, shape);
+        for (std::size_t i = 0; i < reduced(shape); ++i) {
+          ASSERT_EQ(bits(got.sum[i]), vector.sum) << text(shape) << ", " << i;
+          ASSERT_EQ(bits(got.mean[i]), vector.mean) << text(shape) << ", " << i;
+          ASSERT_EQ(bits(got.variance[i]), vector.variance) << text(shape) << ", " << i;
+        }
+        if constexpr (std::is_same_v<TypeParam, Cpu>) {
+          Values of_all(reduced(shape));
+          reduce_variance(x.data(), of_all.data(), nullptr, shape, 0);
+          ASSERT_EQ(bits(of_all.back()), vector.variance_of_all);
+        }
+      }
+    }
+  });
+}
+
+TEST(ReduceCpu, IsTheReference) {
+  std::vector<ReduceShape> shapes;
+  for (std::int64_t n = 1; n < 40; ++n)
+    shapes.push_back({3, n, 1}), shapes.push_back({2, 5, n}), shapes.push_back({1, n, 33});
+  for (const std::int64_t n : {63, 64, 65, 127, 128, 129, 255, 256, 257, 1000, 8192, 8193, 9300, 20'000})
+    shapes.push_back({2, n, 1}), shapes.push_back({1, n, 20});
+  shapes.insert(shapes.end(),
+                {{400, 10, 1}, {5, 300, 130}, {3, 200, 64}, {1000, 3, 7}, {7, 1, 50}, {50, 1, 1}});
+  for (const ReduceShape& shape : shapes) {
+    SCOPED_TRACE(text(shape));
+    const Values x = elements(whole(shape), 77);
+    const Results expected = Ref::run(x, shape);
+    simd::in_every_form([&] { expect_same(Cpu::run(x, shape), expected); });
+  }
+}
+
+TEST(ReduceCpu, SlicesDoNotKnowEachOther) {
+  for (const ReduceShape& shape : {ReduceShape{9, 300, 1}, ReduceShape{5, 40, 37}}) {
+    const Values x = elements(whole(shape));
+    simd::in_every_form([&] {
+      const Results together = Cpu::run(x, shape);
+      for (std::int64_t o = 0; o < shape.outer; ++o) {
+        const std::int64_t slice = shape.axis * shape.inner;
+        const Values one(x.begin() + o * slice, x.begin() + (o + 1) * slice);
+        const Results alone = Cpu::run(one, {1, shape.axis, shape.inner});
+        for (std::int64_t i = 0; i < shape.inner; ++i) {
+          const auto a = static_cast<std::size_t>(o * shape.inner + i), b = static_cast<std::size_t>(i);
+          EXPECT_EQ(bits(together.sum[a]), bits(alone.sum[b]));
+          EXPECT_EQ(bits(together.variance[a]), bits(alone.variance[b]));
+          EXPECT_EQ(together.argmax[a], alone.argmax[b]);
+        }
+      }
+    });
+  }
+}
+
+TEST(ReduceCpu, EmptyExtents) {
+  simd::in_every_form([] {
+    EXPECT_TRUE(Cpu::run({}, {0, 5, 3}).sum.empty());
+    EXPECT_TRUE(Cpu::run({}, {4, 5, 0}).sum.empty());
+    for (const std::int64_t inner : {1, 5}) {
+      const Results none = Cpu::run({}, {2, 0, inner});
+      for (std::size_t i = 0; i < none.sum.size(); ++i) {
+        EXPECT_EQ(bits(none.sum[i]), 0u);
+        EXPECT_TRUE(std::isnan(none.mean[i]));
+        EXPECT_TRUE(std::isnan(none.variance[i]));
+      }
+    }
+    float y = 0;
+    const float one = 2.5f;
+    reduce_variance(&one, &y, nullptr, {1, 1, 1});
+    EXPECT_TRUE(std::isnan(y)) << "0 / 0";
+    const float two[] = {1, 2};
+    reduce_variance(two, &y, nullptr, {1, 2, 1}, 5);
+    EXPECT_EQ(y, std::numeric_limits<float>::infinity()) << "a divisor is not negative";
+  });
+}
+
+// ---- Special values
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+/// `places` of an axis of n elements that are 1, in both layouts; gives max's and min's (value, index).
+void check_choice(std::int64_t n, const std::vector<std::pair<std::int64_t, float>>& places,
+                  std::int64_t max_index, std::int64_t min_index) {
+  for (const std::int64_t inner : {1, 3}) {
+    const ReduceShape shape{1, n, inner};
+    Values x(static_cast<std::size_t>(whole(shape)), 1.0f);
+    for (const auto& [place, value] : places)
+      for (std::int64_t i = 0; i < inner; ++i) x[static_cast<std::size_t>(place * inner + i)] = value;
+    simd::in_every_form([&] {
+      const Results got = Cpu::run(x, shape);
+      for (std::size_t i = 0; i < got.argmax.size(); ++i) {
+        ASSERT_EQ(got.argmax[i], max_index) << text(shape);
+        ASSERT_EQ(got.argmin[i], min_index) << text(shape);
+        const float chosen = x[static_cast<std::size_t>(max_index * inner)];
+        ASSERT_TRUE(std::isnan(chosen) ? std::isnan(got.max[i]) : bits(got.max[i]) == bits(chosen))
+            << text(shape);
+      }
+    });
+  }
+}
+
+TEST(ReduceChoice, TiesTakeTheLowestIndex) {
+  check_choice(200, {}, 0, 0);
+  check_choice(200, {{90, 5.0f}, {91, 5.0f}, {190, 5.0f}, {20, -5.0f}, {150, -5.0f}}, 90, 20);
+  check_choice(200, {{199, 5.0f}, {198, -5.0f}}, 199, 198);
+  check_choice(77, {{76, kInfinity}, {75, -kInfinity}, {3, -kInfinity}}, 76, 3);
+}
+
+TEST(ReduceChoice, TheFirstNanWins) {
+  check_choice(200, {{50, kNan}, {10, kInfinity}, {120, kNan}, {5, -kInfinity}}, 50, 50);
+  check_choice(70, {{69, kNan}}, 69, 69);
+  check_choice(3, {{1, kNan}, {2, kNan}}, 1, 1);
+}
+
+TEST(ReduceChoice, ZerosAreEqualAndTheFirstIsGiven) {
+  Values x(100, -1.0f);
+  x[40] = -0.0f, x[41] = 0.0f;
+  simd::in_every_form([&] {
+    const Results got = Cpu::run(x, {1, 100, 1});
+    EXPECT_EQ(got.argmax[0], 40);
+    EXPECT_EQ(bits(got.max[0]), 0x80000000u);
+  });
+}
+
+TEST(ReduceChoice, AllNegativeInfinityIsAChoiceToo) {
+  const Values x(50, -kInfinity);
+  simd::in_every_form([&] {
+    const Results got = Cpu::run(x, {1, 50, 1});
+    EXPECT_EQ(got.argmax[0], 0);
+    EXPECT_EQ(got.max[0], -kInfinity);
+  });
+}
+
+TEST(ReduceCpu, SumsOfSpecialValues) {
+  simd::in_every_form([] {
+    const auto sum = [](const Values& x, std::int64_t inner) {
+      return Cpu::run(x, {1, static_cast<std::int64_t>(x.size()) / inner, inner}).sum[0];
+    };
+    for (const std::int64_t inner : {1, 2}) {
+      EXPECT_EQ(bits(sum(Values(300, -0.0f), inner)), 0u) << "lanes start at +0";
+      EXPECT_EQ(sum({kInfinity, kInfinity, 1, 1}, inner), kInfinity);
+      EXPECT_TRUE(std::isnan(sum({kInfinity, 0, -kInfinity, 0}, inner)));
+      EXPECT_TRUE(std::isnan(sum({1, 1, kNan, 1}, inner)));
+      EXPECT_EQ(bits(sum(Values(4, std::bit_cast<float>(1u)), inner)), inner == 1 ? 4u : 2u)
+          << "subnormals are kept";
+    }
+  });
+}
+
+// ---- Gradients
+
+TEST(ReduceBackward, SpreadsOverTheAxis) {
+  for (const ReduceShape& s : {ReduceShape{3, 50, 1}, ReduceShape{2, 40, 19}, ReduceShape{200, 300, 1},
+                               ReduceShape{4, 0, 3}, ReduceShape{0, 4, 3}}) {
+    SCOPED_TRACE(text(s));
+    const Values dy = elements(static_cast<std::int64_t>(reduced(s))), x = elements(whole(s), 500);
+    Results forward(s);
+    reduce_variance(x.data(), forward.variance.data(), forward.middle.data(), s);
+    Indices index(reduced(s));
+    for (std::size_t i = 0; i < index.size(); ++i)
+      index[i] = static_cast<std::int64_t>(7 * i) % std::max<std::int64_t>(1, s.axis);
+    simd::in_every_form([&] {
+      Values sum(x.size(), -1), mean(sum), variance(sum), selected(sum);
+      reduce_sum_backward(dy.data(), sum.data(), s);
+      reduce_mean_backward(dy.data(), mean.data(), s);
+      reduce_variance_backward(dy.data(), x.data(), forward.middle.data(), variance.data(), s);
+      reduce_select_backward(dy.data(), index.data(), selected.data(), s);
+      const float factor = static_cast<float>(2.0 / static_cast<double>(s.axis - 1));
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const auto at = static_cast<std::int64_t>(i);
+        const auto r = static_cast<std::size_t>(at / s.inner / s.axis * s.inner + at % s.inner);
+        ASSERT_EQ(bits(sum[i]), bits(dy[r]));
+        ASSERT_EQ(bits(mean[i]), bits(dy[r] / static_cast<float>(s.axis)));
+        ASSERT_EQ(bits(variance[i]), bits((x[i] - forward.middle[r]) * (dy[r] * factor)));
+        ASSERT_EQ(bits(selected[i]), bits(at / s.inner % s.axis == index[r] ? dy[r] : 0.0f));
+      }
+    });
+  }
+}
+
+TEST(ReduceBackward, VarianceIsThatOfFiniteDifferences) {
+  const std::int64_t n = 9;
+  std::vector<double> x(n);
+  for (std::size_t j = 0; j < x.size(); ++j) x[j] = reduce_element(static_cast<std::uint32_t>(j));
+  const auto variance = [&] {
+    return reduce_variance_ref<double>(
+        n, [&](std::int64_t j) { return x[static_cast<std::size_t>(j)]; }, 1);
+  };
+  Values single(x.begin(), x.end()), dx(single.size());
+  const float dy = 1;
+  float mean = 0, y = 0;
+  reduce_variance(single.data(), &y, &mean, {1, n, 1});
+  reduce_variance_backward(&dy, single.data(), &mean, dx.data(), {1, n, 1});
+  for (std::size_t j = 0; j < x.size(); ++j) {
+    const double before = x[j], step = 1e-6;
+    x[j] = before + step;
+    const double above = variance();
+    x[j] = before - step;
+    const double below = variance();
+    x[j] = before;
+    EXPECT_NEAR((above - below) / (2 * step), dx[j], 1e-5);
+  }
+}
+
+// ---- The fold of rows and columns
+
+float fold(const Values& x, std::int64_t cols, const std::vector<std::int64_t>& ends) {
+  float total = 0, open = kNan;
+  std::int64_t first = 0;
+  for (std::size_t i = 0; i < ends.size(); first = ends[i], ++i) {
+    const order::FoldSpan span{first, ends[i] - first, i + 1 == ends.size()};
+    reduce_sum_fold(x.data() + first * cols, cols, span, &total,
+                    order::needs_open_partial(span) ? &open : nullptr);
+  }
+  return total;
+}
+
+TEST(ReduceFold, GivesTheExpectedBitsForEveryCut) {
+  simd::in_every_form([] {
+    for (const ReduceFoldVector& vector : kReduceFoldVectors) {
+      const Values x = elements(vector.rows * vector.cols);
+      EXPECT_EQ(bits(fold(x, vector.cols, {vector.rows})), vector.sum);
+      for (std::int64_t cut = 0; cut <= vector.rows; cut += vector.rows > 100 ? 97 : 1)
+        ASSERT_EQ(bits(fold(x, vector.cols, {cut, vector.rows})), vector.sum) << cut;
+      EXPECT_EQ(bits(fold(x, vector.cols, {vector.rows / 3, vector.rows, vector.rows})), vector.sum);
+    }
+    EXPECT_EQ(bits(fold({}, 5, {0})), 0u);
+    EXPECT_EQ(bits(fold({}, 0, {3})), 0u);
+  });
+}
+
+// ---- The suite can fail
+
+TEST(ReduceTwin, APlainSumGoesRed) {
+  int different = 0;
+  for (const ReduceVector& vector : kReduceVectors) {
+    const Values x = elements(vector.axis);
+    different += bits(std::accumulate(x.begin(), x.end(), 0.0f)) != vector.sum;
+  }
+  EXPECT_GE(different, 6);
+}
+
+TEST(ReduceTwin, AnotherLaneCountGoesRed) {
+  const Values x = elements(8193);
+  float lane[128] = {};
+  for (std::size_t j = 0; j < x.size(); ++j) lane[j % 128] += x[j];
+  order::lane_tree(lane, 128, 128, [](float a, float b) { return a + b; });
+  EXPECT_NE(bits(lane[0]), bits(reduce_sum_ref<float>(
+                               8193, [&](std::int64_t j) { return x[static_cast<std::size_t>(j)]; })));
+}
+
+TEST(ReduceTwin, OneFoldOverAllElementsGoesRed) {
+  const Values x = elements(2500 * 2);
+  float chain = 0;
+  for (const float value : x) chain += value;
+  EXPECT_NE(bits(chain), bits(fold(x, 2, {2500})));
+}
+
+#if defined(__x86_64__)
+TEST(ReduceCpu, KeepsSubnormalsForACallerThatFlushesThem) {
+  constexpr unsigned kFlushAndDenormalsAreZero = 0x8040;
+  const Values x(6, std::bit_cast<float>(1u));
+  float row = 0, columns[2] = {}, total = 0;
+  const unsigned before = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before | kFlushAndDenormalsAreZero);
+  reduce_sum(x.data(), &row, {1, 6, 1});
+  reduce_sum(x.data(), columns, {1, 3, 2});
+  reduce_sum_fold(x.data(), 2, {0, 3, true}, &total, nullptr);
+  const unsigned after = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before);
+  EXPECT_EQ(bits(row), 6u);
+  EXPECT_EQ(bits(columns[1]), 3u);
+  EXPECT_EQ(bits(total), 6u);
+  EXPECT_EQ(after & kFlushAndDenormalsAreZero, kFlushAndDenormalsAreZero) << "the caller's mode comes back";
+}
+#endif
+
+// ---- Errors, by code and by words
+
+template <class Call>
+void expect_refusal(Call call, const std::string& words, ErrorCode code = ErrorCode::invalid_argument) {
+  try {
+    call();
+    FAIL() << "accepted; expected: " << words;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code);
+    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+  }
+}
+
+TEST(ReduceErrors, SayWhatIsWrong) {
+  float x[6] = {}, y[6] = {};
+  std::int64_t index[2] = {0, 3};
+  expect_refusal([&] { reduce_sum(x, y, {-1, 2, 3}); }, "reduce_sum: outer: expected 0 or more, got -1");
+  expect_refusal([&] { reduce_mean(x, y, {1, -2, 3}); }, "reduce_mean: axis: ");
+  expect_refusal([&] { reduce_variance(x, y, nullptr, {1, 2, -3}); }, "reduce_variance: inner: ");
+  expect_refusal(
+      [&] {
+        reduce_variance(x, y, nullptr, {1, 2, 3}, kNan);
+      },
+      "correction: expected a finite number");
+  expect_refusal(
+      [&] {
+        reduce_sum(nullptr, y, {1, 2, 3});
+      },
+      "reduce_sum: x: expected 6 elements of memory, got a null");
+  expect_refusal([&] { reduce_sum(x, nullptr, {1, 2, 3}); }, "reduce_sum: y: expected 3 elements of memory");
+  expect_refusal(
+      [&] {
+        reduce_max(x, y, nullptr, {1, 0, 3});
+      },
+      "reduce_max: axis: expected 1 or more elements");
+  expect_refusal([&] { reduce_min(nullptr, y, nullptr, {1, 2, 3}); }, "reduce_min: x: ");
+  expect_refusal(
+      [&] {
+        reduce_max(x, y, nullptr, {0, std::int64_t{1} << 40, 3});
+      },
+      "at most 2^31 - 1 elements", ErrorCode::unsupported);
+  expect_refusal([&] { reduce_select_backward(y, index, x, {1, 3, 2}); }, "index[1]: expected 0 to 2, got 3");
+  expect_refusal(
+      [&] {
+        reduce_variance_backward(y, x, nullptr, x, {1, 3, 2});
+      },
+      "reduce_variance_backward: mean: ");
+  expect_refusal(
+      [&] {
+        reduce_sum_fold(x, 2, {5, 3, false}, y, nullptr);
+      },
+      "reduce_sum_fold: open: expected memory");
+  expect_refusal([&] { reduce_sum_fold(x, 2, {-5, 3, false}, y, y); }, "span.first_row: ");
+  EXPECT_NO_THROW(reduce_max(x, nullptr, nullptr, {1, 2, 3})) << "neither result is needed";
+}
+
+TEST(ReduceErrors, CudaIsUnsupported) {
+  const auto refuses = [](auto call) {
+    expect_refusal(call, "expected Device::cpu", ErrorCode::unsupported);
+  };
+  refuses([] { reduce_sum(nullptr, nullptr, {0, 0, 0}, Device::cuda); });
+  refuses([] { reduce_max(nullptr, nullptr, nullptr, {0, 0, 0}, Device::cuda); });
+  refuses([] { reduce_mean_backward(nullptr, nullptr, {0, 0, 0}, Device::cuda); });
+  float total = 0;
+  refuses([&] { reduce_sum_fold(nullptr, 0, {}, &total, nullptr, Device::cuda); });
+}
+
+}  // namespace
+}  // namespace lockstep
