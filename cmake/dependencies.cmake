@@ -22,6 +22,7 @@ endif()
 if(LOCKSTEP_TESTS)
   find_package(GTest 1.12 REQUIRED)
   include(GoogleTest)
+  pkg_check_modules(mpfr REQUIRED IMPORTED_TARGET GLOBAL mpfr)  # judges the elementary functions; only their test links it
 endif()
 if(LOCKSTEP_BENCH)
   find_package(benchmark REQUIRED)

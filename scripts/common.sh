@@ -25,6 +25,7 @@ readonly -a kPackages=(
   "zlib1g-dev|header:zlib.h|gzip files"
   "libgtest-dev|header:gtest/gtest.h|tests"
   "libgmock-dev|header:gmock/gmock.h|tests"
+  "libmpfr-dev|header:mpfr.h|tests (judges the elementary functions)"
   "libbenchmark-dev|header:benchmark/benchmark.h|benchmarks"
 )
 # Good to have, and done without where they cannot be had.

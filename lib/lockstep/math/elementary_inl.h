@@ -72,7 +72,7 @@ LOCKSTEP_MATH_FUNCTION V exp_within(V x) {
   return scale(exp_of_rest(whole(parts)), parts.shifted, parts.n);
 }
 
-/// exp for x of -87 … 88: neither overflow nor a subnormal result.
+/// exp for x of -87 … 88: neither overflow nor a subnormal result. Anything where x is NaN.
 template <class V>
 LOCKSTEP_MATH_FUNCTION V exp_normal(V x) {
   const Reduced<V> parts = reduce(x);
@@ -314,7 +314,7 @@ LOCKSTEP_MATH_FUNCTION V erf(V x) {
                      internal::kErfFarC4, internal::kErfFarC3, internal::kErfFarC2, internal::kErfFarC1,
                      internal::kErfFarC0);
   const V far = sub(constant<V>(1.0f), exp_normal(negate(fma(b, q, b))));
-  return select(less(a, constant<V>(0.9275f)), fma(x, p, x), copysign(far, x));
+  return select(less(constant<V>(0.9275f), a), copysign(far, x), fma(x, p, x));  // NaN is near
 }
 
 // ---- Roots, sine and cosine

@@ -1,0 +1,402 @@
+#include "lockstep/math/math.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+#include <mpfr.h>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "lockstep/base/error.h"
+#include "lockstep/math/math_inl.h"
+#include "lockstep/parallel/parallel.h"
+#include "lockstep/simd/every_form_test.h"
+
+namespace lockstep::math {
+namespace {
+
+using Values = std::vector<float>;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+/// Every NaN is one: its payload is outside the promise.
+std::uint32_t word_of(float value) {
+  return std::isnan(value) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(value);
+}
+
+// ---- The functions as a table
+
+using Exact = int (*)(mpfr_ptr, mpfr_srcptr, mpfr_rnd_t);
+
+int exact_sigmoid(mpfr_ptr y, mpfr_srcptr x, mpfr_rnd_t round) {
+  mpfr_neg(y, x, round);
+  mpfr_exp(y, y, round);
+  mpfr_add_ui(y, y, 1, round);
+  return mpfr_ui_div(y, 1, y, round);
+}
+
+struct Case {
+  const char* name;
+  float (*one)(float);
+  void (*array)(const float*, float*, std::int64_t);
+  double (*wide)(double);
+  Exact exact;
+  double bound;  ///< largest error in ulp, as README.md states it
+};
+
+const Case kCases[] = {
+    {"exp", exp, exp, [](double x) { return std::exp(x); }, mpfr_exp, 1.0},
+    {"exp2", exp2, exp2, [](double x) { return std::exp2(x); }, mpfr_exp2, 0.51},
+    {"expm1", expm1, expm1, [](double x) { return std::expm1(x); }, mpfr_expm1, 0.51},
+    {"log", log, log, [](double x) { return std::log(x); }, mpfr_log, 0.9},
+    {"log2", log2, log2, [](double x) { return std::log2(x); }, mpfr_log2, 0.51},
+    {"log1p", log1p, log1p, [](double x) { return std::log1p(x); }, mpfr_log1p, 0.9},
+    {"tanh", tanh, tanh, [](double x) { return std::tanh(x); }, mpfr_tanh, 1.0},
+    {"erf", erf, erf, [](double x) { return std::erf(x); }, mpfr_erf, 1.0},
+    {"sigmoid", sigmoid, sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, exact_sigmoid, 1.0},
+    {"rsqrt", rsqrt, rsqrt, [](double x) { return 1 / std::sqrt(x); }, mpfr_rec_sqrt, 1.5},
+    {"sin", sin, sin, [](double x) { return std::sin(x); }, mpfr_sin, 0.51},
+    {"cos", cos, cos, [](double x) { return std::cos(x); }, mpfr_cos, 0.51},
+};
+
+class Math : public testing::TestWithParam<Case> {};
+
+std::string name_of(const testing::TestParamInfo<Case>& info) { return info.param.name; }
+
+/// Every 997th bit pattern, and all patterns around those where something changes.
+const Values& sample() {
+  static const Values values = [] {
+    Values of;
+    for (std::uint64_t word = 0; word < (std::uint64_t{1} << 32); word += 997)
+      of.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(word)));
+    for (const float around : {0.0f,   0x1p-126f,   0x1p-24f, 0.35f,   0.5f,    0.70710678f, 0.9275f,
+                               1.0f,   1.41421356f, 3.95f,    10.0f,   87.3f,   88.72f,      103.9f,
+                               128.0f, 150.0f,      0x1p24f,  0x1p30f, 0x1p40f, kInfinity}) {
+      for (int step = -1500; step <= 1500; ++step) {
+        const std::uint32_t word = std::bit_cast<std::uint32_t>(around) + static_cast<std::uint32_t>(step);
+        of.push_back(std::bit_cast<float>(word));
+        of.push_back(std::bit_cast<float>(word ^ 0x80000000u));
+      }
+    }
+    return of;
+  }();
+  return values;
+}
+
+Values computed(const Case& of, const Values& x) {
+  Values y(x.size());
+  of.array(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+  return y;
+}
+
+/// The error of y in units of the last place of what it stands for.
+double ulps(float y, double exact) {
+  if (std::isnan(exact) || std::isnan(y)) return std::isnan(exact) == std::isnan(y) ? 0 : kInfinity;
+  const float nearest = static_cast<float>(exact);
+  if (y == nearest) {
+    if (std::isinf(nearest)) return 0;
+  } else if (std::isinf(nearest) || std::isinf(y)) {
+    return std::isinf(nearest) && std::isinf(exact) ? kInfinity : 1;  // one of two neighbours
+  }
+  int exponent = 0;
+  std::frexp(exact, &exponent);
+  return std::fabs(static_cast<double>(y) - exact) * std::ldexp(1.0, std::min(24 - exponent, 149));
+}
+
+TEST_P(Math, EveryFormHasTheBitsOfOneNumber) {
+  const Values& x = sample();
+  std::vector<std::uint32_t> expected;
+  for (const float value : x) expected.push_back(word_of(GetParam().one(value)));
+  for (const std::string& name : simd::instruction_sets()) {
+    const simd::ForcedSet forced(name);
+    const Values y = computed(GetParam(), x);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      ASSERT_EQ(word_of(y[i]), expected[i]) << name << " at " << std::hexfloat << x[i];
+  }
+}
+
+TEST_P(Math, ErrorIsWithinTheBound) {
+  const Values& x = sample();
+  const Values y = computed(GetParam(), x);
+  double largest = 0;
+  float at = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double error = ulps(y[i], GetParam().wide(x[i]));
+    if (error > largest) {
+      largest = error;
+      at = x[i];
+    }
+  }
+  EXPECT_LE(largest, GetParam().bound) << "at " << std::hexfloat << at;
+  EXPECT_GT(largest, 0.4) << "the sample shows no rounding";
+}
+
+TEST_P(Math, AnElementDoesNotKnowItsPlace) {
+  const Values x{0.1f,      -0.7f, 3.0f, 0x1p-140f, -4.0f, 0x1p50f, 0.0f,
+                 kInfinity, 1.25f, kNan, -0.0f,     0.3f,  77.0f};
+  for (const std::string& name : simd::instruction_sets()) {
+    const simd::ForcedSet forced(name);
+    for (std::size_t count = 0; count <= 70; ++count) {
+      Values in, out(count + 1, -7.0f);
+      for (std::size_t i = 0; i < count; ++i) in.push_back(x[(i + count) % x.size()]);
+      GetParam().array(in.data(), out.data(), static_cast<std::int64_t>(count));
+      for (std::size_t i = 0; i < count; ++i)
+        EXPECT_EQ(word_of(out[i]), word_of(GetParam().one(in[i]))) << name;
+      EXPECT_EQ(out[count], -7.0f) << "nothing behind the end is written";
+      GetParam().array(in.data(), in.data(), static_cast<std::int64_t>(count));
+      for (std::size_t i = 0; i < count; ++i) EXPECT_EQ(word_of(in[i]), word_of(out[i])) << "in place";
+    }
+  }
+}
+
+TEST_P(Math, ArraysAreChecked) {
+  float a[2] = {};
+  const auto refuses = [&](const char* words, const float* x, float* y, std::int64_t count) {
+    try {
+      GetParam().array(x, y, count);
+      ADD_FAILURE() << "accepted; expected: " << words;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
+      EXPECT_NE(std::string(error.what()).find(GetParam().name + std::string(words)), std::string::npos)
+          << error.what();
+    }
+  };
+  refuses(": count: expected 0 or more, got -1", a, a, -1);
+  refuses(": x or y: expected memory of 2 elements, got a null pointer", nullptr, a, 2);
+  refuses(": x or y", a, nullptr, 2);
+  EXPECT_NO_THROW(GetParam().array(nullptr, nullptr, 0));
+}
+
+#if defined(__x86_64__)
+TEST_P(Math, KeepsSubnormalsForACallerThatFlushesThem) {
+  constexpr unsigned kFlushAndDenormalsAreZero = 0x8040;
+  const Values x{0x1p-140f, -0x1p-149f, -95.0f, -140.0f, 0x1p-127f, 1.0f};
+  const Values expected = computed(GetParam(), x);
+  const unsigned before = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before | kFlushAndDenormalsAreZero);
+  const Values flushed = computed(GetParam(), x);
+  const unsigned after = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before);
+  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(word_of(flushed[i]), word_of(expected[i])) << x[i];
+  EXPECT_EQ(after & kFlushAndDenormalsAreZero, kFlushAndDenormalsAreZero) << "the caller's mode comes back";
+}
+#endif
+
+// ---- All inputs
+
+constexpr std::int64_t kBlock = 1 << 16, kBlocks = 1 << 16;
+
+Values block(std::int64_t index) {
+  Values x(kBlock);
+  for (std::int64_t i = 0; i < kBlock; ++i)
+    x[static_cast<std::size_t>(i)] = std::bit_cast<float>(static_cast<std::uint32_t>(index * kBlock + i));
+  return x;
+}
+
+std::uint64_t digest(const Values& y) {
+  std::uint64_t sum = 0, place = 1;
+  for (const float value : y) {
+    sum += word_of(value) * place;
+    place = place * 6364136223846793005 + 2;  // odd for ever
+  }
+  return sum;
+}
+
+std::vector<std::uint64_t> digests_of_all(const Case& of) {
+  std::vector<std::uint64_t> digests(kBlocks);
+  parallel::for_each_range(kBlocks, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t b = begin; b < end; ++b)
+      digests[static_cast<std::size_t>(b)] = digest(computed(of, block(b)));
+  });
+  return digests;
+}
+
+TEST_P(Math, SlowEveryFormAgreesOnAllInputs) {
+  std::vector<std::uint64_t> expected;
+  {
+    const simd::ForcedSet forced("SCALAR");
+    expected = digests_of_all(GetParam());
+  }
+  for (const std::string& name : simd::instruction_sets()) {
+    if (name == "SCALAR") continue;
+    const simd::ForcedSet forced(name);
+    const auto digests = digests_of_all(GetParam());
+    for (std::size_t b = 0; b < digests.size(); ++b)
+      ASSERT_EQ(digests[b], expected[b]) << name << ", inputs " << std::hex << b * kBlock << " and on";
+  }
+}
+
+struct Worst {
+  double error;
+  float x;
+  bool operator<(const Worst& other) const { return error > other.error; }
+};
+constexpr std::size_t kWorst = 1000;
+
+/// The kWorst inputs with the largest errors against double.
+std::vector<Worst> worst_of_all(const Case& of) {
+  std::vector<Worst> worst;
+  std::mutex mutex;
+  parallel::for_each_range(kBlocks, 16, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<Worst> heap;  // the least of the worst in front
+    for (std::int64_t b = begin; b < end; ++b) {
+      const Values x = block(b), y = computed(of, x);
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double error = ulps(y[i], of.wide(x[i]));
+        if (heap.size() == kWorst && error <= heap.front().error) continue;
+        heap.push_back({error, x[i]});
+        std::push_heap(heap.begin(), heap.end());
+        if (heap.size() <= kWorst) continue;
+        std::pop_heap(heap.begin(), heap.end());
+        heap.pop_back();
+      }
+    }
+    const std::lock_guard<std::mutex> lock(mutex);
+    worst.insert(worst.end(), heap.begin(), heap.end());
+  });
+  std::sort(worst.begin(), worst.end());
+  worst.resize(std::min(worst.size(), kWorst));
+  return worst;
+}
+
+/// The error against 200 bits.
+double exact_ulps(const Case& of, float x) {
+  const float y = of.one(x);
+  mpfr_t exact, unit;
+  mpfr_inits2(200, exact, unit, nullptr);
+  mpfr_set_flt(exact, x, MPFR_RNDN);
+  of.exact(exact, exact, MPFR_RNDN);
+  double error = 0;
+  if (mpfr_number_p(exact) != 0 && !mpfr_zero_p(exact) && std::isfinite(y)) {
+    const mpfr_exp_t exponent = mpfr_get_exp(exact);
+    mpfr_sub_d(unit, exact, static_cast<double>(y), MPFR_RNDN);
+    mpfr_mul_2si(unit, unit, std::min<long>(24 - exponent, 149), MPFR_RNDN);
+    error = std::fabs(mpfr_get_d(unit, MPFR_RNDN));
+  } else {
+    error = ulps(y, mpfr_get_d(exact, MPFR_RNDN));
+  }
+  mpfr_clears(exact, unit, nullptr);
+  return error;
+}
+
+TEST_P(Math, SlowLargestErrorOfAllInputs) {
+  double largest = 0;
+  float at = 0;
+  for (const Worst& each : worst_of_all(GetParam())) {
+    const double error = exact_ulps(GetParam(), each.x);
+    EXPECT_NEAR(error, each.error, 1e-6) << "the double reference at " << std::hexfloat << each.x;
+    if (error > largest) {
+      largest = error;
+      at = each.x;
+    }
+  }
+  std::printf("%-8s largest error %.6f ulp, at %a\n", GetParam().name, largest, static_cast<double>(at));
+  EXPECT_LE(largest, GetParam().bound);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Math, testing::ValuesIn(kCases), name_of);
+
+// ---- Special values
+
+TEST(MathSpecial, ValuesAreCs) {
+  const auto same = [](float got, float expected) { EXPECT_EQ(word_of(got), word_of(expected)); };
+  same(exp(0.0f), 1.0f), same(exp(-0.0f), 1.0f), same(exp(kInfinity), kInfinity), same(exp(-kInfinity), 0.0f);
+  same(exp(88.8f), kInfinity), same(exp(-104.0f), 0.0f), same(exp(-103.9f), 0x1p-149f),
+      same(exp(3e38f), kInfinity);
+  same(exp2(-149.0f), 0x1p-149f), same(exp2(-150.0f), 0.0f), same(exp2(127.0f), 0x1p127f),
+      same(exp2(128.0f), kInfinity);
+  same(expm1(-0.0f), -0.0f), same(expm1(-kInfinity), -1.0f), same(expm1(kInfinity), kInfinity);
+  same(expm1(0x1p-149f), 0x1p-149f);
+  for (const auto logarithm : {static_cast<float (*)(float)>(log), static_cast<float (*)(float)>(log2)}) {
+    same(logarithm(0.0f), -kInfinity), same(logarithm(-0.0f), -kInfinity), same(logarithm(1.0f), 0.0f);
+    same(logarithm(-0x1p-149f), kNan), same(logarithm(-kInfinity), kNan),
+        same(logarithm(kInfinity), kInfinity);
+  }
+  same(log2(0x1p-149f), -149.0f), same(log2(0x1p127f), 127.0f);
+  same(log1p(-1.0f), -kInfinity), same(log1p(-1.0000001f), kNan), same(log1p(-0.0f), -0.0f);
+  same(log1p(kInfinity), kInfinity), same(log1p(-kInfinity), kNan), same(log1p(-0x1p-149f), -0x1p-149f);
+  same(tanh(kInfinity), 1.0f), same(tanh(-kInfinity), -1.0f), same(tanh(-0.0f), -0.0f),
+      same(tanh(0x1p-149f), 0x1p-149f);
+  same(erf(kInfinity), 1.0f), same(erf(-kInfinity), -1.0f), same(erf(-0.0f), -0.0f), same(erf(4.0f), 1.0f);
+  same(sigmoid(0.0f), 0.5f), same(sigmoid(kInfinity), 1.0f), same(sigmoid(-kInfinity), 0.0f),
+      same(sigmoid(-200.0f), 0.0f);
+  same(rsqrt(4.0f), 0.5f), same(rsqrt(0.0f), kInfinity), same(rsqrt(-0.0f), -kInfinity),
+      same(rsqrt(-1.0f), kNan);
+  same(rsqrt(kInfinity), 0.0f);
+  same(sin(-0.0f), -0.0f), same(sin(kInfinity), kNan), same(cos(-kInfinity), kNan), same(cos(0.0f), 1.0f);
+  for (const Case& of : kCases) same(of.one(kNan), kNan);
+}
+
+struct PowCase {
+  float x, y;
+};
+
+std::vector<PowCase> pow_cases() {
+  const Values special{0.0f,   -0.0f,  1.0f,    -1.0f, 2.0f,        -2.0f,        3.0f,
+                       -3.0f,  0.5f,   -0.5f,   1.5f,  -1.5f,       kInfinity,    -kInfinity,
+                       kNan,   1e-40f, -1e-40f, 1e30f, 16777215.0f, -16777215.0f, 1e-30f,
+                       -1e30f, 127.0f, -149.0f, 1.25f, 0.75f,       16777216.0f};
+  std::vector<PowCase> cases;
+  for (const float x : special)
+    for (const float y : special) cases.push_back({x, y});
+  std::uint32_t state = 1;
+  for (int i = 0; i < 200000; ++i) {
+    state = state * 1664525 + 1013904223;
+    const float x = std::ldexp(static_cast<float>(state >> 8), static_cast<int>(state % 61) - 54);
+    state = state * 1664525 + 1013904223;
+    cases.push_back({x, static_cast<float>(static_cast<std::int32_t>(state)) * 0x1p-26f});
+  }
+  return cases;
+}
+
+TEST(MathPow, SpecialCasesAreCsAndTheErrorIsSmall) {
+  double largest = 0;
+  for (const auto& [x, y] : pow_cases()) {
+    const double exact = std::pow(static_cast<double>(x), static_cast<double>(y));
+    const float got = pow(x, y);
+    largest = std::max(largest, ulps(got, exact));
+    if (exact == 0 || std::isinf(exact) || std::isnan(exact)) {
+      EXPECT_EQ(word_of(got), word_of(static_cast<float>(exact))) << x << " to the " << y;
+    }
+  }
+  EXPECT_LE(largest, 0.51);
+}
+
+TEST(MathPow, EveryFormHasTheBitsOfOneNumber) {
+  Values x, y;
+  for (const PowCase& each : pow_cases()) {
+    x.push_back(each.x);
+    y.push_back(each.y);
+  }
+  for (const std::string& name : simd::instruction_sets()) {
+    const simd::ForcedSet forced(name);
+    for (const std::size_t count : {x.size(), std::size_t{37}, std::size_t{1}}) {
+      Values z(count + 1, -7.0f);
+      pow(x.data(), y.data(), z.data(), static_cast<std::int64_t>(count));
+      for (std::size_t i = 0; i < count; ++i)
+        ASSERT_EQ(word_of(z[i]), word_of(pow(x[i], y[i]))) << name << ": " << x[i] << " to the " << y[i];
+      EXPECT_EQ(z[count], -7.0f);
+    }
+  }
+  EXPECT_THROW(pow(x.data(), nullptr, y.data(), 3), Error);
+}
+
+// ---- The suite can fail
+
+TEST(MathTwin, AnotherRoundingGoesRed) {
+  int differs = 0;
+  for (int i = 0; i < 10000; ++i) {
+    const float x = static_cast<float>(i) * 0.001f - 5.0f;
+    differs += word_of(static_cast<float>(std::exp(static_cast<double>(x)))) != word_of(exp(x)) ? 1 : 0;
+  }
+  EXPECT_GT(differs, 100) << "the correctly rounded exponential is another function";
+}
+
+}  // namespace
+}  // namespace lockstep::math
