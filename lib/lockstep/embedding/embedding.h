@@ -1,0 +1,61 @@
+#pragma once
+// Rows of a table by their number, and the gradient of the table: a fold over the rows of the global batch
+// (contracts, section 4). README.md holds the specification.
+
+#include <cstdint>
+
+#include "lockstep/base/view.h"
+#include "lockstep/order/fold.h"
+
+namespace lockstep {
+
+/// Grows with every change of bits.
+constexpr int kEmbeddingSpecVersion = 1;
+
+// All memory is contiguous and lies on `device`; values are float32, indices int64; nothing overlaps.
+// `stream` is the cudaStream_t to work on (null: the default stream), unused on the CPU. Throw
+// Error(invalid_argument) for a negative extent, an index outside the table (named with its place), or null
+// memory that holds elements; Error(unsupported) where this build has no form for the device. Nothing is
+// written then.
+
+/// y[r] = table[index[r]]: copies, so -0 and NaN payloads stay.
+struct Embedding {
+  const float* table = nullptr;         ///< [vocabulary, dim]
+  const std::int64_t* index = nullptr;  ///< [rows], each 0 … vocabulary - 1
+  float* y = nullptr;                   ///< [rows, dim]
+  std::int64_t vocabulary = 0, dim = 0, rows = 0;
+};
+
+/// Guarantees: run_to_run, batch, threads, cpu_to_gpu.
+void embedding(const Embedding& call, Device device = Device::cpu, void* stream = nullptr);
+
+/// Adds the gradients of span.rows rows to the fold of each table row:
+///
+///   for each chunk of 1,024 global rows, ascending:
+///     for each table row v that a row of the chunk hits:
+///       partial = chain of rounded adds over dy of the chunk's rows with index v, ascending, from +0
+///       total[v] = total[v] + partial
+///
+/// A table row that a chunk does not hit is not touched by it: its partial is +0, which changes nothing,
+/// since a total that started at +0 is never -0. Rows whose index is `padding` are left out.
+struct EmbeddingBackward {
+  const float* dy = nullptr;            ///< [span.rows, dim]
+  const std::int64_t* index = nullptr;  ///< [span.rows]
+  std::int64_t vocabulary = 0, dim = 0;
+  std::int64_t padding = -1;  ///< the index whose rows give no gradient; -1: none
+  order::FoldSpan span;       ///< where these rows lie in the global batch
+  float* total = nullptr;     ///< [vocabulary, dim], read and written, +0 before the first row
+  /// Memory of embedding_open_elements(vocabulary, dim) float32 elements for the partials of the chunk that a
+  /// cut leaves open: which table rows it has hit, and their chains. It needs no value before its first use
+  /// and is not for reading. May be null where order::needs_open_partial(span) is false, and is not touched
+  /// then.
+  float* open = nullptr;
+};
+
+/// A chunk that is open has hit at most 1,023 table rows, so its partials are few, whatever the vocabulary.
+std::int64_t embedding_open_elements(std::int64_t vocabulary, std::int64_t dim);
+
+/// Guarantees: run_to_run, micro_batch, threads, cpu_to_gpu (NaN payloads excepted).
+void embedding_backward(const EmbeddingBackward& call, Device device = Device::cpu, void* stream = nullptr);
+
+}  // namespace lockstep

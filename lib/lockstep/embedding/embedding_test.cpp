@@ -1,0 +1,320 @@
+#include "lockstep/embedding/embedding.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "lockstep/base/error.h"
+#include "lockstep/embedding/embedding_ref.h"
+#include "lockstep/embedding/embedding_vectors.h"
+#include "lockstep/simd/every_form_test.h"
+
+namespace lockstep {
+namespace {
+
+using Values = std::vector<float>;
+using Indices = std::vector<std::int64_t>;
+
+std::uint32_t bits(float value) { return std::bit_cast<std::uint32_t>(value); }
+
+Values elements(std::int64_t count, std::uint32_t first = 0) {
+  Values values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = embedding_element(first + static_cast<std::uint32_t>(i));
+  return values;
+}
+
+Indices tokens(std::int64_t rows, std::int64_t vocabulary) {
+  Indices index(static_cast<std::size_t>(rows));
+  for (std::size_t r = 0; r < index.size(); ++r)
+    index[r] = embedding_token(static_cast<std::uint32_t>(r), vocabulary);
+  return index;
+}
+
+void expect_same(const Values& got, const Values& expected) {
+  ASSERT_EQ(got.size(), expected.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (std::isnan(expected[i])) {  // payloads are outside the promise
+      ASSERT_TRUE(std::isnan(got[i])) << "element " << i;
+    } else {
+      ASSERT_EQ(bits(got[i]), bits(expected[i])) << "element " << i << " of " << got.size();
+    }
+  }
+}
+
+struct Problem {
+  Problem(std::int64_t rows, std::int64_t vocabulary_, std::int64_t dim_, std::int64_t padding_ = -1)
+      : vocabulary(vocabulary_),
+        dim(dim_),
+        padding(padding_),
+        index(tokens(rows, vocabulary_)),
+        dy(elements(rows * dim_)) {}
+  std::int64_t rows() const { return static_cast<std::int64_t>(index.size()); }
+  Values empty() const { return Values(static_cast<std::size_t>(vocabulary * dim), 0.0f); }
+
+  std::int64_t vocabulary, dim, padding;
+  Indices index;
+  Values dy;
+};
+
+Values run_ref(const Problem& p) {
+  Values total = p.empty();
+  embedding_backward_ref(p.dy.data(), p.index.data(), p.rows(), p.dim, p.padding, total.data());
+  return total;
+}
+
+/// The global batch cut into calls that end after `ends` rows.
+Values run_cpu(const Problem& p, const Indices& ends) {
+  Values total = p.empty();
+  Values open(static_cast<std::size_t>(embedding_open_elements(p.vocabulary, p.dim)), std::nanf(""));
+  std::int64_t first = 0;
+  for (std::size_t cut = 0; cut < ends.size(); first = ends[cut], ++cut) {
+    const order::FoldSpan span{first, ends[cut] - first, cut + 1 == ends.size()};
+    embedding_backward({p.dy.data() + first * p.dim, p.index.data() + first, p.vocabulary, p.dim, p.padding,
+                        span, total.data(), order::needs_open_partial(span) ? open.data() : nullptr});
+  }
+  return total;
+}
+
+Values run_cpu(const Problem& p) { return run_cpu(p, {p.rows()}); }
+
+// ---- Forward
+
+TEST(EmbeddingForward, CopiesRows) {
+  for (const std::int64_t dim : {0, 1, 3, 16, 100}) {
+    const Indices index = tokens(3000, 50);
+    Values table = elements(50 * dim);
+    if (dim > 0) table[0] = std::bit_cast<float>(0xffc12345u), table[1] = -0.0f;
+    simd::in_every_form([&] {
+      Values y(static_cast<std::size_t>(3000 * dim), -1.0f);
+      embedding({table.data(), index.data(), y.data(), 50, dim, 3000});
+      for (std::size_t r = 0; r < index.size(); ++r) {
+        for (std::int64_t j = 0; j < dim; ++j) {
+          const auto from = static_cast<std::size_t>(index[r] * dim + j);
+          ASSERT_EQ(bits(y[r * static_cast<std::size_t>(dim) + static_cast<std::size_t>(j)]),
+                    bits(table[from]));
+        }
+      }
+    });
+  }
+  EXPECT_NO_THROW(embedding({nullptr, nullptr, nullptr, 0, 4, 0}));
+}
+
+// ---- Backward
+
+TEST(EmbeddingBackward, GivesTheExpectedBits) {
+  for (const EmbeddingVector& vector : kEmbeddingVectors) {
+    const Problem p(vector.rows, vector.vocabulary, vector.dim, vector.padding);
+    Values expected;
+    for (const std::uint32_t word : vector.total) expected.push_back(std::bit_cast<float>(word));
+    expect_same(run_ref(p), expected);
+    simd::in_every_form([&] { expect_same(run_cpu(p), expected); });
+  }
+}
+
+std::vector<Problem> problems() {
+  std::vector<Problem> all;
+  for (std::int64_t dim = 1; dim < 36; ++dim) all.emplace_back(70, 7, dim);
+  for (const std::int64_t dim : {64, 100, 768}) all.emplace_back(300, 40, dim);
+  all.emplace_back(2500, 3, 5);        // tokens repeat in every chunk
+  all.emplace_back(2500, 100'000, 3);  // hardly any does
+  all.emplace_back(2500, 20, 17, 4);   // a padding row
+  all.emplace_back(5000, 700, 40);
+  Problem one_token(3000, 9, 33);
+  std::fill(one_token.index.begin(), one_token.index.end(), 4);
+  all.push_back(one_token);
+  return all;
+}
+
+TEST(EmbeddingBackward, IsTheReference) {
+  for (const Problem& p : problems()) {
+    SCOPED_TRACE(std::to_string(p.rows()) + " rows, " + std::to_string(p.vocabulary) + " × " +
+                 std::to_string(p.dim));
+    const Values expected = run_ref(p);
+    simd::in_every_form([&] { expect_same(run_cpu(p), expected); });
+  }
+}
+
+TEST(EmbeddingBackward, EveryCutOfTheBatchGivesTheSameBits) {
+  for (const Problem& p :
+       {Problem(1030, 5, 3), Problem(2100, 300, 7, 2), Problem(2100, 100'000, 2), Problem(20, 3, 40)}) {
+    const Values expected = run_ref(p);
+    for (std::int64_t cut = 0; cut <= p.rows(); cut += p.rows() > 100 ? 13 : 1) {
+      SCOPED_TRACE(cut);
+      expect_same(run_cpu(p, {cut, p.rows()}), expected);
+      expect_same(run_cpu(p, {cut / 2, cut, p.rows(), p.rows()}), expected);
+    }
+    simd::in_every_form([&] {
+      for (const std::int64_t size : {1, 7, 16, 333, 1024}) {
+        Indices ends;
+        for (std::int64_t end = size; end < p.rows(); end += size) ends.push_back(end);
+        ends.push_back(p.rows());
+        expect_same(run_cpu(p, ends), expected);
+      }
+    });
+  }
+}
+
+TEST(EmbeddingBackward, ContinuesATotalThatHoldsRows) {
+  const Problem p(2048, 11, 5);
+  Values total = p.empty();
+  for (const std::int64_t first : {0, 1024})
+    embedding_backward({p.dy.data() + first * 5,
+                        p.index.data() + first,
+                        11,
+                        5,
+                        -1,
+                        {first, 1024, first > 0},
+                        total.data(),
+                        nullptr});
+  expect_same(total, run_ref(p));
+}
+
+TEST(EmbeddingBackward, TouchesOnlyTheRowsThatAreHit) {
+  Problem p(100, 50, 4);
+  for (std::int64_t& token : p.index) token = 10 + token % 3;
+  Values total(200, -0.0f);  // an add of +0 would show
+  embedding_backward({p.dy.data(), p.index.data(), 50, 4, -1, {0, 100, true}, total.data(), nullptr});
+  for (std::size_t i = 0; i < total.size(); ++i) {
+    EXPECT_EQ(bits(total[i]) == 0x80000000u, i / 4 < 10 || i / 4 > 12) << i;
+  }
+}
+
+TEST(EmbeddingBackward, EmptyExtents) {
+  simd::in_every_form([] {
+    expect_same(run_cpu(Problem(0, 3, 2)), Values(6, 0.0f));
+    EXPECT_TRUE(run_cpu(Problem(1500, 3, 0), {700, 1500}).empty());
+    Problem all_padding(40, 1, 3, 0);
+    expect_same(run_cpu(all_padding, {10, 40}), Values(3, 0.0f));
+  });
+}
+
+TEST(EmbeddingBackward, SpecialValues) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const float least = std::bit_cast<float>(1u);
+  Problem p(8, 5, 1);
+  p.index = {0, 0, 1, 1, 2, 3, 3, 4};
+  p.dy = {-0.0f, -0.0f, kInfinity, -kInfinity, kInfinity, least, least, -0.0f};
+  simd::in_every_form([&] {
+    for (const Indices& ends : {Indices{8}, Indices{1, 3, 6, 8}}) {
+      const Values total = run_cpu(p, ends);
+      EXPECT_EQ(bits(total[0]), 0u) << "chains start at +0";
+      EXPECT_TRUE(std::isnan(total[1]));
+      EXPECT_EQ(total[2], kInfinity);
+      EXPECT_EQ(bits(total[3]), 2u) << "subnormals are kept";
+      EXPECT_EQ(bits(total[4]), 0u);
+    }
+  });
+}
+
+TEST(EmbeddingBackward, OpenMemoryDoesNotGrowWithTheVocabulary) {
+  EXPECT_EQ(embedding_open_elements(50'000, 768), embedding_open_elements(100'000'000, 768));
+  EXPECT_LT(embedding_open_elements(10, 768), 10'000);
+  EXPECT_GE(embedding_open_elements(1'000'000, 3), 1023 * 3);
+}
+
+// ---- The suite can fail
+
+TEST(EmbeddingTwin, OneChainATokenGoesRed) {
+  const Problem p(3000, 2, 3);
+  Values chain = p.empty();
+  for (std::size_t r = 0; r < p.index.size(); ++r)
+    for (std::size_t j = 0; j < 3; ++j)
+      chain[static_cast<std::size_t>(p.index[r]) * 3 + j] += p.dy[r * 3 + j];
+  const Values expected = run_ref(p);
+  int different = 0;
+  for (std::size_t i = 0; i < chain.size(); ++i) different += bits(chain[i]) != bits(expected[i]);
+  EXPECT_GE(different, 3);
+}
+
+TEST(EmbeddingTwin, ADescendingChainGoesRed) {
+  Problem p(1000, 1, 1);
+  const Values expected = run_ref(p);
+  std::reverse(p.dy.begin(), p.dy.end());
+  EXPECT_NE(bits(run_ref(p)[0]), bits(expected[0]));
+}
+
+#if defined(__x86_64__)
+TEST(EmbeddingBackward, KeepsSubnormalsForACallerThatFlushesThem) {
+  constexpr unsigned kFlushAndDenormalsAreZero = 0x8040;
+  Problem p(3, 1, 1);
+  std::fill(p.dy.begin(), p.dy.end(), std::bit_cast<float>(1u));
+  const unsigned before = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before | kFlushAndDenormalsAreZero);
+  const Values total = run_cpu(p);
+  const unsigned after = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before);
+  EXPECT_EQ(bits(total[0]), 3u);
+  EXPECT_EQ(after & kFlushAndDenormalsAreZero, kFlushAndDenormalsAreZero) << "the caller's mode comes back";
+}
+#endif
+
+// ---- Errors, by code and by words
+
+template <class Call>
+void expect_refusal(Call call, const std::string& words, ErrorCode code = ErrorCode::invalid_argument) {
+  try {
+    call();
+    FAIL() << "accepted; expected: " << words;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code);
+    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+  }
+}
+
+TEST(EmbeddingErrors, SayWhatIsWrong) {
+  float m[12] = {};
+  const std::int64_t index[3] = {0, 2, 4};
+  expect_refusal([&] { embedding({m, index, m, 4, 3, 3}); }, "embedding: index[2]: expected 0 to 3, got 4");
+  const std::int64_t negative[1] = {-1};
+  expect_refusal(
+      [&] {
+        embedding({m, negative, m, 4, 3, 1});
+      },
+      "embedding: index[0]: expected 0 to 3, got -1");
+  expect_refusal(
+      [&] {
+        embedding({m, index, m, 0, 3, 1});
+      },
+      "expected no row, since the table is empty, got 0");
+  expect_refusal(
+      [&] {
+        embedding({nullptr, index, m, 4, 3, 2});
+      },
+      "embedding: table: expected 12 elements of memory");
+  expect_refusal([&] { embedding({m, nullptr, m, 4, 3, 2}); }, "embedding: index: ");
+  expect_refusal(
+      [&] {
+        embedding({m, index, m, -4, 3, 2});
+      },
+      "embedding: vocabulary: expected 0 or more, got -4");
+  const EmbeddingBackward good{m, index, 4, 3, -1, {0, 2, true}, m, nullptr};
+  const auto refuses = [&](auto change, const char* words) {
+    EmbeddingBackward call = good;
+    change(call);
+    expect_refusal([&] { embedding_backward(call); }, words);
+  };
+  refuses([](EmbeddingBackward& c) { c.dy = nullptr; }, "embedding_backward: dy: expected 6 elements");
+  refuses([](EmbeddingBackward& c) { c.total = nullptr; }, "embedding_backward: total: ");
+  refuses([](EmbeddingBackward& c) { c.vocabulary = 2; },
+          "embedding_backward: index[1]: expected 0 to 1, got 2");
+  refuses([](EmbeddingBackward& c) { c.span.last = false; },
+          "open: expected memory, since the span's cuts leave a chunk open");
+  refuses([](EmbeddingBackward& c) { c.span.first_row = -1; }, "span.first_row: ");
+}
+
+TEST(EmbeddingErrors, CudaIsUnsupported) {
+  expect_refusal([] { embedding({}, Device::cuda); }, "expected Device::cpu", ErrorCode::unsupported);
+  expect_refusal([] { embedding_backward({}, Device::cuda); }, "expected Device::cpu",
+                 ErrorCode::unsupported);
+}
+
+}  // namespace
+}  // namespace lockstep
