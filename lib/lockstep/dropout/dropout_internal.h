@@ -1,0 +1,24 @@
+#pragma once
+// What dropout.cpp chooses from, one function a device. C++17.
+
+#include <cstdint>
+
+#include "lockstep/dropout/dropout.h"
+
+namespace lockstep::dropout_draws {
+
+/// A call whose numbers fit. One of y and keeps is null.
+struct Call {
+  const float* x;
+  float* y;
+  std::uint8_t* keeps;
+  std::int64_t samples, elements;
+  std::uint64_t seed;
+  std::uint32_t stream, step, first_sample;
+  std::uint64_t threshold;  ///< words from here on keep their element; 2^32: none does
+  float scale;
+};
+
+void run_cpu(const Call& call);
+
+}  // namespace lockstep::dropout_draws
