@@ -22,7 +22,11 @@ struct Checks {
   }
 
   static std::string extents(std::int64_t rows, std::int64_t cols) {
-    return "[" + std::to_string(rows) + ", " + std::to_string(cols) + "]";
+    return std::string("[")
+        .append(std::to_string(rows))
+        .append(", ")
+        .append(std::to_string(cols))
+        .append("]");
   }
 
   template <class M>

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -18,15 +17,18 @@
 namespace lockstep::matmul_internal {
 namespace {
 
-constexpr std::int64_t kDepthPerPass = 256;   // a strip's rows that stay in the first cache beside a panel
-constexpr std::int64_t kDepthPerSweep = 16;   // rows of an unpacked operand that are read side by side
-constexpr std::int64_t kRowsPerBlock = 168;   // packed rows that stay in the second cache
-constexpr std::int64_t kColsPerBlock = 2048;  // packed columns that the rows pass by
+constexpr std::int64_t kDepthPerPass = 192;   // a strip's rows that stay in the first cache beside a panel
+constexpr std::int64_t kDepthPerSweep = 16;   // rows of an operand that are read side by side
+constexpr std::int64_t kPanelsPerBlock = 10;  // packed rows that stay in the second cache
+constexpr std::int64_t kColsPerBlock = 512;   // packed columns that the rows pass by
 constexpr std::int64_t kRowsWithSums = 512;   // where the sums of blocks need memory of their own
+constexpr std::int64_t kColsWithSums = 2048;  // columns there
 constexpr std::int64_t kRowsUnpacked = 16;    // up to which packing the right operand does not pay
-constexpr std::int64_t kSpill = 16;           // elements that packing may write behind its end
-constexpr double kWorkPerThread = 1 << 18;    // multiplications that are worth a thread's start
-constexpr double kPackingCost = 10;           // multiplications in the time of packing an element
+constexpr std::int64_t kFloatsPerLine = 16;
+constexpr std::int64_t kColUnit = 128;      // columns that are never cut apart
+constexpr std::int64_t kSpill = 16;         // elements that packing may write behind its end
+constexpr double kWorkPerThread = 1 << 18;  // multiplications that are worth a thread's start
+constexpr double kPackingCost = 10;         // multiplications in the time of packing an element
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -82,47 +84,70 @@ struct Strip {
   std::int64_t width = 0;  ///< floats of a tile's row: cols, or more
 };
 
-/// What happens at the two ends of a segment of the depth.
+/// A segment of the depth, and whether it is the first and the last.
 struct Segment {
   order::FoldSegment place;
-  bool first = false, last = false;  ///< of the depth
+  bool first = false, last = false;
 };
 
-/// A rectangle of one result, computed by one thread.
+/// The lines of memory that will be packed next, asked for while the tiles before it are computed.
+class LinesAhead {
+ public:
+  LinesAhead() = default;
+  /// `rows` runs of `floats` neighbours.
+  LinesAhead(const float* source, std::int64_t rows, std::int64_t row_stride, std::int64_t floats)
+      : row_(source), rows_(rows), row_stride_(row_stride), floats_(floats) {}
+
+  /// Where a run goes on, of which `floats` are taken, or fewer; null at the end.
+  const float* take(std::int64_t floats) {
+    if (rows_ == 0) return nullptr;
+    const float* const here = row_ + taken_;
+    taken_ += floats;
+    if (taken_ >= floats_) {
+      taken_ = 0;
+      row_ += row_stride_;
+      --rows_;
+    }
+    return here;
+  }
+
+ private:
+  const float* row_ = nullptr;
+  std::int64_t rows_ = 0, row_stride_ = 0, floats_ = 0, taken_ = 0;
+};
+
+/// A rectangle of one result, computed by one thread. Its rows are cut into panels, each as high as a tile.
 class Rectangle {
  public:
-  Rectangle(const Problem& problem, std::int64_t batch, Range rows, Range cols)
-      : p_(problem),
-        forms_(forms()),
-        left_(problem.left.data + batch * problem.left_batch_stride),
-        right_(problem.right.data + batch * problem.right_batch_stride),
-        result_(problem.result + batch * problem.result_batch_stride),
-        rows_(rows),
-        cols_(cols) {}
+  Rectangle(const Problem& problem, std::int64_t batch, Range rows, Range cols);
 
   void run();
 
  private:
-  bool sums_lie_apart() const { return p_.beta != 0 && order::fold_segments(p_.span) > 1; }
-  bool right_is_swept() const { return p_.right.place_stride == 1 && rows_.size() <= kRowsUnpacked; }
-  void run_columns();
   void run_segment(const Segment& segment);
-  void run_block(const Segment& segment, Range block, const float* packed);
+  void run_block(const Segment& segment, Range panels, Range cols, bool is_first, float* packed);
+  void run_strip(const Segment& segment, Range panels, const Strip& strip, const float* left,
+                 const float* packed);
+  void expect_left(const order::FoldSegment& place, Range panels);
+  void expect_right(const order::FoldSegment& place, std::int64_t begin, Range cols, bool is_packed_next,
+                    const float* packed);
+  Ahead ahead(const Segment& segment, Range rows, const Strip& strip, std::int64_t k, std::int64_t count);
   void sweep(const Segment& segment);
   void end_without_depth();
 
-  void choose_widest(std::int64_t rows);
-  Strip packed_strip(std::int64_t begin) const;
+  Strip packed_strip(std::int64_t begin, std::int64_t end) const;
   Strip whole_strip(std::int64_t begin) const;
-  Range panel(Range block, std::int64_t index) const;
-  std::int64_t panels(Range block) const { return ceil_div(block.size(), forms_.most_rows); }
+  Range panel(std::int64_t index) const { return part_of(rows_, 1, panels_, index); }
+  Range rows_of(Range panels) const { return {panel(panels.begin).begin, panel(panels.end - 1).end}; }
 
-  float* pack_left(const order::FoldSegment& place, Range block) const;
-  void pack_right(const Strip& strip, std::int64_t k, std::int64_t depth, float* target) const;
-  void load_open(const Segment& segment, Range block, const Strip& strip, float* tile) const;
+  const float* pack_left(const order::FoldSegment& place, Range panels);
+  void pack_strip(const Strip& strip, std::int64_t k, std::int64_t depth, float* target) const;
+  void load_open(const Segment& segment, Range rows, const Strip& strip, float* tile) const;
   void finish(const Segment& segment, Range rows, const Strip& strip, const float* tile) const;
-  void prefetch_result(Range rows, const Strip& strip) const;
   TileEnd tile_end(const Segment& segment, std::int64_t i, std::int64_t j) const;
+
+  bool sums_lie_apart() const { return p_.beta != 0 && order::fold_segments(p_.span) > 1; }
+  bool right_is_swept() const { return p_.right.place_stride == 1 && rows_.size() <= kRowsUnpacked; }
 
   const Problem& p_;
   const Forms& forms_;
@@ -130,21 +155,29 @@ class Rectangle {
   const float* right_;
   float* result_;
   Range rows_, cols_;
-  int widest_ = 0;
+  std::int64_t panels_ = 0;
+  int widest_ = 0;  ///< the form of the widest tiles that the panels allow
+  LinesAhead left_ahead_, right_ahead_;
+  std::int64_t right_ahead_step_ = 0;
   ThreadScratch& scratch_ = thread_scratch();
 };
 
-// ---- Tiles
-
-/// The widest tiles that this many rows allow.
-void Rectangle::choose_widest(std::int64_t rows) {
-  const std::int64_t tallest = ceil_div(rows, ceil_div(rows, forms_.most_rows));
+Rectangle::Rectangle(const Problem& problem, std::int64_t batch, Range rows, Range cols)
+    : p_(problem),
+      forms_(forms()),
+      left_(problem.left.data + batch * problem.left_batch_stride),
+      right_(problem.right.data + batch * problem.right_batch_stride),
+      result_(problem.result + batch * problem.result_batch_stride),
+      rows_(rows),
+      cols_(cols),
+      panels_(ceil_div(rows.size(), forms_.most_rows)) {
+  const std::int64_t tallest = ceil_div(rows.size(), panels_);
   for (widest_ = kWidths - 1; forms_.chain[tallest - 1][widest_] == nullptr;) --widest_;
 }
 
 /// For packing, which fills the last vector.
-Strip Rectangle::packed_strip(std::int64_t begin) const {
-  const std::int64_t rest = cols_.end - begin;
+Strip Rectangle::packed_strip(std::int64_t begin, std::int64_t end) const {
+  const std::int64_t rest = end - begin;
   int form = widest_;
   while (form > 0 && rest <= std::int64_t{forms_.lanes} << (form - 1)) --form;
   const std::int64_t width = std::int64_t{forms_.lanes} << form;
@@ -160,25 +193,27 @@ Strip Rectangle::whole_strip(std::int64_t begin) const {
   return {begin, std::min(rest, width), form, width};
 }
 
-Range Rectangle::panel(Range block, std::int64_t index) const {
-  return part_of(block, 1, panels(block), index);
-}
-
 // ---- Operands
 
-/// Panel by panel: panel rows r … lie at (r - block.begin) * depth, [depth, panel's rows].
-float* Rectangle::pack_left(const order::FoldSegment& place, Range block) const {
-  float* const packed = scratch_.left.get(block.size() * place.rows + kSpill);
-  const float* const source = left_ + place.offset * p_.left.depth_stride;
-  for (std::int64_t index = 0; index < panels(block); ++index) {
-    const Range rows = panel(block, index);
-    forms_.pack(source + rows.begin * p_.left.place_stride, p_.left.place_stride, p_.left.depth_stride,
-                rows.size(), rows.size(), place.rows, packed + (rows.begin - block.begin) * place.rows);
+/// Panel by panel: rows r … lie at (r - first row) * depth, [depth, panel's rows].
+const float* Rectangle::pack_left(const order::FoldSegment& place, Range panels) {
+  const std::int64_t first_row = panel(panels.begin).begin;
+  float* const packed = scratch_.left.get(rows_of(panels).size() * place.rows + kSpill);
+  // Where the panels' rows are neighbours in memory, all panels take some depth before any takes more.
+  const std::int64_t step = p_.left.place_stride == 1 ? std::min(kDepthPerSweep, place.rows) : place.rows;
+  for (std::int64_t k = 0; k < place.rows; k += step) {
+    for (std::int64_t index = panels.begin; index < panels.end; ++index) {
+      const Range rows = panel(index);
+      forms_.pack(left_ + rows.begin * p_.left.place_stride + (place.offset + k) * p_.left.depth_stride,
+                  p_.left.place_stride, p_.left.depth_stride, rows.size(), rows.size(),
+                  std::min(step, place.rows - k),
+                  packed + (rows.begin - first_row) * place.rows + k * rows.size());
+    }
   }
   return packed;
 }
 
-void Rectangle::pack_right(const Strip& strip, std::int64_t k, std::int64_t depth, float* target) const {
+void Rectangle::pack_strip(const Strip& strip, std::int64_t k, std::int64_t depth, float* target) const {
   forms_.pack(right_ + strip.begin * p_.right.place_stride + k * p_.right.depth_stride, p_.right.place_stride,
               p_.right.depth_stride, strip.cols, strip.width, depth, target);
 }
@@ -225,79 +260,117 @@ void Rectangle::finish(const Segment& segment, Range rows, const Strip& strip, c
   forms_.finish(tile, strip.width, rows.size(), strip.cols, tile_end(segment, rows.begin, strip.begin));
 }
 
-void Rectangle::prefetch_result(Range rows, const Strip& strip) const {
-  constexpr std::int64_t kFloatsPerLine = 16;
-  if (p_.col_stride != 1) return;
-  for (std::int64_t i = rows.begin; i < rows.end; ++i)
-    for (std::int64_t j = 0; j < strip.cols; j += kFloatsPerLine)
-      __builtin_prefetch(result_ + i * p_.row_stride + strip.begin + j, 1);
-}
-
 /// The chains that a cut left open, for them to continue.
-void Rectangle::load_open(const Segment& segment, Range block, const Strip& strip, float* tile) const {
+void Rectangle::load_open(const Segment& segment, Range rows, const Strip& strip, float* tile) const {
   if (segment.place.opens) return;
-  for (std::int64_t i = block.begin; i < block.end; ++i)
+  for (std::int64_t i = rows.begin; i < rows.end; ++i)
     for (std::int64_t j = 0; j < strip.width; ++j)
-      tile[(i - block.begin) * strip.width + j] =
+      tile[(i - rows.begin) * strip.width + j] =
           j < strip.cols ? p_.open[i * p_.cols + strip.begin + j] : 0.0f;
 }
 
 // ---- Blocks
 
-/// The strips of a block of rows. `packed`: all strips' right operand, or null, and each is packed when it is
-/// needed.
-void Rectangle::run_block(const Segment& segment, Range block, const float* packed) {
+/// What a chain asks for while it computes the tile at `rows` of a strip, `k` of its depth done before it.
+Ahead Rectangle::ahead(const Segment& segment, Range rows, const Strip& strip, std::int64_t k,
+                       std::int64_t count) {
+  Ahead wanted;
+  const std::int64_t times = ceil_div(count, kDepthPerPrefetch);
+  wanted.left = left_ahead_.take(times * kFloatsPerLine);
+  wanted.right_step = right_ahead_step_;
+  wanted.right = right_ahead_.take(times * right_ahead_step_);
+  if (k + count == segment.place.rows && p_.col_stride == 1) {
+    wanted.result = result_ + rows.begin * p_.row_stride + strip.begin;
+    wanted.result_step = p_.row_stride;
+  }
+  return wanted;
+}
+
+/// The tiles of a strip, whose right operand is `packed`.
+void Rectangle::run_strip(const Segment& segment, Range panels, const Strip& strip, const float* left,
+                          const float* packed) {
   const std::int64_t depth = segment.place.rows;
-  const float* const left = pack_left(segment.place, block);
-  float* const tile = scratch_.tile.get(block.size() * std::int64_t{forms_.lanes} << widest_);
-  for (std::int64_t begin = cols_.begin; begin < cols_.end;) {
-    const Strip strip = packed_strip(begin);
-    load_open(segment, block, strip, tile);
-    for (std::int64_t k = 0; k < depth; k += kDepthPerPass) {
-      const std::int64_t count = std::min(kDepthPerPass, depth - k);
-      const float* right = packed + (begin - cols_.begin) * depth + k * strip.width;
-      if (packed == nullptr) {
-        float* const here = scratch_.right.get(kDepthPerPass * strip.width + kSpill);
-        pack_right(strip, segment.place.offset + k, count, here);
-        right = here;
-      }
-      for (std::int64_t index = 0; index < panels(block); ++index) {
-        const Range rows = panel(block, index);
-        const std::int64_t offset = rows.begin - block.begin;
-        const bool ends = k + count == depth;
-        if (ends) prefetch_result(rows, strip);
-        forms_.chain[rows.size() - 1][strip.form](count, left + offset * depth + k * rows.size(), rows.size(),
-                                                  right, strip.width, tile + offset * strip.width,
-                                                  k > 0 || !segment.place.opens);
-        if (ends) finish(segment, rows, strip, tile + offset * strip.width);
-      }
+  const Range block = rows_of(panels);
+  float* const tiles = scratch_.tile.get(block.size() * strip.width);
+  load_open(segment, block, strip, tiles);
+  for (std::int64_t k = 0; k < depth; k += kDepthPerPass) {
+    const std::int64_t count = std::min(kDepthPerPass, depth - k);
+    for (std::int64_t index = panels.begin; index < panels.end; ++index) {
+      const Range rows = panel(index);
+      const std::int64_t row = rows.begin - block.begin;
+      float* const tile = tiles + row * strip.width;
+      forms_.chain[rows.size() - 1][strip.form](
+          count, left + row * depth + k * rows.size(), rows.size(), packed + k * strip.width, strip.width,
+          tile, k > 0 || !segment.place.opens, ahead(segment, rows, strip, k, count));
+      if (k + count == depth) finish(segment, rows, strip, tile);
     }
-    begin += strip.cols;
   }
 }
 
-void Rectangle::run_segment(const Segment& segment) {
+/// All columns for some panels. The first block of rows packs the right operand, strip by strip: columns c …
+/// lie at (c - cols.begin) * depth, [depth, strip's width].
+void Rectangle::run_block(const Segment& segment, Range panels, Range cols, bool is_first, float* packed) {
   const std::int64_t depth = segment.place.rows;
-  const std::int64_t blocks = ceil_div(rows_.size(), kRowsPerBlock);
-  float* packed = nullptr;
-  if (blocks > 1) {
-    packed = scratch_.right.get((cols_.size() + (std::int64_t{forms_.lanes} << widest_)) * depth + kSpill);
-    for (std::int64_t begin = cols_.begin; begin < cols_.end;) {
-      const Strip strip = packed_strip(begin);
-      pack_right(strip, segment.place.offset, depth, packed + (begin - cols_.begin) * depth);
-      begin += strip.cols;
+  const float* const left = pack_left(segment.place, panels);
+  for (std::int64_t begin = cols.begin; begin < cols.end;) {
+    const Strip strip = packed_strip(begin, cols.end);
+    float* const right = packed + (begin - cols.begin) * depth;
+    if (is_first) pack_strip(strip, segment.place.offset, depth, right);
+    begin += strip.cols;
+    expect_right(segment.place, begin, cols, is_first, right + strip.width * depth);
+    run_strip(segment, panels, strip, left, right);
+  }
+}
+
+/// The strip from column `begin` on will be wanted next: its source where it is still to be packed, or what
+/// was packed.
+void Rectangle::expect_right(const order::FoldSegment& place, std::int64_t begin, Range cols,
+                             bool is_packed_next, const float* packed) {
+  right_ahead_ = LinesAhead();
+  if (begin >= cols.end) return;
+  const Strip strip = packed_strip(begin, cols.end);
+  const float* const source = right_ + begin * p_.right.place_stride + place.offset * p_.right.depth_stride;
+  right_ahead_step_ = 2 * kFloatsPerLine;
+  if (!is_packed_next) {
+    right_ahead_ = {packed, 1, 0, strip.width * place.rows};
+  } else if (p_.right.depth_stride == 1) {
+    right_ahead_ = {source, strip.cols, p_.right.place_stride, place.rows};
+  } else if (p_.right.place_stride == 1) {
+    right_ahead_step_ = p_.right.depth_stride;
+    right_ahead_ = {source, 1, 0, place.rows * p_.right.depth_stride};
+  }
+}
+
+void Rectangle::expect_left(const order::FoldSegment& place, Range panels) {
+  const Range rows = rows_of(panels);
+  const float* const source = left_ + rows.begin * p_.left.place_stride + place.offset * p_.left.depth_stride;
+  left_ahead_ = LinesAhead();
+  if (p_.left.depth_stride == 1) left_ahead_ = {source, rows.size(), p_.left.place_stride, place.rows};
+  if (p_.left.place_stride == 1) left_ahead_ = {source, place.rows, p_.left.depth_stride, rows.size()};
+}
+
+void Rectangle::run_segment(const Segment& segment) {
+  const std::int64_t blocks = ceil_div(panels_, kPanelsPerBlock),
+                     col_blocks = ceil_div(cols_.size(), kColsPerBlock);
+  const auto block = [&](std::int64_t index) { return part_of({0, panels_}, 1, blocks, index); };
+  const std::int64_t widest = std::int64_t{forms_.lanes} << widest_;
+  for (std::int64_t across = 0; across < col_blocks; ++across) {
+    const Range cols = part_of(cols_, kColUnit, col_blocks, across);
+    float* const packed = scratch_.right.get((cols.size() + widest) * segment.place.rows + kSpill);
+    for (std::int64_t down = 0; down < blocks; ++down) {
+      expect_left(segment.place, block((down + 1) % blocks));
+      run_block(segment, block(down), cols, down == 0, packed);
     }
   }
-  for (std::int64_t index = 0; index < blocks; ++index)
-    run_block(segment, part_of(rows_, 1, blocks, index), packed);
 }
 
 /// Few rows: the right operand is read where it lies, a few of its rows at a time from end to end, which is
 /// how memory likes to be read. The tiles of all strips wait in the scratch.
 void Rectangle::sweep(const Segment& segment) {
   const std::int64_t depth = segment.place.rows;
-  const float* const left = pack_left(segment.place, rows_);
+  const float* const left = pack_left(segment.place, {0, panels_});
   float* const tiles = scratch_.tile.get(rows_.size() * (cols_.size() + forms_.lanes));
+  float* const rest = scratch_.right.get(kDepthPerSweep * forms_.lanes + kSpill);
   const auto for_each_strip = [&](auto&& visit) {
     float* tile = tiles;
     for (std::int64_t begin = cols_.begin; begin < cols_.end;) {
@@ -308,23 +381,22 @@ void Rectangle::sweep(const Segment& segment) {
     }
   };
   for_each_strip([&](const Strip& strip, float* tile) { load_open(segment, rows_, strip, tile); });
-  float* const rest = scratch_.right.get(kDepthPerSweep * forms_.lanes + kSpill);
   for (std::int64_t k = 0; k < depth; k += kDepthPerSweep) {
     const std::int64_t count = std::min(kDepthPerSweep, depth - k);
     for_each_strip([&](const Strip& strip, float* tile) {
       const float* right = right_ + (segment.place.offset + k) * p_.right.depth_stride + strip.begin;
       std::int64_t right_step = p_.right.depth_stride;
       if (strip.cols < strip.width) {
-        pack_right(strip, segment.place.offset + k, count, rest);
+        pack_strip(strip, segment.place.offset + k, count, rest);
         right = rest;
         right_step = strip.width;
       }
-      for (std::int64_t index = 0; index < panels(rows_); ++index) {
-        const Range rows = panel(rows_, index);
-        const std::int64_t offset = rows.begin - rows_.begin;
-        forms_.chain[rows.size() - 1][strip.form](count, left + offset * depth + k * rows.size(), rows.size(),
-                                                  right, right_step, tile + offset * strip.width,
-                                                  k > 0 || !segment.place.opens);
+      for (std::int64_t index = 0; index < panels_; ++index) {
+        const Range rows = panel(index);
+        const std::int64_t row = rows.begin - rows_.begin;
+        forms_.chain[rows.size() - 1][strip.form](count, left + row * depth + k * rows.size(), rows.size(),
+                                                  right, right_step, tile + row * strip.width,
+                                                  k > 0 || !segment.place.opens, Ahead());
       }
     });
   }
@@ -338,10 +410,10 @@ void Rectangle::end_without_depth() {
   const Segment segment{{0, 0, true, true}, true, true};
   for (std::int64_t i = rows_.begin; i < rows_.end; ++i)
     for (std::int64_t j = cols_.begin; j < cols_.end; j += kWidth)
-      forms_.finish(kZeros.data(), kWidth, 1, std::min(kWidth, cols_.end - j), tile_end(segment, i, j));
+      finish(segment, {i, i + 1}, {j, std::min(kWidth, cols_.end - j), 0, kWidth}, kZeros.data());
 }
 
-void Rectangle::run_columns() {
+void Rectangle::run() {
   const std::int64_t segments = order::fold_segments(p_.span);
   if (segments == 0) return end_without_depth();
   if (sums_lie_apart()) scratch_.sums.get(rows_.size() * cols_.size());
@@ -351,17 +423,15 @@ void Rectangle::run_columns() {
   }
 }
 
-void Rectangle::run() {
-  const Range rows = rows_, cols = cols_;
-  const std::int64_t row_parts = sums_lie_apart() ? ceil_div(rows.size(), kRowsWithSums) : 1;
-  const std::int64_t col_parts = ceil_div(cols.size(), kColsPerBlock);
-  for (std::int64_t i = 0; i < row_parts; ++i) {
-    for (std::int64_t j = 0; j < col_parts; ++j) {
-      rows_ = part_of(rows, 1, row_parts, i);
-      cols_ = part_of(cols, std::int64_t{forms_.lanes} * kMostVectors, col_parts, j);
-      if (rows_.size() == 0 || cols_.size() == 0) continue;
-      choose_widest(std::min(rows_.size(), kRowsPerBlock));
-      run_columns();
+/// What one thread does of one result, cut to what its scratch may take.
+void run_part(const Problem& p, std::int64_t batch, Range rows, Range cols) {
+  const bool sums_lie_apart = p.beta != 0 && order::fold_segments(p.span) > 1;
+  const std::int64_t down = sums_lie_apart ? ceil_div(rows.size(), kRowsWithSums) : 1;
+  const std::int64_t across = sums_lie_apart ? ceil_div(cols.size(), kColsWithSums) : 1;
+  for (std::int64_t i = 0; i < down; ++i) {
+    for (std::int64_t j = 0; j < across; ++j) {
+      const Range some_rows = part_of(rows, 1, down, i), some_cols = part_of(cols, kColUnit, across, j);
+      if (some_rows.size() > 0 && some_cols.size() > 0) Rectangle(p, batch, some_rows, some_cols).run();
     }
   }
 }
@@ -423,9 +493,8 @@ void sum_cpu(const Problem& p) {
   parallel::for_each_range(tasks, ceil_div(tasks, threads), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t rectangle = task % rectangles;
-      Rectangle(p, task / rectangles, part_of({0, p.rows}, 1, grid.down, rectangle / grid.across),
-                part_of({0, p.cols}, unit, grid.across, rectangle % grid.across))
-          .run();
+      run_part(p, task / rectangles, part_of({0, p.rows}, 1, grid.down, rectangle / grid.across),
+               part_of({0, p.cols}, unit, grid.across, rectangle % grid.across));
     }
   });
 }

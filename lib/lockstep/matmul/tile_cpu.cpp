@@ -11,7 +11,6 @@
 #include <cmath>
 #include <utility>
 
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "lockstep/matmul/tile_internal.h"
@@ -39,14 +38,17 @@ constexpr int kLanes = 4, kTileRows = 6, kTileVectors = 24;
 
 // ---- Chains
 
+constexpr std::int64_t kFloatsPerLine = 16;
+
 // Order: each element of the tile is one chain, k ascending.
 template <int kRows, int kVectors>
-void chain_tile(std::int64_t depth,                          //
-                const float* HWY_RESTRICT left,              // [depth, kRows], left_step apart
-                std::int64_t left_step,                      //
-                const float* HWY_RESTRICT right,             // [depth, kVectors * kLanes], right_step apart
-                std::int64_t right_step,                     //
-                float* HWY_RESTRICT tile, bool continues) {  // [kRows, kVectors * kLanes]
+void chain_tile(std::int64_t depth,                        //
+                const float* HWY_RESTRICT left,            // [depth, kRows], left_step apart
+                std::int64_t left_step,                    //
+                const float* HWY_RESTRICT right,           // [depth, kVectors * kLanes], right_step apart
+                std::int64_t right_step,                   //
+                float* HWY_RESTRICT tile, bool continues,  // [kRows, kVectors * kLanes]
+                const Ahead& ahead) {                      //
   const D d;
   V chain[kRows][kVectors];
   if (continues) {
@@ -60,18 +62,33 @@ void chain_tile(std::int64_t depth,                          //
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) chain[i][v] = hn::Zero(d);
   }
-  for (std::int64_t k = 0; k < depth; ++k) {
-    V row[kVectors];
+  // A place that is in the cache stands for what is not wanted.
+  const float* next_left = ahead.left == nullptr ? tile : ahead.left;
+  const float* next_right = ahead.right == nullptr ? tile : ahead.right;
+  const float* result = ahead.result == nullptr ? tile : ahead.result;
+  const std::int64_t left_step_ahead = ahead.left == nullptr ? 0 : kFloatsPerLine;
+  for (std::int64_t k = 0; k < depth;) {
+    __builtin_prefetch(next_left, 0, 2);
+    __builtin_prefetch(next_right, 0, 2);
+    __builtin_prefetch(next_right + kFloatsPerLine, 0, 2);
+    __builtin_prefetch(result, 1);
+    __builtin_prefetch(result + kVectors * kLanes - 1, 1);
+    next_left += left_step_ahead;
+    next_right += ahead.right_step;
+    result += ahead.result_step;
+    for (const std::int64_t end = std::min(k + kDepthPerPrefetch, depth); k < end; ++k) {
+      V row[kVectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, right + v * kLanes);
+      for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, right + v * kLanes);
 #pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) {
-      const V column = hn::Set(d, left[i]);
+      for (int i = 0; i < kRows; ++i) {
+        const V column = hn::Set(d, left[i]);
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) chain[i][v] = vectors::fma(column, row[v], chain[i][v]);
+        for (int v = 0; v < kVectors; ++v) chain[i][v] = vectors::fma(column, row[v], chain[i][v]);
+      }
+      left += left_step;
+      right += right_step;
     }
-    left += left_step;
-    right += right_step;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i)
@@ -114,7 +131,8 @@ void pack_rows(const float* source, std::int64_t depth_stride, std::int64_t plac
   const auto rest = static_cast<std::size_t>(places - whole);
   for (std::int64_t k = 0; k < depth; ++k) {
     for (std::int64_t j = 0; j < whole; j += kLanes) hn::StoreU(hn::LoadU(d, source + j), d, target + j);
-    if (rest != 0) hn::StoreU(vectors::load_first(d, source + whole, rest), d, target + whole);
+    if (rest != 0)
+      vectors::store_first(vectors::load_first(d, source + whole, rest), d, target + whole, rest);
     source += depth_stride;
     target += width;
   }
@@ -131,37 +149,34 @@ void pack_columns(const float* source, std::int64_t place_stride, std::int64_t p
 
 using Quad = hn::CappedTag<float, 4>;
 
-/// Where kLanes places begin that are neighbours, or the last one again for those that are not there.
-struct Places {
-  const float* begin[kLanes];
+constexpr std::int64_t kStaged = 16;  // depths, a cache line of each place
 
-  Places(const float* source, std::int64_t place_stride, std::int64_t places) {
-    for (std::int64_t j = 0; j < kLanes; ++j) begin[j] = source + std::min(j, places - 1) * place_stride;
+/// Four depths of the places 0, 4, 8, … of `source`, four lanes each.
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> load_quads(Tag d, const float* source, std::int64_t place_stride) {
+  const Quad quad;
+  if constexpr (kLanes == 4) {
+    return hn::LoadU(d, source);
+  } else if constexpr (kLanes == 8) {
+    return hn::Combine(d, hn::LoadU(quad, source + 4 * place_stride), hn::LoadU(quad, source));
+  } else {
+    const hn::Half<Tag> half;
+    const float* const upper = source + 8 * place_stride;
+    return hn::Combine(
+        d, hn::Combine(half, hn::LoadU(quad, upper + 4 * place_stride), hn::LoadU(quad, upper)),
+        hn::Combine(half, hn::LoadU(quad, source + 4 * place_stride), hn::LoadU(quad, source)));
   }
-
-  /// Depths k … k + 3 of the places j, j + 4, j + 8, …: four lanes each.
-  template <class Tag>
-  HWY_INLINE hn::Vec<Tag> quads(Tag d, int j, std::int64_t k) const {
-    const Quad quad;
-    if constexpr (kLanes == 4) {
-      return hn::LoadU(d, begin[j] + k);
-    } else if constexpr (kLanes == 8) {
-      return hn::Combine(d, hn::LoadU(quad, begin[j + 4] + k), hn::LoadU(quad, begin[j] + k));
-    } else {
-      const hn::Half<Tag> half;
-      return hn::Combine(
-          d, hn::Combine(half, hn::LoadU(quad, begin[j + 12] + k), hn::LoadU(quad, begin[j + 8] + k)),
-          hn::Combine(half, hn::LoadU(quad, begin[j + 4] + k), hn::LoadU(quad, begin[j] + k)));
-    }
-  }
-};
+}
 
 /// kLanes places of four depths each, transposed to four vectors.
-HWY_INLINE void transpose_quads(const Places& places, std::int64_t k, std::int64_t width, float* target) {
+HWY_INLINE void transpose_quads(const float* source, std::int64_t place_stride, float* target,
+                                std::int64_t width) {
   const D d;
   const hn::Repartition<double, D> pairs;
-  const V q0 = places.quads(d, 0, k), q1 = places.quads(d, 1, k);
-  const V q2 = places.quads(d, 2, k), q3 = places.quads(d, 3, k);
+  const V q0 = load_quads(d, source, place_stride);
+  const V q1 = load_quads(d, source + place_stride, place_stride);
+  const V q2 = load_quads(d, source + 2 * place_stride, place_stride);
+  const V q3 = load_quads(d, source + 3 * place_stride, place_stride);
   const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, q0, q1));
   const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, q2, q3));
   const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, q0, q1));
@@ -172,22 +187,34 @@ HWY_INLINE void transpose_quads(const Places& places, std::int64_t k, std::int64
   hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, target + 3 * width);
 }
 
+/// At most kLanes places. They are often a power of two apart, so that the lines of all of them want the same
+/// few places in the first cache: each line is read once, whole, and then transposed from a copy.
+HWY_INLINE void pack_staged(const float* source, std::int64_t place_stride, std::int64_t places,
+                            std::int64_t width, std::int64_t depth, float* target) {
+  const D d;
+  HWY_ALIGN float staged[kLanes * kStaged] = {};
+  for (std::int64_t k = 0; k < depth; k += kStaged) {
+    for (std::int64_t j = 0; j < places; ++j)
+      for (std::int64_t i = 0; i < kStaged; i += kLanes)
+        hn::Store(hn::LoadU(d, source + j * place_stride + k + i), d, staged + j * kStaged + i);
+    for (std::int64_t i = 0; i < kStaged; i += 4)
+      transpose_quads(staged + i, kStaged, target + (k + i) * width, width);
+  }
+}
+
 /// Depths are neighbours in memory.
 void pack_columns(const float* source, std::int64_t place_stride, std::int64_t places, std::int64_t width,
                   std::int64_t depth, float* target) {
-  const std::int64_t quads = depth / 4 * 4;
   for (std::int64_t place = 0; place < places; place += kLanes) {
     const float* const from = source + place * place_stride;
     const std::int64_t here = std::min<std::int64_t>(kLanes, places - place);
     // A vector that is wider than what is left spills into the next depth, which is written after it; but not
     // so where places before it have been.
     const bool spills_harmlessly = place == 0 || place + kLanes <= width;
-    const std::int64_t by_vector = spills_harmlessly ? quads : 0;
-    const Places begins(from, place_stride, here);
-    for (std::int64_t k = 0; k < by_vector; k += 4)
-      transpose_quads(begins, k, width, target + k * width + place);
-    pack_elements(from + by_vector, place_stride, 1, here, width, depth - by_vector,
-                  target + by_vector * width + place);
+    const std::int64_t staged = spills_harmlessly ? depth / kStaged * kStaged : 0;
+    pack_staged(from, place_stride, here, width, staged, target + place);
+    pack_elements(from + staged, place_stride, 1, here, width, depth - staged,
+                  target + staged * width + place);
   }
 }
 
@@ -195,6 +222,9 @@ void pack_columns(const float* source, std::int64_t place_stride, std::int64_t p
 
 void pack(const float* source, std::int64_t place_stride, std::int64_t depth_stride, std::int64_t places,
           std::int64_t width, std::int64_t depth, float* target) {
+  // What memory happens to hold may be subnormal, which a multiplication takes its time for.
+  for (std::int64_t k = 0; places < width && k < depth; ++k)
+    std::fill(target + k * width + places, target + (k + 1) * width, 0.0f);
   if (place_stride == 1) return pack_rows(source, depth_stride, places, width, depth, target);
   if (depth_stride == 1) return pack_columns(source, place_stride, places, width, depth, target);
   pack_elements(source, place_stride, depth_stride, places, width, depth, target);
@@ -234,15 +264,29 @@ struct RestOfRow {
   HWY_INLINE void store(V v, float* p) const { vectors::store_first(v, D(), p, count); }
 };
 
+/// What happens to the chains of a whole tile, so that no vector asks for it.
+enum class Ending { stays_open, starts_sum, continues_sum, has_epilogue };
+
+Ending ending_of(const TileEnd& end) {
+  if (end.stays_open) return Ending::stays_open;
+  if (end.has_epilogue && (end.alpha != 1 || end.beta != 0 || end.bias != nullptr))
+    return Ending::has_epilogue;
+  return end.sum == nullptr ? Ending::starts_sum : Ending::continues_sum;
+}
+
 /// end_element for the columns j … of row i; columns of everything are neighbours in memory.
-template <class Place>
-HWY_INLINE void end_vector(V chain, std::int64_t i, std::int64_t j, const TileEnd& end, Place place) {
+template <Ending ending, class Place>
+HWY_INLINE void end_vector(const float* chains, std::int64_t i, std::int64_t j, const TileEnd& end,
+                           Place place) {
   const D d;
+  V x = place.load(chains);
   float* const out = end.out + i * end.row_stride + j;
-  if (end.stays_open) return place.store(chain, out);
-  const V before = end.sum == nullptr ? hn::Zero(d) : place.load(end.sum + i * end.sum_row_stride + j);
-  V x = hn::Add(before, chain);
-  if (end.has_epilogue) {
+  if constexpr (ending != Ending::stays_open) {
+    const bool starts =
+        ending == Ending::starts_sum || (ending == Ending::has_epilogue && end.sum == nullptr);
+    x = hn::Add(starts ? hn::Zero(d) : place.load(end.sum + i * end.sum_row_stride + j), x);
+  }
+  if constexpr (ending == Ending::has_epilogue) {
     if (end.alpha != 1) x = hn::Mul(hn::Set(d, end.alpha), x);
     if (end.beta != 0) x = vectors::fma(hn::Set(d, end.beta), place.load(out), x);
     if (end.bias != nullptr) {
@@ -253,17 +297,30 @@ HWY_INLINE void end_vector(V chain, std::int64_t i, std::int64_t j, const TileEn
   place.store(x, out);
 }
 
-void finish(const float* tile, std::int64_t width, std::int64_t rows, std::int64_t cols, const TileEnd& end) {
-  if (end.col_stride != 1 || (end.sum != nullptr && end.sum_col_stride != 1))
-    return finish_elements(tile, width, rows, cols, end);
-  const D d;
+template <Ending ending>
+void finish_vectors(const float* tile, std::int64_t width, std::int64_t rows, std::int64_t cols,
+                    TileEnd end) {
   for (std::int64_t i = 0; i < rows; ++i) {
     std::int64_t j = 0;
     for (; j + kLanes <= cols; j += kLanes)
-      end_vector(hn::LoadU(d, tile + i * width + j), i, j, end, WholeVector{});
+      end_vector<ending>(tile + i * width + j, i, j, end, WholeVector{});
     if (j < cols)
-      end_vector(hn::LoadU(d, tile + i * width + j), i, j, end,
-                 RestOfRow{static_cast<std::size_t>(cols - j)});
+      end_vector<ending>(tile + i * width + j, i, j, end, RestOfRow{static_cast<std::size_t>(cols - j)});
+  }
+}
+
+void finish(const float* tile, std::int64_t width, std::int64_t rows, std::int64_t cols, const TileEnd& end) {
+  if (end.col_stride != 1 || (end.sum != nullptr && end.sum_col_stride != 1))
+    return finish_elements(tile, width, rows, cols, end);
+  switch (ending_of(end)) {
+    case Ending::stays_open:
+      return finish_vectors<Ending::stays_open>(tile, width, rows, cols, end);
+    case Ending::starts_sum:
+      return finish_vectors<Ending::starts_sum>(tile, width, rows, cols, end);
+    case Ending::continues_sum:
+      return finish_vectors<Ending::continues_sum>(tile, width, rows, cols, end);
+    case Ending::has_epilogue:
+      return finish_vectors<Ending::has_epilogue>(tile, width, rows, cols, end);
   }
 }
 

@@ -11,10 +11,21 @@ constexpr int kMostRows = 14;    // of a tile, on any instruction set
 constexpr int kMostVectors = 8;  // of a tile's row: 1, 2, 4 or 8
 constexpr int kWidths = 4;
 
+constexpr std::int64_t kDepthPerPrefetch = 8;
+
+/// Memory that will soon be wanted, and that a chain asks for on its way; null: nothing.
+struct Ahead {
+  float* result = nullptr;       ///< a row of what the tile will be stored to, every kDepthPerPrefetch
+  std::int64_t result_step = 0;  ///< floats between such rows
+  const float* right = nullptr;  ///< two cache lines every kDepthPerPrefetch
+  std::int64_t right_step = 0;   ///< floats between such pairs
+  const float* left = nullptr;   ///< a cache line every kDepthPerPrefetch
+};
+
 /// tile[i, j] continues (or starts from +0) as fma(left[k, i], right[k, j], tile[i, j]) for k = 0 … depth
 /// - 1. left[k, i] is left[k * left_step + i], right[k, j] is right[k * right_step + j].
 using ChainTile = void (*)(std::int64_t depth, const float* left, std::int64_t left_step, const float* right,
-                           std::int64_t right_step, float* tile, bool continues);
+                           std::int64_t right_step, float* tile, bool continues, const Ahead& ahead);
 
 /// target[k * width + j] = source[j * place_stride + k * depth_stride] for j < places, k < depth. What lies
 /// between `places` and `width` is unspecified, and so are up to 16 elements behind the end.
@@ -40,7 +51,7 @@ struct Forms {
   /// [rows - 1][log2 of the vectors of a row]; null where the tile would not fit the registers.
   ChainTile chain[kMostRows][kWidths] = {};
   Pack pack = nullptr;
-  /// Ends the chains of `rows` × `cols` elements of a tile of `width` columns.
+  /// Ends the chains of `rows` × `cols` elements of tiles, row-major in rows of `width`.
   void (*finish)(const float* tile, std::int64_t width, std::int64_t rows, std::int64_t cols,
                  const TileEnd& end) = nullptr;
 };

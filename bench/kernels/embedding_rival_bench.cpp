@@ -1,0 +1,53 @@
+// Embedding, forward and backward, against LibTorch's: tokens all over the vocabulary, few of them, and one
+// alone. LibTorch's backward makes a gradient of zeros first, ours adds to one that is kept.
+
+#include <c10/core/InferenceMode.h>
+
+#include "lockstep/embedding/embedding.h"
+#include "rival.h"
+
+namespace {
+
+using at::Tensor;
+
+void compare_tokens(const std::string& name, std::int64_t vocabulary, std::int64_t dim, std::int64_t rows,
+                    std::int64_t distinct) {
+  const Tensor table = at::randn({vocabulary, dim}), dy = at::randn({rows, dim});
+  const Tensor index = at::randint(distinct, {rows}, at::kLong);
+  const Tensor total = at::zeros({vocabulary, dim});
+  const auto* const tokens = index.const_data_ptr<std::int64_t>();
+  const std::string shape =
+      name + " " + std::to_string(rows) + " of " + std::to_string(vocabulary) + " x " + std::to_string(dim);
+  lockstep::bench::compare(
+      "embedding" + shape,
+      [&] {
+        const Tensor y = at::empty({rows, dim});
+        lockstep::embedding(
+            {table.const_data_ptr<float>(), tokens, y.mutable_data_ptr<float>(), vocabulary, dim, rows});
+      },
+      [&] { at::embedding(table, index); });
+  lockstep::bench::compare(
+      "embedding backward" + shape,
+      [&] {
+        lockstep::embedding_backward({dy.const_data_ptr<float>(),
+                                      tokens,
+                                      vocabulary,
+                                      dim,
+                                      -1,
+                                      {0, rows, true},
+                                      total.mutable_data_ptr<float>(),
+                                      nullptr});
+      },
+      [&] { at::embedding_dense_backward(dy, index, vocabulary, -1, false); });
+}
+
+}  // namespace
+
+int main() {
+  const c10::InferenceMode inference;
+  compare_tokens(", spread,", 8192, 384, 2048, 8192);
+  compare_tokens(", spread,", 50'257, 768, 8192, 50'257);
+  compare_tokens(", bytes,", 256, 384, 2048, 256);
+  compare_tokens(", one token,", 256, 384, 2048, 1);
+  compare_tokens(", one token,", 50'257, 768, 8192, 1);
+}
