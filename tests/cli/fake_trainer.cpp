@@ -157,6 +157,7 @@ class Training {
     options.full_batches = arguments_.number("full-batches", 5);
     options.tensor_values = arguments_.text("values", "yes") == "yes";
     options.tensor_statistics = arguments_.text("statistics", "yes") == "yes";
+    options.write_every_ms = 0;  // a crash is to lose nothing, so that what is left is known
     return options;
   }
 
