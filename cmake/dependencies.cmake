@@ -6,7 +6,6 @@ set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 
 find_package(Threads REQUIRED)
-find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(fmt REQUIRED)
 find_package(Boost 1.74 REQUIRED)                # Boost.Serialization's headers; nothing of Boost is linked
 find_package(nlohmann_json 3.11 REQUIRED)
