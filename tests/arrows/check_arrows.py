@@ -33,7 +33,9 @@ CORE = {
     "cross_entropy": ["base", "simd", "parallel", "order", "math", "softmax"],
     "activation": ["base", "simd", "parallel", "math"],
     "loss": ["base", "simd", "parallel", "order", "math"],
-    "torch": ["base", "simd", "parallel", "order", "random", "checksum", "fingerprint", "state", "record"],
+    "torch": ["base", "simd", "parallel", "order", "math", "random", "checksum", "fingerprint", "state", "record",
+              "matmul", "row_sum", "elementwise", "optimizer", "reduce", "norm", "embedding", "dropout", "softmax",
+              "cross_entropy", "activation", "loss"],
 }
 LOADER_SEES = ["base", "random", "checksum", "fingerprint", "state"]
 LOADER = {

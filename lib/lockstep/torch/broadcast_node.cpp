@@ -1,0 +1,155 @@
+#include "lockstep/torch/broadcast_node_internal.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/csrc/autograd/VariableTypeUtils.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/saved_variable.h>
+
+#include "lockstep/base/error.h"
+#include "lockstep/row_sum/row_sum.h"
+#include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/gradient_places_internal.h"
+
+namespace lockstep::invariant {
+namespace {
+
+using torch::autograd::Node;
+using torch::autograd::SavedVariable;
+using torch::autograd::variable_list;
+
+/// A shape without the leading axes of extent 1, which broadcasting adds anyway.
+at::IntArrayRef core_of(at::IntArrayRef shape) {
+  while (!shape.empty() && shape.front() == 1) shape = shape.slice(1);
+  return shape;
+}
+
+bool is_suffix(at::IntArrayRef core, at::IntArrayRef shape) {
+  return core.size() <= shape.size() && shape.slice(shape.size() - core.size()) == core;
+}
+
+at::Tensor compute(BroadcastOperation operation, const at::Tensor& x, const at::Tensor& p, bool in_place) {
+  switch (operation) {
+    case BroadcastOperation::add:
+      return in_place ? x.add_(p) : at::add(x, p);
+    case BroadcastOperation::subtract:
+      return in_place ? x.sub_(p) : at::sub(x, p);
+    case BroadcastOperation::multiply:
+      return in_place ? x.mul_(p) : at::mul(x, p);
+  }
+  fail(ErrorCode::internal, {"broadcast_parameter", "operation", "one of three", "another", {}});
+}
+
+class LockstepBroadcastBackward final : public Node {
+ public:
+  std::string name() const override { return "LockstepBroadcastBackward"; }
+  void release_variables() override {
+    x_.reset_data();
+    parameter_.reset_data();
+  }
+
+  void save(BroadcastOperation operation, const at::Tensor& x, const Parameter& parameter) {
+    operation_ = operation;
+    parameter_ = SavedVariable(parameter.base, false);
+    window_ = parameter.window;
+    if (operation == BroadcastOperation::multiply) x_ = SavedVariable(x, false);
+    micro_batch_ = open_micro_batch();
+  }
+
+  variable_list apply(variable_list&& gradients) override {
+    const at::Tensor& dy = gradients[0];
+    if (!dy.defined()) return variable_list(2);
+    if (at::GradMode::is_enabled())
+      fail(ErrorCode::unsupported, {"invariant mode backward", name(), "one backward", "create_graph",
+                                    "Leave the mode for a double backward through a broadcast parameter"});
+    const InsideKernel inside;
+    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    LOCKSTEP_COUNT_CALL("broadcast backward");
+    take_over_thread_count();
+    const at::Tensor base = parameter_.unpack();
+    variable_list results(2);
+    if (task_should_compute_output(0)) {
+      const bool scales = operation_ == BroadcastOperation::multiply;
+      results[0] = scales ? at::mul(dy, base.as_strided(window_.sizes, window_.strides,
+                                                        base.storage_offset() + window_.offset))
+                          : dy;
+    }
+    if (task_should_compute_output(1)) results[1] = parameter_gradient(dy, base);
+    return results;
+  }
+
+ private:
+  at::Tensor parameter_gradient(const at::Tensor& dy, const at::Tensor& base) {
+    std::int64_t cols = 1;
+    for (const std::int64_t extent : window_.sizes) cols *= extent;
+    const std::int64_t rows = cols == 0 ? 0 : dy.numel() / cols;
+    const at::Tensor dense = operation_ == BroadcastOperation::subtract ? dy.neg().contiguous() : dy.contiguous();
+    FoldTarget target(*this, 1, PlaceKind::broadcast, window_, rows, micro_batch_);
+    float* const total = target.total().mutable_data_ptr<float>();
+    if (operation_ == BroadcastOperation::multiply) {
+      const at::Tensor x = x_.unpack().contiguous();
+      row_product_sum_fold(dense.const_data_ptr<float>(), cols, x.const_data_ptr<float>(), cols, cols, target.span(),
+                           total, target.open());
+    } else {
+      row_sum_fold(dense.const_data_ptr<float>(), cols, cols, target.span(), total, target.open());
+    }
+    return target.returned(base);
+  }
+
+  BroadcastOperation operation_ = BroadcastOperation::add;
+  SavedVariable x_, parameter_;
+  Window window_;
+  MicroBatchPtr micro_batch_;
+};
+
+}  // namespace
+
+bool is_row_parameter(const at::Tensor& tensor, at::IntArrayRef shape) {
+  if (!at::GradMode::is_enabled() || !tensor.requires_grad() || tensor.scalar_type() != at::kFloat) return false;
+  return tensor.dim() > 0 && is_suffix(core_of(tensor.sizes()), shape) &&
+         resolve_parameter(tensor).base.defined();
+}
+
+at::Tensor broadcast_parameter(const char* name, BroadcastOperation operation, const at::Tensor& x,
+                               const at::Tensor& parameter, bool in_place) {
+  if (in_place) torch::autograd::check_inplace(x, true);
+  require_sample_major(name, open_micro_batch(), x);
+  const Parameter resolved = resolve_parameter(parameter);
+  const auto parameter_node = prepare_parameter(resolved.base);
+  const std::shared_ptr<LockstepBroadcastBackward> node(new LockstepBroadcastBackward(),
+                                                        torch::autograd::deleteNode);
+  node->set_next_edges(torch::autograd::collect_next_edges(x, resolved.base));
+  node->save(operation, in_place && operation == BroadcastOperation::multiply ? x.clone() : x, resolved);
+  at::Tensor y;
+  {
+    const InsideKernel inside;
+    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    y = compute(operation, x, parameter, in_place);
+  }
+  if (!in_place) {
+    torch::autograd::set_history(y, node);
+    return y;
+  }
+  torch::autograd::increment_version(x);
+  torch::autograd::rebase_history(x, node);
+  return x;
+}
+
+void require_no_computed_broadcast(const char* name, const at::Tensor& operand, at::IntArrayRef shape) {
+  if (!at::GradMode::is_enabled() || !operand.requires_grad() || shape.empty()) return;
+  const bool over_first = operand.dim() < static_cast<std::int64_t>(shape.size()) ||
+                          (operand.size(0) == 1 && shape[0] > 1);
+  if (!over_first) return;
+  const bool is_parameter = resolve_parameter(operand).base.defined();
+  fail(ErrorCode::unsupported,
+       {name, fmt::format("{} of shape [{}]", is_parameter ? "parameter" : "operand", fmt::join(operand.sizes(), ", ")),
+        is_parameter ? "a parameter that is broadcast over whole rows (its shape ends the other's)"
+                     : "no broadcast over the first axis, or one of a parameter itself",
+        fmt::format("a broadcast to [{}]", fmt::join(shape, ", ")),
+        "Its gradient would be a sum over the batch in an order that depends on the cut: expand it for each sample "
+        "from a parameter, or leave the mode around it"});
+}
+
+}  // namespace lockstep::invariant

@@ -1,0 +1,274 @@
+// The mode's switch, its audit, and the registrations.
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include <ATen/FuncTorchTLS.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/impl/TorchDispatchModeTLS.h>
+#include <fmt/format.h>
+#include <torch/csrc/autograd/function.h>
+
+#include "lockstep/base/error.h"
+#include "lockstep/parallel/parallel.h"
+#include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/invariant_mode.h"
+#include "lockstep/torch/known_operations_internal.h"
+
+namespace lockstep::invariant {
+namespace {
+
+// Dispatch keys that a plain tensor does not have, and that say that a tensor stands for something else.
+const c10::DispatchKeySet kAutocast({c10::DispatchKey::AutocastCPU, c10::DispatchKey::AutocastCUDA});
+const c10::DispatchKeySet kWrapped({c10::DispatchKey::FuncTorchBatched, c10::DispatchKey::FuncTorchGradWrapper,
+                                    c10::DispatchKey::Batched, c10::DispatchKey::Functionalize,
+                                    c10::DispatchKey::Python, c10::DispatchKey::BatchedNestedTensor});
+
+struct Permissions {
+  std::mutex mutex;
+  std::set<std::string> names;
+  std::set<std::string> ours;                           // with "aten::"
+  std::map<std::string, CallCounter> counters;          // of what is ours; nodes of a map do not move
+  std::map<std::string, std::int64_t> calls_on_permission;
+};
+
+// Never destroyed: operations may run while a program ends.
+Permissions& permissions() {
+  static auto* const all = new Permissions;
+  return *all;
+}
+
+std::string full_name(const c10::OperatorName& name) { return toString(name); }
+
+bool is_composite(const c10::OperatorHandle& op) {
+  return op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd);
+}
+
+// What is returned shares an argument's memory, and nothing is written.
+bool is_view(const c10::OperatorHandle& op) {
+  if (!op.hasSchema()) return false;
+  const auto& returns = op.schema().returns();
+  if (returns.empty()) return false;
+  for (const auto& result : returns)
+    if (result.alias_info() == nullptr || result.alias_info()->isWrite()) return false;
+  return true;
+}
+
+bool is_permitted(const c10::OperatorName& name) {
+  Permissions& all = permissions();
+  const std::lock_guard lock(all.mutex);
+  if (all.names.count(full_name(name)) == 0 && all.names.count(name.name) == 0) return false;
+  ++all.calls_on_permission[full_name(name)];
+  return true;
+}
+
+[[noreturn]] void refuse_unknown(const c10::OperatorHandle& op) {
+  const auto node = torch::autograd::get_current_node();
+  const std::string where = node == nullptr ? "" : fmt::format(", called in backward by {}", node->name());
+  const std::string name = full_name(op.operator_name());
+  fail(ErrorCode::unsupported,
+       {"invariant mode", name + where, "an operation that is known to give the same bits in every batch",
+        "one that is not",
+        fmt::format("Leave the mode around it (InvariantMode off(false)), or take the risk: "
+                    "allow_operation(\"{}\")",
+                    name)});
+}
+
+void audit(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
+  if (!is_composite(op) && !is_view(op) && !is_permitted(op.operator_name())) refuse_unknown(op);
+  op.redispatchBoxed(past_high(keys), stack);
+}
+
+// Libraries undo their registrations when they are destroyed, which must not happen while a program ends.
+class Libraries {
+ public:
+  Libraries() {
+    library("_", kHigh).fallback(torch::CppFunction::makeFromBoxedFunction<&audit>());
+    torch::Library& high = library("aten", kHigh);
+    torch::Library& low = library("aten", kLow);
+    Registrar registrar{high, low};
+    register_linear(registrar);
+    register_matmul(registrar);
+    register_rowwise(registrar);
+    register_losses(registrar);
+    register_elementwise(registrar);
+    pass_exact(high);
+    pass_what_schemas_tell(high);
+    pass_profiler(library("profiler", kHigh));
+  }
+
+ private:
+  torch::Library& library(const char* name, c10::DispatchKey key) {
+    libraries_.push_back(std::make_unique<torch::Library>(torch::Library::IMPL, name, key, __FILE__, __LINE__));
+    return *libraries_.back();
+  }
+
+  static void pass_exact(torch::Library& high) {
+    for (const std::string_view name : exact_operations())
+      high.impl(std::string(name).c_str(), torch::CppFunction::makeFallthrough());
+  }
+
+  // So that the frequent ones do not pay for the audit.
+  static void pass_what_schemas_tell(torch::Library& high) {
+    auto& dispatcher = c10::Dispatcher::singleton();
+    for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
+      const auto op = dispatcher.findOp(name);
+      if (name.getNamespace() != "aten" || !op || op->hasKernelForDispatchKey(kHigh)) continue;
+      if (is_composite(*op) || is_view(*op))
+        high.impl(full_name(name).substr(6).c_str(), torch::CppFunction::makeFallthrough());
+    }
+  }
+
+  // Optimizers mark their steps with these.
+  static void pass_profiler(torch::Library& high) {
+    for (const char* name : {"_record_function_enter", "_record_function_enter_new", "_record_function_exit",
+                             "_record_function_exit._RecordFunction"})
+      high.impl(name, torch::CppFunction::makeFallthrough());
+  }
+
+  std::vector<std::unique_ptr<torch::Library>> libraries_;
+};
+
+c10::OperatorHandle find_operation(const char* caller, const std::string& name) {
+  const std::size_t dot = name.find('.');
+  const c10::OperatorName wanted(name.substr(0, dot), dot == std::string::npos ? "" : name.substr(dot + 1));
+  if (const auto op = c10::Dispatcher::singleton().findOp(wanted)) return *op;
+  // A name without an overload stands for all of them, of which one may be the unnamed.
+  for (const c10::OperatorName& known : c10::Dispatcher::singleton().getAllOpNames())
+    if (dot == std::string::npos && known.name == name) return *c10::Dispatcher::singleton().findOp(known);
+  fail(ErrorCode::invalid_argument, {caller, "name", "an operation of LibTorch or of a loaded library, such as "
+                                     "aten::cumsum", name, {}});
+}
+
+void require_plain_thread(const char* caller) {
+  if (c10::impl::TorchDispatchModeTLS::any_modes_set() ||
+      c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::PythonDispatcher) ||
+      c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::FuncTorchDynamicLayerFrontMode))
+    fail(ErrorCode::unsupported,
+         {caller, "call", "plain eager execution",
+          "a call inside torch.compile, a Python dispatch mode such as FakeTensorMode, or a torch.func transform",
+          "Switch the mode outside of it"});
+}
+
+}  // namespace
+
+CallCounter& call_counter(const std::string& operation) {
+  Permissions& all = permissions();
+  const std::lock_guard lock(all.mutex);
+  return all.counters[operation];
+}
+
+void Registrar::note(const char* name) {
+  Permissions& all = permissions();
+  const std::lock_guard lock(all.mutex);
+  all.ours.insert(std::string("aten::") + name);
+}
+
+void Registrar::redirect_to_low(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
+                                torch::jit::Stack* stack) {
+  op.redispatchBoxed(through_low(keys), stack);
+}
+
+void require_plain(const char* operation, c10::DispatchKeySet keys) {
+  if (c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::FuncTorchDynamicLayerFrontMode))
+    fail(ErrorCode::unsupported, {operation, "call", "plain eager execution in the invariant mode",
+                                  "a torch.func transform (vmap, grad, jvp)", "Leave the mode first"});
+  if (keys.has_any(kAutocast))
+    fail(ErrorCode::unsupported, {operation, "precision", "float32 in the invariant mode", "autocast",
+                                  "Leave autocast: on the CPU the contracts hold for float32 alone"});
+  if (keys.has_any(kWrapped))
+    fail(ErrorCode::unsupported,
+         {operation, "tensor", "a plain tensor in the invariant mode", toString(keys & kWrapped),
+          "torch.compile, FakeTensor, tensor subclasses and dispatch modes do not work inside the mode"});
+}
+
+void require_supported(const char* operation, c10::DispatchKeySet keys, const at::Tensor& tensor) {
+  require_plain(operation, keys);
+  if (!tensor.device().is_cpu())
+    fail(ErrorCode::unsupported, {operation, "device", "cpu in the invariant mode", tensor.device().str(),
+                                  "Move the model and its input to the CPU"});
+  if (tensor.scalar_type() != at::kFloat)
+    fail(ErrorCode::unsupported,
+         {operation, "dtype", "float32 in the invariant mode", c10::toString(tensor.scalar_type()),
+          "On the CPU the contracts hold for float32 alone; convert with .to(torch::kFloat)"});
+}
+
+void take_over_thread_count() {
+  parallel::set_thread_count(at::in_parallel_region() ? 1 : at::get_num_threads());
+}
+
+void ensure_registered() {
+  static const auto* const libraries = new Libraries;
+  (void)libraries;
+}
+
+}  // namespace lockstep::invariant
+
+namespace lockstep {
+
+using namespace invariant;
+
+bool invariant_mode_enabled() { return c10::impl::tls_is_dispatch_key_included(kHigh); }
+
+bool set_invariant_mode(bool on) {
+  const bool before = invariant_mode_enabled();
+  if (on == before) return before;
+  require_plain_thread("set_invariant_mode");
+  if (on) ensure_registered();
+  c10::impl::tls_set_dispatch_key_included(kHigh, on);
+  return before;
+}
+
+InvariantMode::InvariantMode(bool on) : before_(set_invariant_mode(on)) {}
+
+InvariantMode::~InvariantMode() { c10::impl::tls_set_dispatch_key_included(kHigh, before_); }
+
+void allow_operation(const std::string& name) {
+  find_operation("allow_operation", name);
+  Permissions& all = permissions();
+  const std::lock_guard lock(all.mutex);
+  all.names.insert(name);
+}
+
+std::vector<OperationReport> invariant_mode_report() {
+  Permissions& all = permissions();
+  const std::lock_guard lock(all.mutex);
+  std::vector<OperationReport> rows;
+  for (const auto& [name, counter] : all.counters)
+    if (counter.calls() > 0) rows.push_back({name, "ours", counter.calls()});
+  for (const auto& [name, calls] : all.calls_on_permission) rows.push_back({name, "allowed", calls});
+  return rows;
+}
+
+void reset_invariant_mode_report() {
+  Permissions& all = permissions();
+  const std::lock_guard lock(all.mutex);
+  for (auto& [name, counter] : all.counters) counter.reset();
+  all.calls_on_permission.clear();
+}
+
+std::string operation_class(const std::string& name) {
+  ensure_registered();
+  const c10::OperatorHandle op = find_operation("operation_class", name);
+  const std::string found = full_name(op.operator_name());
+  const auto& exact = exact_operations();
+  if (found.rfind("aten::", 0) == 0 &&
+      std::find(exact.begin(), exact.end(), std::string_view(found).substr(6)) != exact.end())
+    return "exact";
+  Permissions& all = permissions();
+  const std::lock_guard lock(all.mutex);
+  const bool allowed = all.names.count(found) != 0 || all.names.count(op.operator_name().name) != 0;
+  if (!op.hasKernelForDispatchKey(kHigh)) {
+    if (is_composite(op)) return "composite";
+    if (is_view(op)) return "exact";
+    return allowed ? "allowed" : "refused";
+  }
+  if (all.ours.count(found) != 0) return "ours";
+  return is_view(op) ? "exact" : "composite";
+}
+
+}  // namespace lockstep

@@ -1,0 +1,167 @@
+#include "lockstep/torch/linear_node_internal.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/saved_variable.h>
+
+#include "lockstep/matmul/matmul.h"
+#include "lockstep/row_sum/row_sum.h"
+#include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/gradient_places_internal.h"
+#include "lockstep/torch/tensor_matrix_internal.h"
+
+namespace lockstep::invariant {
+namespace {
+
+using torch::autograd::Node;
+using torch::autograd::SavedVariable;
+using torch::autograd::variable_list;
+
+at::Tensor forward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  take_over_thread_count();
+  const at::Tensor rows = as_rows(x);                                       // [rows, in]
+  const at::Tensor y = at::empty({rows.size(0), weight.size(0)}, x.options());  // [rows, out]
+  const at::Tensor offset = bias.defined() ? bias.contiguous() : bias;
+  matmul(const_matrix(rows), const_transposed(weight), matrix(y),
+         {1, 0, offset.defined() ? offset.const_data_ptr<float>() : nullptr});
+  if (x.dim() == 2) return y;
+  std::vector<std::int64_t> sizes = x.sizes().vec();
+  sizes.back() = weight.size(0);
+  return y.view(sizes);
+}
+
+/// An operand whose gradient is a fold: the parameter that autograd knows, and which part of it was used.
+struct Operand {
+  explicit Operand(const at::Tensor& used) : parameter(resolve_parameter(used)) {
+    if (parameter.base.defined()) return;
+    computed = used;
+    if (used.defined()) parameter.window = {used.sizes().vec(), used.strides().vec(), 0};
+  }
+  const at::Tensor& variable() const { return parameter.base.defined() ? parameter.base : computed; }
+  at::Tensor part_of(const at::Tensor& base) const {
+    if (!parameter.base.defined()) return base;
+    return base.as_strided(parameter.window.sizes, parameter.window.strides,
+                           base.storage_offset() + parameter.window.offset);
+  }
+
+  Parameter parameter;
+  at::Tensor computed;
+};
+
+class LockstepLinearBackward final : public Node {
+ public:
+  std::string name() const override { return "LockstepLinearBackward"; }
+  void release_variables() override {
+    x_.reset_data();
+    weight_.reset_data();
+  }
+
+  void save(const at::Tensor& x, const Operand& weight, const Operand& bias) {
+    x_ = SavedVariable(x, false);
+    weight_ = SavedVariable(weight.variable(), false);
+    window_ = weight.parameter.window;
+    bias_window_ = bias.parameter.window;
+    if (bias.variable().defined()) bias_ = SavedVariable(bias.variable(), false);
+    has_bias_ = bias.variable().defined();
+    micro_batch_ = open_micro_batch();
+  }
+
+  variable_list apply(variable_list&& gradients) override {
+    if (!gradients[0].defined()) return variable_list(3);
+    const at::Tensor x = x_.unpack(), weight = weight_.unpack();
+    return at::GradMode::is_enabled() ? differentiable(gradients[0], x, weight) : plain(gradients[0], x, weight);
+  }
+
+ private:
+  at::Tensor part(const at::Tensor& base, const Window& window) const {
+    return base.as_strided(window.sizes, window.strides, base.storage_offset() + window.offset);
+  }
+
+  variable_list plain(const at::Tensor& gradient, const at::Tensor& x, const at::Tensor& weight) {
+    const InsideKernel inside;
+    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    LOCKSTEP_COUNT_CALL("linear backward");
+    take_over_thread_count();
+    const at::Tensor dy = as_rows(gradient), rows = as_rows(x);  // [rows, out], [rows, in]
+    variable_list results(3);
+    if (task_should_compute_output(0)) {
+      const at::Tensor dx = at::empty({rows.size(0), rows.size(1)}, x.options().requires_grad(false));
+      matmul(const_matrix(dy), const_matrix(part(weight, window_)), matrix(dx));
+      results[0] = dx.view(x.sizes());
+    }
+    if (task_should_compute_output(1)) {
+      FoldTarget target(*this, 1, PlaceKind::matmul, window_, rows.size(0), micro_batch_);
+      matmul_fold(const_transposed_rows(dy), const_matrix(rows), target.span(), matrix(target.total()),
+                  target.open());
+      results[1] = target.returned(weight);
+    }
+    if (has_bias_ && task_should_compute_output(2)) results[2] = bias_gradient(dy);
+    return results;
+  }
+
+  // matmul_fold takes both operands as [rows, columns].
+  static ConstMatrix const_transposed_rows(const at::Tensor& dy) { return const_matrix(dy); }
+
+  at::Tensor bias_gradient(const at::Tensor& dy) {
+    FoldTarget target(*this, 2, PlaceKind::bias, bias_window_, dy.size(0), micro_batch_);
+    const at::Tensor dense = dy.stride(1) == 1 ? dy : dy.contiguous();
+    row_sum_fold(dense.const_data_ptr<float>(), dense.stride(0), dense.size(1), target.span(),
+                 target.total().mutable_data_ptr<float>(), target.open());
+    return target.returned(bias_.unpack());
+  }
+
+  // For create_graph: made of operations that have derivatives, in the same order of sums.
+  variable_list differentiable(const at::Tensor& gradient, const at::Tensor& x, const at::Tensor& weight) {
+    const at::Tensor dy = as_rows(gradient), rows = as_rows(x);
+    variable_list results(3);
+    if (task_should_compute_output(0)) results[0] = at::matmul(gradient, part(weight, window_));
+    if (task_should_compute_output(1)) {
+      results[1] = at::mm(dy.t(), rows);
+      if (weight.sizes() != at::IntArrayRef(window_.sizes) || window_.offset != 0)
+        results[1] = at::as_strided_scatter(at::zeros_like(weight), results[1], window_.sizes, window_.strides,
+                                            window_.offset);
+      else if (weight.strides() != at::IntArrayRef(window_.strides))
+        results[1] = results[1].t();
+    }
+    if (has_bias_ && task_should_compute_output(2)) results[2] = dy.sum(0);
+    return results;
+  }
+
+  SavedVariable x_, weight_, bias_;
+  Window window_, bias_window_;
+  bool has_bias_ = false;
+  MicroBatchPtr micro_batch_;
+};
+
+}  // namespace
+
+at::Tensor linear(const char* operation, const at::Tensor& x, const at::Tensor& weight,
+                  const std::optional<at::Tensor>& given_bias) {
+  const at::Tensor bias = given_bias.value_or(at::Tensor());
+  const bool needs_gradient = torch::autograd::compute_requires_grad(x, weight, bias);
+  if (!needs_gradient) {
+    const InsideKernel inside;
+    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    return forward(x, weight, bias);
+  }
+  require_sample_major(operation, open_micro_batch(), x);
+  const Operand weight_operand(weight), bias_operand(bias);
+  // Held until the edges hold them.
+  const auto weight_node = prepare_parameter(weight_operand.parameter.base);
+  const auto bias_node = prepare_parameter(bias_operand.parameter.base);
+  const std::shared_ptr<LockstepLinearBackward> node(new LockstepLinearBackward(), torch::autograd::deleteNode);
+  node->set_next_edges(
+      torch::autograd::collect_next_edges(x, weight_operand.variable(), bias_operand.variable()));
+  node->save(x, weight_operand, bias_operand);
+  at::Tensor y;
+  {
+    const InsideKernel inside;
+    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    y = forward(x, weight, bias);
+  }
+  torch::autograd::set_history(y, node);
+  return y;
+}
+
+}  // namespace lockstep::invariant

@@ -1,0 +1,246 @@
+// Elementwise operations that are more than one IEEE operation, and sums and products with broadcast parameters.
+
+#include <ATen/ATen.h>
+#include <ATen/ExpandUtils.h>
+
+#include "lockstep/elementwise/elementwise.h"
+#include "lockstep/torch/broadcast_node_internal.h"
+#include "lockstep/torch/dispatch_internal.h"
+
+namespace lockstep::invariant {
+namespace {
+
+/// A tensor as an elementwise operand of `count` elements: contiguous memory, or its one number.
+class Values {
+ public:
+  Values(const at::Tensor& tensor, at::IntArrayRef shape) {
+    if (tensor.numel() == 1)
+      number_ = tensor.item<float>();
+    else
+      memory_ = tensor.expand(shape).contiguous();
+  }
+  operator Operand() const {
+    return memory_.defined() ? Operand(memory_.const_data_ptr<float>()) : Operand(number_);
+  }
+
+ private:
+  at::Tensor memory_;
+  float number_ = 0;
+};
+
+/// Runs write(memory) for a contiguous float32 tensor of `self`'s shape, and puts the result into self.
+template <class Write>
+void write_into(const at::Tensor& self, Write&& write) {
+  if (self.is_contiguous()) return write(self.mutable_data_ptr<float>());
+  const at::Tensor dense = at::empty(self.sizes(), self.options());
+  write(dense.mutable_data_ptr<float>());
+  self.copy_(dense);
+}
+
+at::Tensor result_like(const at::Tensor& like, at::IntArrayRef shape) {
+  return at::empty(shape, like.options().memory_format(std::nullopt));
+}
+
+// ---- x + alpha · y ----------------------------------------------------------------------------------------------------
+
+void add_into(const at::Tensor& out, const at::Tensor& x, const at::Tensor& other, float alpha) {
+  const Values left(x, out.sizes()), right(other, out.sizes());
+  write_into(out, [&](float* memory) { add_scaled(memory, left, right, alpha, out.numel()); });
+}
+
+template <int sign>
+at::Tensor low_add(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& other,
+                   const at::Scalar& alpha) {
+  require_supported("aten::add", keys, self);
+  const InsideKernel inside;
+  LOCKSTEP_COUNT_CALL("aten::add.Tensor");
+  take_over_thread_count();
+  const at::Tensor out = result_like(self, at::infer_size(self.sizes(), other.sizes()));
+  add_into(out, self, other, static_cast<float>(sign) * alpha.to<float>());
+  return out;
+}
+
+template <int sign>
+at::Tensor& low_add_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& other,
+                     const at::Scalar& alpha) {
+  require_supported("aten::add_", keys, self);
+  const InsideKernel inside;
+  LOCKSTEP_COUNT_CALL("aten::add_.Tensor");
+  take_over_thread_count();
+  add_into(self, self, other, static_cast<float>(sign) * alpha.to<float>());
+  return self;
+}
+
+bool is_plain_sum(const at::Tensor& self, const at::Tensor& other, const at::Scalar& alpha) {
+  return alpha.equal(1) || !(at::isFloatingType(self.scalar_type()) || at::isFloatingType(other.scalar_type()));
+}
+
+/// What add, subtract, multiply and divide have in common at kHigh: parameters that are broadcast get a node, other
+/// broadcasts over the batch are refused.
+struct Broadcast {
+  Broadcast(const char* name, c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& other) {
+    require_plain(name, keys);
+    if (!at::GradMode::is_enabled() || !(self.requires_grad() || other.requires_grad())) return;
+    shape = at::infer_size(self.sizes(), other.sizes());
+    if (is_row_parameter(other, shape) && self.sizes() == at::IntArrayRef(shape) && self.scalar_type() == at::kFloat)
+      right_parameter = true;
+    else if (is_row_parameter(self, shape) && other.sizes() == at::IntArrayRef(shape) &&
+             other.scalar_type() == at::kFloat)
+      left_parameter = true;
+    else
+      for (const at::Tensor* operand : {&self, &other}) require_no_computed_broadcast(name, *operand, shape);
+  }
+  std::vector<std::int64_t> shape;
+  bool left_parameter = false, right_parameter = false;
+};
+
+at::Tensor high_add(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& other,
+                    const at::Scalar& alpha) {
+  const Broadcast broadcast("aten::add", keys, self, other);
+  if (!is_plain_sum(self, other, alpha)) return at::_ops::add_Tensor::redispatch(through_low(keys), self, other, alpha);
+  if (broadcast.right_parameter)
+    return broadcast_parameter("aten::add", BroadcastOperation::add, self, other, false);
+  if (broadcast.left_parameter)
+    return broadcast_parameter("aten::add", BroadcastOperation::add, other, self, false);
+  return at::_ops::add_Tensor::redispatch(past_high(keys), self, other, alpha);
+}
+
+at::Tensor& high_add_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& other, const at::Scalar& alpha) {
+  const Broadcast broadcast("aten::add_", keys, self, other);
+  if (!is_plain_sum(self, other, alpha))
+    return at::_ops::add__Tensor::redispatch(through_low(keys), self, other, alpha);
+  if (broadcast.right_parameter) {
+    broadcast_parameter("aten::add_", BroadcastOperation::add, self, other, true);
+    return self;
+  }
+  return at::_ops::add__Tensor::redispatch(past_high(keys), self, other, alpha);
+}
+
+at::Tensor high_sub(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& other,
+                    const at::Scalar& alpha) {
+  const Broadcast broadcast("aten::sub", keys, self, other);
+  if (!is_plain_sum(self, other, alpha)) return at::_ops::sub_Tensor::redispatch(through_low(keys), self, other, alpha);
+  if (broadcast.right_parameter)
+    return broadcast_parameter("aten::sub", BroadcastOperation::subtract, self, other, false);
+  if (broadcast.left_parameter) require_no_computed_broadcast("aten::sub", self, broadcast.shape);
+  return at::_ops::sub_Tensor::redispatch(past_high(keys), self, other, alpha);
+}
+
+at::Tensor& high_sub_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& other, const at::Scalar& alpha) {
+  const Broadcast broadcast("aten::sub_", keys, self, other);
+  if (!is_plain_sum(self, other, alpha))
+    return at::_ops::sub__Tensor::redispatch(through_low(keys), self, other, alpha);
+  if (broadcast.right_parameter) {
+    broadcast_parameter("aten::sub_", BroadcastOperation::subtract, self, other, true);
+    return self;
+  }
+  return at::_ops::sub__Tensor::redispatch(past_high(keys), self, other, alpha);
+}
+
+at::Tensor high_mul(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& other) {
+  const Broadcast broadcast("aten::mul", keys, self, other);
+  if (broadcast.right_parameter)
+    return broadcast_parameter("aten::mul", BroadcastOperation::multiply, self, other, false);
+  if (broadcast.left_parameter)
+    return broadcast_parameter("aten::mul", BroadcastOperation::multiply, other, self, false);
+  return at::_ops::mul_Tensor::redispatch(past_high(keys), self, other);
+}
+
+at::Tensor& high_mul_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& other) {
+  const Broadcast broadcast("aten::mul_", keys, self, other);
+  if (broadcast.right_parameter) {
+    broadcast_parameter("aten::mul_", BroadcastOperation::multiply, self, other, true);
+    return self;
+  }
+  return at::_ops::mul__Tensor::redispatch(past_high(keys), self, other);
+}
+
+at::Tensor high_div(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& other) {
+  const Broadcast broadcast("aten::div", keys, self, other);
+  if (broadcast.right_parameter) require_no_computed_broadcast("aten::div", other, broadcast.shape);
+  if (broadcast.left_parameter) require_no_computed_broadcast("aten::div", self, broadcast.shape);
+  return at::_ops::div_Tensor::redispatch(past_high(keys), self, other);
+}
+
+at::Tensor& high_div_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& other) {
+  const Broadcast broadcast("aten::div_", keys, self, other);
+  if (broadcast.right_parameter) require_no_computed_broadcast("aten::div_", other, broadcast.shape);
+  return at::_ops::div__Tensor::redispatch(past_high(keys), self, other);
+}
+
+// ---- addcmul, addcdiv, lerp -------------------------------------------------------------------------------------------
+
+using Ternary = void (*)(float*, Operand, Operand, Operand, float, std::int64_t, Device, void*);
+
+void ternary_into(Ternary function, const at::Tensor& out, const at::Tensor& x, const at::Tensor& a,
+                  const at::Tensor& b, const at::Scalar& value) {
+  take_over_thread_count();
+  const Values first(x, out.sizes()), second(a, out.sizes()), third(b, out.sizes());
+  write_into(out, [&](float* memory) {
+    function(memory, first, second, third, value.to<float>(), out.numel(), Device::cpu, nullptr);
+  });
+}
+
+template <Ternary function>
+at::Tensor low_ternary(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& a, const at::Tensor& b,
+                       const at::Scalar& value) {
+  require_supported(function == addcmul ? "aten::addcmul" : "aten::addcdiv", keys, self);
+  const InsideKernel inside;
+  const auto shape = at::infer_size(at::infer_size(self.sizes(), a.sizes()), b.sizes());
+  const at::Tensor out = result_like(self, shape);
+  ternary_into(function, out, self, a, b, value);
+  return out;
+}
+
+template <Ternary function>
+at::Tensor& low_ternary_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& a, const at::Tensor& b,
+                         const at::Scalar& value) {
+  require_supported(function == addcmul ? "aten::addcmul_" : "aten::addcdiv_", keys, self);
+  const InsideKernel inside;
+  ternary_into(function, self, self, a, b, value);
+  return self;
+}
+
+at::Tensor low_lerp(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& end, const at::Scalar& weight) {
+  require_supported("aten::lerp", keys, self);
+  const InsideKernel inside;
+  take_over_thread_count();
+  const at::Tensor out = result_like(self, at::infer_size(self.sizes(), end.sizes()));
+  const Values first(self, out.sizes()), last(end, out.sizes());
+  lerp(out.mutable_data_ptr<float>(), first, last, weight.to<float>(), out.numel());
+  return out;
+}
+
+at::Tensor& low_lerp_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& end, const at::Scalar& weight) {
+  require_supported("aten::lerp_", keys, self);
+  const InsideKernel inside;
+  take_over_thread_count();
+  const Values first(self, self.sizes()), last(end, self.sizes());
+  write_into(self, [&](float* memory) { lerp(memory, first, last, weight.to<float>(), self.numel()); });
+  return self;
+}
+
+}  // namespace
+
+void register_elementwise(Registrar& registrar) {
+  registrar.whole("add.Tensor", TORCH_FN(high_add));
+  registrar.whole("add_.Tensor", TORCH_FN(high_add_));
+  registrar.whole("sub.Tensor", TORCH_FN(high_sub));
+  registrar.whole("sub_.Tensor", TORCH_FN(high_sub_));
+  registrar.whole("mul.Tensor", TORCH_FN(high_mul));
+  registrar.whole("mul_.Tensor", TORCH_FN(high_mul_));
+  registrar.whole("div.Tensor", TORCH_FN(high_div));
+  registrar.whole("div_.Tensor", TORCH_FN(high_div_));
+  registrar.low.impl("add.Tensor", TORCH_FN(low_add<1>));
+  registrar.low.impl("add_.Tensor", TORCH_FN(low_add_<1>));
+  registrar.low.impl("sub.Tensor", TORCH_FN(low_add<-1>));
+  registrar.low.impl("sub_.Tensor", TORCH_FN(low_add_<-1>));
+  registrar.compute("addcmul", TORCH_FN(low_ternary<addcmul>));
+  registrar.compute("addcmul_", TORCH_FN(low_ternary_<addcmul>));
+  registrar.compute("addcdiv", TORCH_FN(low_ternary<addcdiv>));
+  registrar.compute("addcdiv_", TORCH_FN(low_ternary_<addcdiv>));
+  registrar.compute("lerp.Scalar", TORCH_FN(low_lerp));
+  registrar.compute("lerp_.Scalar", TORCH_FN(low_lerp_));
+}
+
+}  // namespace lockstep::invariant

@@ -1,0 +1,86 @@
+// Products of computed tensors: PyTorch's derivatives, our sums.
+
+#include <ATen/ATen.h>
+
+#include "lockstep/matmul/matmul.h"
+#include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/tensor_matrix_internal.h"
+
+namespace lockstep::invariant {
+namespace {
+
+/// One of a batch: the first.
+ConstMatrix first_matrix(const at::Tensor& t) {
+  return {t.const_data_ptr<float>(), t.size(1), t.size(2), t.stride(1), t.stride(2)};
+}
+
+void batched(const at::Tensor& left, const at::Tensor& right, const at::Tensor& out,
+             const MatmulEpilogue& epilogue = {}) {
+  const Matrix first{out.mutable_data_ptr<float>(), out.size(1), out.size(2), out.stride(1), out.stride(2)};
+  matmul_batched(out.size(0), first_matrix(left), left.stride(0), first_matrix(right), right.stride(0), first,
+                 out.stride(0), epilogue);
+}
+
+at::Tensor low_mm(c10::DispatchKeySet keys, const at::Tensor& left, const at::Tensor& right) {
+  require_supported("aten::mm", keys, left);
+  const InsideKernel inside;
+  LOCKSTEP_COUNT_CALL("aten::mm");
+  take_over_thread_count();
+  const at::Tensor out = at::empty({left.size(0), right.size(1)}, left.options());
+  matmul(const_matrix(left), const_matrix(right), matrix(out));
+  return out;
+}
+
+at::Tensor low_addmm(c10::DispatchKeySet keys, const at::Tensor& offset, const at::Tensor& left,
+                     const at::Tensor& right, const at::Scalar& beta, const at::Scalar& alpha) {
+  require_supported("aten::addmm", keys, left);
+  const InsideKernel inside;
+  LOCKSTEP_COUNT_CALL("aten::addmm");
+  take_over_thread_count();
+  const at::Tensor out = offset.expand({left.size(0), right.size(1)}).clone(at::MemoryFormat::Contiguous);
+  matmul(const_matrix(left), const_matrix(right), matrix(out), {alpha.to<float>(), beta.to<float>(), nullptr});
+  return out;
+}
+
+at::Tensor low_bmm(c10::DispatchKeySet keys, const at::Tensor& left, const at::Tensor& right) {
+  require_supported("aten::bmm", keys, left);
+  const InsideKernel inside;
+  LOCKSTEP_COUNT_CALL("aten::bmm");
+  take_over_thread_count();
+  const at::Tensor out = at::empty({left.size(0), left.size(1), right.size(2)}, left.options());
+  batched(left, right, out);
+  return out;
+}
+
+at::Tensor low_baddbmm(c10::DispatchKeySet keys, const at::Tensor& offset, const at::Tensor& left,
+                       const at::Tensor& right, const at::Scalar& beta, const at::Scalar& alpha) {
+  require_supported("aten::baddbmm", keys, left);
+  const InsideKernel inside;
+  LOCKSTEP_COUNT_CALL("aten::baddbmm");
+  take_over_thread_count();
+  const at::Tensor out =
+      offset.expand({left.size(0), left.size(1), right.size(2)}).clone(at::MemoryFormat::Contiguous);
+  batched(left, right, out, {alpha.to<float>(), beta.to<float>(), nullptr});
+  return out;
+}
+
+at::Tensor low_mv(c10::DispatchKeySet keys, const at::Tensor& left, const at::Tensor& vector) {
+  return low_mm(keys, left, vector.unsqueeze(1)).squeeze(1);
+}
+
+at::Tensor low_dot(c10::DispatchKeySet keys, const at::Tensor& left, const at::Tensor& right) {
+  return low_mm(keys, left.unsqueeze(0), right.unsqueeze(1)).view({});
+}
+
+}  // namespace
+
+void register_matmul(Registrar& registrar) {
+  registrar.low.impl("mm", TORCH_FN(low_mm));  // at kHigh they may have a node of ours: operations_linear.cpp
+  registrar.low.impl("addmm", TORCH_FN(low_addmm));
+  registrar.compute("bmm", TORCH_FN(low_bmm));
+  registrar.compute("baddbmm", TORCH_FN(low_baddbmm));
+  registrar.compute("mv", TORCH_FN(low_mv));
+  registrar.compute("dot", TORCH_FN(low_dot));
+}
+
+}  // namespace lockstep::invariant
