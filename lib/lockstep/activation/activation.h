@@ -26,7 +26,7 @@ struct SoftplusOptions {
 // Guarantees: run_to_run, batch, threads, cpu_to_gpu (NaN payloads excepted). Throw Error(invalid_argument)
 // for a negative count, or a null pointer where count is above 0; Error(unsupported) for Device::cuda.
 
-/// x above 0, else +0.
+/// x from 0 up (-0 stays), +0 below.
 void relu(const float* x, float* y, std::int64_t count, Device device = Device::cpu, void* stream = nullptr);
 /// dy where x (or y: they are above 0 together) is above 0, else +0; dy where it is NaN.
 void relu_backward(const float* dy, const float* x, float* dx, std::int64_t count,

@@ -20,7 +20,7 @@ inline double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 template <class T>
 T relu(T x) {
-  return std::isnan(x) ? x : x > 0 ? x : T(0);
+  return std::isnan(x) || x >= 0 ? x : T(0);
 }
 template <class T>
 T relu_backward(T dy, T x) {

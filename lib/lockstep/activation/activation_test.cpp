@@ -245,7 +245,7 @@ TEST(Activation, SpecialValues) {
   };
   using Words = std::vector<std::uint32_t>;
   EXPECT_EQ(of([](const float* a, float* y) { relu(a, y, 7); }),
-            (Words{0, 0, 0x7f800000, 0, 0x7fc00000, 1, 0}));
+            (Words{0, 0x80000000, 0x7f800000, 0, 0x7fc00000, 1, 0}));
   EXPECT_EQ(of([](const float* a, float* y) { sigmoid(a, y, 7); }),
             (Words{0x3f000000, 0x3f000000, 0x3f800000, 0, 0x7fc00000, 0x3f000000, 0x3f000000}));
   EXPECT_EQ(of([](const float* a, float* y) { tanh(a, y, 7); }),

@@ -15,14 +15,13 @@ constexpr float kCubic = 0.044715f;
 
 template <class V>
 LOCKSTEP_MATH_FUNCTION V relu(V x) {
-  const V zero = constant<V>(0.0f);
-  return select(less(zero, x), x, select(equal(x, x), zero, x));
+  return greater(constant<V>(0.0f), x);
 }
 /// From x or from y: they are above 0 together. Where x is NaN, dy goes through.
 template <class V>
 LOCKSTEP_MATH_FUNCTION V relu_backward(V dy, V x) {
   const V zero = constant<V>(0.0f);
-  return select(less(zero, x), dy, select(equal(x, x), zero, dy));
+  return select(less_or_equal(x, zero), zero, dy);
 }
 
 template <class V>

@@ -24,11 +24,7 @@ LOCKSTEP_MATH_FUNCTION V horner(V x, V acc, T next, More... more) {
 
 // ---- Exponentials
 
-/// 2^n for the integer n that `shifted` holds, -126 … 127.
-template <class V>
-LOCKSTEP_MATH_FUNCTION V power_of_two(V shifted) {
-  return from_bits(plus(bits(constant<V>(1.0f)), shift_left<23>(bits(shifted))));
-}
+/// 2^n for the integer n that `shifted` holds.
 template <class W>
 LOCKSTEP_MATH_FUNCTION W wide_power_of_two(W shifted) {
   return from_bits(plus(bits(constant<W>(1.0)), shift_left<52>(bits(shifted))));
@@ -52,31 +48,19 @@ LOCKSTEP_MATH_FUNCTION V whole(const Reduced<V>& of) {
   return fma(of.n, constant<V>(-internal::kLn2Low), of.high);
 }
 
-/// e^r - 1 - r.
+/// e^r - 1.
 template <class V>
-LOCKSTEP_MATH_FUNCTION V exp_rest(V r) {
-  return mul(mul(r, r), horner(r, constant<V>(internal::kExpC4), internal::kExpC3, internal::kExpC2,
-                               internal::kExpC1, internal::kExpC0));
-}
-template <class V>
-LOCKSTEP_MATH_FUNCTION V exp_of_rest(V r) {
+LOCKSTEP_MATH_FUNCTION V exp_less_one(V r) {
   const V tail = horner(r, constant<V>(internal::kExpC4), internal::kExpC3, internal::kExpC2,
                         internal::kExpC1, internal::kExpC0);
-  return add(constant<V>(1.0f), fma(mul(r, r), tail, r));
+  return fma(mul(r, r), tail, r);
 }
 
 /// exp for x of -104 … 89, NaN included.
 template <class V>
 LOCKSTEP_MATH_FUNCTION V exp_within(V x) {
   const Reduced<V> parts = reduce(x);
-  return scale(exp_of_rest(whole(parts)), parts.shifted, parts.n);
-}
-
-/// exp for x of -87 … 88: neither overflow nor a subnormal result. Anything where x is NaN.
-template <class V>
-LOCKSTEP_MATH_FUNCTION V exp_normal(V x) {
-  const Reduced<V> parts = reduce(x);
-  return from_bits(plus(bits(exp_of_rest(whole(parts))), shift_left<23>(bits(parts.shifted))));
+  return scale(add(constant<V>(1.0f), exp_less_one(whole(parts))), parts.shifted, parts.n);
 }
 
 /// exp for x <= 0, NaN included: what a softmax needs.
@@ -88,19 +72,6 @@ LOCKSTEP_MATH_FUNCTION V exp_nonpositive(V x) {
 template <class V>
 LOCKSTEP_MATH_FUNCTION V exp(V x) {
   return exp_nonpositive(lesser(constant<V>(89.0f), x));
-}
-
-/// e^x = 2^n (1 + high + low), n as in Reduced: high + low carries about 30 bits.
-template <class V>
-struct ExpParts {
-  V shifted, n, high, low;
-};
-template <class V>
-LOCKSTEP_MATH_FUNCTION ExpParts<V> exp_parts(V x) {
-  const Reduced<V> parts = reduce(x);
-  const V rest = fma(parts.n, constant<V>(-internal::kLn2Low), exp_rest(whole(parts)));
-  const V high = add(parts.high, rest);
-  return {parts.shifted, parts.n, high, add(sub(parts.high, high), rest)};
 }
 
 template <class W>
@@ -260,61 +231,60 @@ LOCKSTEP_MATH_FUNCTION V pow(V x, V y) {
 
 // ---- Hyperbolic tangent, logistic function, error function
 
-/// For numerator + low over denominator + low: the quotient q of the first parts, put right by what is left
-/// over; `inverse` need hold 1 / denominator to a few bits only.
-template <class V>
-LOCKSTEP_MATH_FUNCTION V corrected_quotient(V q, V inverse, V numerator, V numerator_low, V denominator,
-                                            V denominator_low) {
-  const V left =
-      add(negative_fma(q, denominator, numerator), negative_fma(q, denominator_low, numerator_low));
-  return fma(left, inverse, q);
+/// Row `row` of a function's pieces at each index.
+template <class V, class I>
+LOCKSTEP_MATH_FUNCTION V piece(const float* pieces, int row, I index) {
+  return lookup<V>(pieces + 32 * row, index);
 }
 
-/// tanh(|x|) = -E / (2 + E) with E = e^(-2|x|) - 1, both sums in two parts.
+/// The polynomial c0 + c1 t + … of a piece, whose rows 1 … degree + 1 hold c0 … of each piece.
+template <int degree, class V, class I>
+LOCKSTEP_MATH_FUNCTION V piece_polynomial(const float* pieces, I index, V t) {
+  V sum = piece<V>(pieces, degree + 1, index);
+  for (int power = degree - 1; power >= 0; --power) sum = fma(sum, t, piece<V>(pieces, power + 1, index));
+  return sum;
+}
+
+/// |x| = n / 4 + t, and a polynomial of t around each n: what tanh(x) has beyond x near 0, beyond a base of
+/// its own elsewhere.
 template <class V>
 LOCKSTEP_MATH_FUNCTION V tanh(V x) {
-  const V one = constant<V>(1.0f), two = constant<V>(2.0f), half = constant<V>(0.5f);
-  const V a = lesser(constant<V>(10.0f), abs(x));  // tanh(10) rounds to 1
-  const ExpParts<V> parts = exp_parts(mul(a, constant<V>(-2.0f)));
-  const V power = power_of_two(parts.shifted);
-  const V whole_part = sub(power, one), fraction = mul(parts.high, power);
-  const V e = add(whole_part, fraction);
-  const V lost = sub(power, add(whole_part, one));  // not 0 where the power is below 2^-24
-  const V e_low = fma(parts.low, power, add(add(sub(whole_part, e), fraction), lost));
-  const V d = add(two, e);
-  const V d_low = add(add(sub(two, d), e), e_low);
-  const V q = div(e, d);
-  return copysign(corrected_quotient(q, negative_fma(half, q, half), e, e_low, d, d_low), x);
+  const float* const pieces = internal::tanh_pieces();
+  const V a = lesser(constant<V>(9.1f), abs(x));  // tanh(9.1) rounds to 1
+  const V shifted = fma(lesser(constant<V>(7.75f), a), constant<V>(4.0f), constant<V>(kRounder));
+  const V n = sub(shifted, constant<V>(kRounder)), t = fma(n, constant<V>(-0.25f), a);
+  const auto index = bits(shifted);
+  const V base = select(less(n, constant<V>(1.5f)), a, piece<V>(pieces, 0, index));
+  return copysign(add(base, piece_polynomial<6>(pieces, index, t)), x);
 }
 
-/// z / (1 + z) below 0, 1 / (1 + z) above, with z = e^-|x|, all in two parts.
+/// As tanh, in pieces of 1/8.
+template <class V>
+LOCKSTEP_MATH_FUNCTION V erf(V x) {
+  const float* const pieces = internal::erf_pieces();
+  const V a = lesser(constant<V>(3.93f), abs(x));  // erf(3.93) rounds to 1
+  const V shifted = fma(a, constant<V>(8.0f), constant<V>(kRounder));
+  const V n = sub(shifted, constant<V>(kRounder)), t = fma(n, constant<V>(-0.125f), a);
+  const auto index = bits(shifted);
+  const V base = select(less(n, constant<V>(3.5f)), a, piece<V>(pieces, 0, index));
+  return copysign(add(base, piece_polynomial<5>(pieces, index, t)), x);
+}
+
+/// num / (1 + z) with z = e^-|x| and num = z below 0, 1 above. z has a second part, and the quotient is put
+/// right by what is left over: num - q - q z.
 template <class V>
 LOCKSTEP_MATH_FUNCTION V sigmoid(V x) {
   const V zero = constant<V>(0.0f), one = constant<V>(1.0f);
-  const ExpParts<V> parts = exp_parts(greater(constant<V>(-104.0f), negate(abs(x))));
-  const V sum = add(one, parts.high);
-  const V sum_low = add(add(sub(one, sum), parts.high), parts.low);
+  const Reduced<V> parts = reduce(greater(constant<V>(-104.0f), negate(abs(x))));
+  const V rest = exp_less_one(whole(parts));
+  const V sum = add(one, rest), sum_low = add(sub(one, sum), rest);
   const V z = scale(sum, parts.shifted, parts.n), z_low = scale(sum_low, parts.shifted, parts.n);
-  const V d = add(one, z);
-  const V d_low = add(add(sub(one, d), z), z_low);
   const auto negative = less(x, zero);
-  const V numerator = select(negative, z, one), numerator_low = select(negative, z_low, zero);
-  const V q = div(numerator, d);
-  return corrected_quotient(q, select(negative, sub(one, q), q), numerator, numerator_low, d, d_low);
-}
-
-/// x P(x^2) near 0; 1 - exp(-x Q(x)) beyond.
-template <class V>
-LOCKSTEP_MATH_FUNCTION V erf(V x) {
-  const V z = mul(x, x), a = abs(x);
-  const V p = horner(z, constant<V>(internal::kErfNearC6), internal::kErfNearC5, internal::kErfNearC4,
-                     internal::kErfNearC3, internal::kErfNearC2, internal::kErfNearC1, internal::kErfNearC0);
-  const V b = lesser(constant<V>(3.95f), a);  // erf(3.95) rounds to 1
-  const V q = horner(b, constant<V>(internal::kErfFarC7), internal::kErfFarC6, internal::kErfFarC5,
-                     internal::kErfFarC4, internal::kErfFarC3, internal::kErfFarC2, internal::kErfFarC1,
-                     internal::kErfFarC0);
-  const V far = sub(constant<V>(1.0f), exp_normal(negate(fma(b, q, b))));
-  return select(less(constant<V>(0.9275f), a), copysign(far, x), fma(x, p, x));  // NaN is near
+  const V numerator = select(negative, z, one);
+  const V q = div(numerator, add(one, z));
+  const V inverse = select(negative, sub(one, q), q);  // 1 / (1 + z)
+  const V left = negative_fma(inverse, flip_sign(z_low, x), negative_fma(q, z, sub(numerator, q)));
+  return fma(left, inverse, q);
 }
 
 // ---- Roots, sine and cosine

@@ -88,6 +88,10 @@ template <class V>
 LOCKSTEP_HOST_DEVICE inline V copysign(V magnitude, V sign) {
   return std::copysign(magnitude, sign);
 }
+/// a, its sign turned where that of `by` is set.
+LOCKSTEP_HOST_DEVICE inline float flip_sign(float a, float by) {
+  return from_bits(bits(a) ^ (bits(by) & 0x80000000u));
+}
 template <class V>
 LOCKSTEP_HOST_DEVICE inline V floor(V a) {
   return std::floor(a);
@@ -109,6 +113,10 @@ LOCKSTEP_HOST_DEVICE inline V greater(V a, V b) {
 template <class V>
 LOCKSTEP_HOST_DEVICE inline bool less(V a, V b) {
   return a < b;
+}
+template <class V>
+LOCKSTEP_HOST_DEVICE inline bool less_or_equal(V a, V b) {
+  return a <= b;
 }
 template <class V>
 LOCKSTEP_HOST_DEVICE inline bool equal(V a, V b) {
@@ -150,6 +158,12 @@ LOCKSTEP_HOST_DEVICE inline I shift_right(I a) {
   return a >> count;
 }
 LOCKSTEP_HOST_DEVICE inline bool lowest_bit(std::uint64_t a) { return (a & 1) != 0; }
+
+/// table[index mod 32].
+template <class V>
+LOCKSTEP_HOST_DEVICE inline V lookup(const float* table, std::uint32_t index) {
+  return table[index & 31];
+}
 
 template <class Function>
 LOCKSTEP_HOST_DEVICE inline float through_double(float x, Function function) {

@@ -81,6 +81,11 @@ template <class V>
 HWY_INLINE V copysign(V magnitude, V sign) {
   return hn::CopySign(magnitude, sign);
 }
+/// a, its sign turned where that of `by` is set.
+template <class V>
+HWY_INLINE V flip_sign(V a, V by) {
+  return hn::Xor(a, hn::And(by, hn::SignBit(Tag<V>())));
+}
 template <class V>
 HWY_INLINE V floor(V a) {
   return hn::Floor(a);
@@ -110,6 +115,10 @@ HWY_INLINE V greater(V a, V b) {
 template <class V>
 HWY_INLINE auto less(V a, V b) {
   return hn::Lt(a, b);
+}
+template <class V>
+HWY_INLINE auto less_or_equal(V a, V b) {
+  return hn::Le(a, b);
 }
 template <class V>
 HWY_INLINE auto equal(V a, V b) {
@@ -183,6 +192,34 @@ HWY_INLINE V pow(V x, V y) {
 }
 
 #else
+
+/// table[index mod 32] of 32 numbers on 64 bytes, for each index.
+template <class V, class I>
+HWY_INLINE V lookup(const float* table, I index) {
+  const Tag<V> d;
+  const Tag<I> di;
+#if HWY_TARGET <= HWY_AVX3
+  if constexpr (hn::MaxLanes(d) == 16) {
+    return V{_mm512_permutex2var_ps(_mm512_load_ps(table), index.raw, _mm512_load_ps(table + 16))};
+  }
+#endif
+#if HWY_TARGET <= HWY_AVX2
+  if constexpr (hn::MaxLanes(d) == 8) {
+    const auto eight = [&](int first) HWY_ATTR {
+      return V{_mm256_permutevar8x32_ps(_mm256_load_ps(table + first), index.raw)};
+    };
+    const auto upper_eight = hn::RebindMask(d, hn::TestBit(index, hn::Set(di, 8)));
+    const auto upper_half = hn::RebindMask(d, hn::TestBit(index, hn::Set(di, 16)));
+    return hn::IfThenElse(upper_half, hn::IfThenElse(upper_eight, eight(24), eight(16)),
+                          hn::IfThenElse(upper_eight, eight(8), eight(0)));
+  }
+#endif
+  HWY_ALIGN std::uint32_t places[hn::MaxLanes(d)];
+  HWY_ALIGN float found[hn::MaxLanes(d)];
+  hn::Store(index, di, places);
+  for (std::size_t i = 0; i < hn::Lanes(d); ++i) found[i] = table[places[i] & 31];
+  return hn::Load(d, found);
+}
 
 /// Both halves of a vector as doubles, each through `function`, and back.
 template <class V, class Function>
