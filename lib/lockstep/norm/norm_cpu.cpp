@@ -63,16 +63,12 @@ class Normalized {
   float mean_, rstd_;
 };
 
-/// The lane sum of a(place) · b(place), which `zero_behind` says are 0 behind the row's end.
-template <bool kZeroBehind, class A, class B>
+/// The lane sum of a(place) · b(place).
+template <class A, class B>
 HWY_INLINE float lane_product(std::int64_t n, A a, B b) {
-  const V zero = hn::Zero(D());
   return vec::lane_reduce(
-      order::lane_count(n), n, zero,
-      [&](V lane, auto place) HWY_ATTR {
-        const V left = a(place);
-        return fma(kZeroBehind ? left : place.keep(left, zero), b(place), lane);
-      },
+      order::lane_count(n), n, hn::Zero(D()),
+      [&](V lane, auto place) HWY_ATTR { return place.keep(fma(a(place), b(place), lane), lane); },
       vec::AddVectors());
 }
 
@@ -87,10 +83,9 @@ void row(const Rows& c, std::int64_t r) {
   if (kCentered)
     mean = vec::lane_sum(order::lane_count(n), n, [x](auto place) HWY_ATTR { return place.load(x); }) / count;
   const V middle = hn::Set(d, mean);
-  const auto deviation = [&](auto place) HWY_ATTR {
-    return kCentered ? place.keep(hn::Sub(place.load(x), middle), hn::Zero(d)) : place.load(x);
-  };
-  const float rstd = reciprocal_root(lane_product<true>(n, deviation, deviation), count, c.eps);
+  const auto deviation = [&](auto place)
+                             HWY_ATTR { return kCentered ? hn::Sub(place.load(x), middle) : place.load(x); };
+  const float rstd = reciprocal_root(lane_product(n, deviation, deviation), count, c.eps);
   const RowOr gamma(c.gamma, 1.0f), beta(c.beta, 0.0f);
   const Normalized<kCentered> normalized(x, mean, rstd);
   vec::for_each_vector(0, n, [&](auto place) HWY_ATTR {
@@ -123,8 +118,17 @@ void row_dx(const RowsBackward& c, std::int64_t r) {
   const auto normalized = normalized_row<kCentered>(c, r);
   const auto g = [&](auto place) HWY_ATTR { return hn::Mul(place.load(dy), gamma.load(place)); };
   const auto value = [&](auto place) HWY_ATTR { return normalized.load(place); };
-  const V mean_of_product = hn::Set(d, lane_product<false>(n, g, value) / count);
-  const V mean_of_g = hn::Set(d, kCentered ? vec::lane_sum(order::lane_count(n), n, g) / count : 0.0f);
+  vec::TwoSums sums{0, 0};
+  if constexpr (kCentered) {
+    sums = vec::two_lane_sums(order::lane_count(n), n, [&](V& of_g, V& of_product, auto place) HWY_ATTR {
+      const V term = g(place);
+      of_g = place.keep(hn::Add(of_g, term), of_g);
+      of_product = place.keep(fma(term, value(place), of_product), of_product);
+    });
+  } else {
+    sums.second = lane_product(n, g, value);
+  }
+  const V mean_of_g = hn::Set(d, sums.first / count), mean_of_product = hn::Set(d, sums.second / count);
   const V rstd = hn::Set(d, c.rstd[r * c.statistics_stride]);
   vec::for_each_vector(0, n, [&](auto place) HWY_ATTR {
     const V inner = kCentered ? hn::Sub(g(place), fma(value(place), mean_of_product, mean_of_g))
@@ -171,6 +175,132 @@ void terms_form(const RowsBackward& call, std::int64_t row_begin, std::int64_t r
                      : row_terms<false>(call, r, begin, end, dgamma, dbeta);
 }
 
+// ---- GroupNorm's folds: the rows are pixels, and a channel's pixels lie side by side, so vectors of
+// channels are made of them four pixels at a time
+
+#if HWY_TARGET == HWY_SCALAR
+
+constexpr std::int64_t kPixels = 1;
+struct Pixels {
+  V p0;
+};
+
+HWY_INLINE Pixels load_pixels(const float* const* channel, std::int64_t pixel) {
+  return {hn::Set(D(), channel[0][pixel])};
+}
+
+template <class Visit>
+HWY_INLINE void for_each_pixel(const Pixels& a, const Pixels& b, Visit visit) {
+  visit(a.p0, b.p0);
+}
+
+#else
+
+constexpr std::int64_t kPixels = 4;
+struct Pixels {
+  V p0, p1, p2, p3;
+};
+
+/// Block b of the result is four pixels of channel[4 · b].
+template <class DN>
+HWY_INLINE hn::Vec<DN> load_blocks(DN d, const float* const* channel, std::int64_t pixel) {
+  if constexpr (hn::MaxLanes(DN()) <= 4) {
+    return hn::LoadU(d, channel[0] + pixel);
+  } else {
+    const hn::Half<DN> half;
+    return hn::Combine(d, load_blocks(half, channel + hn::MaxLanes(DN()) / 2, pixel),
+                       load_blocks(half, channel, pixel));
+  }
+}
+
+/// Four pixels of as many channels as a vector holds, transposed: p0 is a place each of the first pixel.
+HWY_INLINE Pixels load_pixels(const float* const* channel, std::int64_t pixel) {
+  const D d;
+  const hn::RepartitionToWide<D> wide;
+  const V r0 = load_blocks(d, channel, pixel), r1 = load_blocks(d, channel + 1, pixel);
+  const V r2 = load_blocks(d, channel + 2, pixel), r3 = load_blocks(d, channel + 3, pixel);
+  const auto low01 = hn::BitCast(wide, hn::InterleaveLower(d, r0, r1));
+  const auto low23 = hn::BitCast(wide, hn::InterleaveLower(d, r2, r3));
+  const auto high01 = hn::BitCast(wide, hn::InterleaveUpper(d, r0, r1));
+  const auto high23 = hn::BitCast(wide, hn::InterleaveUpper(d, r2, r3));
+  return {hn::BitCast(d, hn::InterleaveLower(wide, low01, low23)),
+          hn::BitCast(d, hn::InterleaveUpper(wide, low01, low23)),
+          hn::BitCast(d, hn::InterleaveLower(wide, high01, high23)),
+          hn::BitCast(d, hn::InterleaveUpper(wide, high01, high23))};
+}
+
+template <class Visit>
+HWY_INLINE void for_each_pixel(const Pixels& a, const Pixels& b, Visit visit) {
+  visit(a.p0, b.p0);
+  visit(a.p1, b.p1);
+  visit(a.p2, b.p2);
+  visit(a.p3, b.p3);
+}
+
+#endif
+
+/// The channels of one vector in one sample. Places behind the last channel repeat it.
+struct ChannelBlock {
+  ChannelBlock(const GroupNormBackward& c, std::int64_t sample, std::int64_t first) {
+    const std::int64_t wide = c.channels / c.groups;
+    for (std::int64_t i = 0; i < static_cast<std::int64_t>(hn::Lanes(D())); ++i) {
+      const std::int64_t channel = std::min(first + i, c.channels - 1);
+      const std::int64_t offset = (sample * c.channels + channel) * c.pixels;
+      dy[i] = c.dy + offset;
+      x[i] = c.x == nullptr ? dy[i] : c.x + offset;  // no x, no gradient of gamma
+      mean[i] = c.x == nullptr ? 0.0f : c.mean[sample * c.groups + channel / wide];
+      rstd[i] = c.x == nullptr ? 0.0f : c.rstd[sample * c.groups + channel / wide];
+    }
+  }
+  static constexpr std::size_t kMost = HWY_MAX_BYTES / sizeof(float);
+  const float* dy[kMost];
+  const float* x[kMost];
+  HWY_ALIGN float mean[kMost];
+  HWY_ALIGN float rstd[kMost];
+};
+
+/// Pixel `pixel` of each channel of a block.
+HWY_INLINE V gather_pixel(const float* const* channel, std::int64_t pixel) {
+  const D d;
+  HWY_ALIGN float values[ChannelBlock::kMost];
+  for (std::size_t i = 0; i < hn::Lanes(d); ++i) values[i] = channel[i][pixel];
+  return hn::Load(d, values);
+}
+
+/// Adds the rows of a segment, ascending, to the chains of the channels first … first + count - 1.
+void channel_terms_form(const GroupNormBackward& c, std::int64_t first, std::int64_t count,
+                        const order::FoldSegment& segment, float* dgamma, float* dbeta) {
+  const D d;
+  const auto some = static_cast<std::size_t>(count);
+  const bool is_whole = some == hn::Lanes(d);
+  const auto load = [&](const float* p)
+                        HWY_ATTR { return is_whole ? hn::LoadU(d, p) : vec::load_first(d, p, some); };
+  V of_gamma = dgamma == nullptr ? hn::Zero(d) : load(dgamma),
+    of_beta = dbeta == nullptr ? hn::Zero(d) : load(dbeta);
+  const std::int64_t end = segment.offset + segment.rows;
+  for (std::int64_t row = segment.offset; row < end;) {
+    const std::int64_t sample = row / c.pixels, pixel_end = std::min(c.pixels, end - sample * c.pixels);
+    const ChannelBlock block(c, sample, first);
+    const V mean = hn::Load(d, block.mean), rstd = hn::Load(d, block.rstd);
+    const auto add = [&](V dy, V x) HWY_ATTR {
+      of_gamma = fma(dy, hn::Mul(hn::Sub(x, mean), rstd), of_gamma);
+      of_beta = hn::Add(of_beta, dy);
+    };
+    std::int64_t pixel = row % c.pixels;
+    for (; pixel + kPixels <= pixel_end; pixel += kPixels)
+      for_each_pixel(load_pixels(block.dy, pixel), load_pixels(block.x, pixel), add);
+    for (; pixel < pixel_end; ++pixel) add(gather_pixel(block.dy, pixel), gather_pixel(block.x, pixel));
+    row = sample * c.pixels + pixel_end;
+  }
+  const auto store = [&](V v, float* p)
+                         HWY_ATTR { is_whole ? hn::StoreU(v, d, p) : vec::store_first(v, d, p, some); };
+  if (dgamma != nullptr) store(of_gamma, dgamma);
+  if (dbeta != nullptr) store(of_beta, dbeta);
+}
+
+/// How many channels a vector holds.
+std::int64_t channels_form() { return static_cast<std::int64_t>(hn::Lanes(D())); }
+
 }  // namespace HWY_NAMESPACE
 }  // namespace lockstep::norm
 HWY_AFTER_NAMESPACE();
@@ -183,6 +313,8 @@ namespace {
 HWY_EXPORT(rows_form);
 HWY_EXPORT(backward_form);
 HWY_EXPORT(terms_form);
+HWY_EXPORT(channel_terms_form);
+HWY_EXPORT(channels_form);
 
 constexpr std::int64_t kElements = 8192;  // that are worth a thread's while
 
@@ -373,35 +505,31 @@ void group_norm_dx(const GroupNormBackward& c) {
                  });
 }
 
-/// The terms of one channel's pixels of a segment, row by row.
-void group_norm_terms(const GroupNormBackward& c, std::int64_t channel, const order::FoldSegment& segment,
-                      float* dgamma, float* dbeta) {
-  const std::int64_t group = channel / (c.channels / c.groups);
-  for (std::int64_t row = segment.offset; row < segment.offset + segment.rows; ++row) {
-    const std::int64_t sample = row / c.pixels;
-    const std::int64_t place = (sample * c.channels + channel) * c.pixels + row % c.pixels;
-    const std::int64_t statistic = sample * c.groups + group;
-    if (dgamma != nullptr)
-      *dgamma = std::fma(c.dy[place], centered(c.x[place], c.mean[statistic], c.rstd[statistic]), *dgamma);
-    if (dbeta != nullptr) *dbeta = *dbeta + c.dy[place];
-  }
-}
-
+/// Segments and blocks of channels are shared among threads, a wave of segments at a time.
 void group_norm_folds(const GroupNormBackward& c) {
-  Partials partials(c.dgamma, c.dbeta, c.channels, 1);
-  parallel::for_each_range(c.channels, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t index = 0; index < order::fold_segments(c.span); ++index) {
-      const order::FoldSegment segment = order::fold_segment(c.span, index);
-      partials.start(0, segment, begin, end);
-      for (std::int64_t channel = begin; channel < end; ++channel) {
-        float* const dgamma = partials.dgamma(0);
-        float* const dbeta = partials.dbeta(0);
-        group_norm_terms(c, channel, segment, dgamma == nullptr ? nullptr : dgamma + channel,
-                         dbeta == nullptr ? nullptr : dbeta + channel);
-      }
-      partials.finish(0, segment, begin, end);
-    }
-  });
+  const auto form = LOCKSTEP_SIMD_CALL(channel_terms_form);
+  const std::int64_t wide = LOCKSTEP_SIMD_CALL(channels_form)(), blocks = (c.channels + wide - 1) / wide;
+  const std::int64_t segments = order::fold_segments(c.span);
+  const std::int64_t wave = std::min<std::int64_t>(segments, 2 * parallel::thread_count());
+  Partials partials(c.dgamma, c.dbeta, c.channels, wave);
+  for (std::int64_t first = 0; first < segments; first += wave) {
+    const std::int64_t slots = std::min(wave, segments - first);
+    parallel::for_each_range(
+        slots * blocks, row_grain(order::kRowsPerChunk * wide), [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t i = begin; i < end; ++i) {
+            const std::int64_t slot = i / blocks, channel = i % blocks * wide,
+                               count = std::min(wide, c.channels - channel);
+            const order::FoldSegment segment = order::fold_segment(c.span, first + slot);
+            partials.start(slot, segment, channel, channel + count);
+            float* const dgamma = partials.dgamma(slot);
+            float* const dbeta = partials.dbeta(slot);
+            form(c, channel, count, segment, dgamma == nullptr ? nullptr : dgamma + channel,
+                 dbeta == nullptr ? nullptr : dbeta + channel);
+          }
+        });
+    for (std::int64_t slot = 0; slot < slots; ++slot)
+      partials.finish(slot, order::fold_segment(c.span, first + slot), 0, c.channels);
+  }
 }
 
 }  // namespace

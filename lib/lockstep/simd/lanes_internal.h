@@ -59,6 +59,11 @@ namespace lanes {
 constexpr int kMost = 1024;
 constexpr int kGroup = 8;  // chains that run side by side in registers
 
+/// Eight vectors of lanes.
+struct Group {
+  LaneVector v0, v1, v2, v3, v4, v5, v6, v7;
+};
+
 /// One step for the vector of elements from j, of which some, all or none may exist.
 template <class Step>
 HWY_INLINE LaneVector step_at(std::int64_t j, std::int64_t n, LaneVector lane, Step step) {
@@ -68,44 +73,46 @@ HWY_INLINE LaneVector step_at(std::int64_t j, std::int64_t n, LaneVector lane, S
   return lane;
 }
 
-/// Eight vectors of lanes from `first`, each a chain in a register, written to lane[first …].
+/// The lanes from `first` on, each a chain in a register.
 template <class Step>
-HWY_INLINE void run_group(int first, int lane_count, std::int64_t n, LaneVector identity, Step step,
-                          float* lane) {
-  const LaneTag d;
-  const auto width = static_cast<std::int64_t>(hn::Lanes(d));
-  LaneVector a0 = identity, a1 = identity, a2 = identity, a3 = identity;
-  LaneVector a4 = identity, a5 = identity, a6 = identity, a7 = identity;
+HWY_INLINE Group run_group(int first, int lane_count, std::int64_t n, LaneVector identity, Step step) {
+  const auto width = static_cast<std::int64_t>(hn::Lanes(LaneTag()));
+  Group g{identity, identity, identity, identity, identity, identity, identity, identity};
   std::int64_t j = first;
   for (; j + kGroup * width <= n; j += lane_count) {
-    a0 = step(a0, WholeVector{j});
-    a1 = step(a1, WholeVector{j + width});
-    a2 = step(a2, WholeVector{j + 2 * width});
-    a3 = step(a3, WholeVector{j + 3 * width});
-    a4 = step(a4, WholeVector{j + 4 * width});
-    a5 = step(a5, WholeVector{j + 5 * width});
-    a6 = step(a6, WholeVector{j + 6 * width});
-    a7 = step(a7, WholeVector{j + 7 * width});
+    g.v0 = step(g.v0, WholeVector{j});
+    g.v1 = step(g.v1, WholeVector{j + width});
+    g.v2 = step(g.v2, WholeVector{j + 2 * width});
+    g.v3 = step(g.v3, WholeVector{j + 3 * width});
+    g.v4 = step(g.v4, WholeVector{j + 4 * width});
+    g.v5 = step(g.v5, WholeVector{j + 5 * width});
+    g.v6 = step(g.v6, WholeVector{j + 6 * width});
+    g.v7 = step(g.v7, WholeVector{j + 7 * width});
   }
   if (j < n) {
-    a0 = step_at(j, n, a0, step);
-    a1 = step_at(j + width, n, a1, step);
-    a2 = step_at(j + 2 * width, n, a2, step);
-    a3 = step_at(j + 3 * width, n, a3, step);
-    a4 = step_at(j + 4 * width, n, a4, step);
-    a5 = step_at(j + 5 * width, n, a5, step);
-    a6 = step_at(j + 6 * width, n, a6, step);
-    a7 = step_at(j + 7 * width, n, a7, step);
+    g.v0 = step_at(j, n, g.v0, step);
+    g.v1 = step_at(j + width, n, g.v1, step);
+    g.v2 = step_at(j + 2 * width, n, g.v2, step);
+    g.v3 = step_at(j + 3 * width, n, g.v3, step);
+    g.v4 = step_at(j + 4 * width, n, g.v4, step);
+    g.v5 = step_at(j + 5 * width, n, g.v5, step);
+    g.v6 = step_at(j + 6 * width, n, g.v6, step);
+    g.v7 = step_at(j + 7 * width, n, g.v7, step);
   }
-  float* const target = lane + first;
-  hn::Store(a0, d, target);
-  hn::Store(a1, d, target + width);
-  hn::Store(a2, d, target + 2 * width);
-  hn::Store(a3, d, target + 3 * width);
-  hn::Store(a4, d, target + 4 * width);
-  hn::Store(a5, d, target + 5 * width);
-  hn::Store(a6, d, target + 6 * width);
-  hn::Store(a7, d, target + 7 * width);
+  return g;
+}
+
+HWY_INLINE void store_group(const Group& g, float* lane) {
+  const LaneTag d;
+  const std::size_t width = hn::Lanes(d);
+  hn::Store(g.v0, d, lane);
+  hn::Store(g.v1, d, lane + width);
+  hn::Store(g.v2, d, lane + 2 * width);
+  hn::Store(g.v3, d, lane + 3 * width);
+  hn::Store(g.v4, d, lane + 4 * width);
+  hn::Store(g.v5, d, lane + 5 * width);
+  hn::Store(g.v6, d, lane + 6 * width);
+  hn::Store(g.v7, d, lane + 7 * width);
 }
 
 /// More lanes than registers: they lie in memory, and four rounds of them go by at a time.
@@ -146,6 +153,14 @@ HWY_INLINE float tree_in_vector(D, hn::Vec<D> v, Combine combine) {
 #endif
 }
 
+/// The tree over the lanes of a group.
+template <class Combine>
+HWY_INLINE float tree(const Group& g, Combine combine) {
+  const LaneVector a = combine(combine(g.v0, g.v4), combine(g.v2, g.v6));
+  const LaneVector b = combine(combine(g.v1, g.v5), combine(g.v3, g.v7));
+  return tree_in_vector(LaneTag(), combine(a, b), combine);
+}
+
 /// The tree over lane[0 … lane_count - 1], of which only the first `filled` hold more than the identity.
 template <class Combine>
 HWY_INLINE float tree(float* lane, int lane_count, int filled, Combine combine) {
@@ -171,14 +186,17 @@ HWY_INLINE float lane_reduce(int lane_count, std::int64_t n, LaneVector identity
                              Combine combine) {
   const LaneTag d;
   const auto width = static_cast<int>(hn::Lanes(d));
+  constexpr int kFew = 128;
+  if (lane_count == kFew && lanes::kGroup * width == kFew)
+    return lanes::tree(lanes::run_group(0, kFew, n, identity, step), combine);
   HWY_ALIGN float lane[lanes::kMost];
-  if (lane_count > 128) {
+  if (lane_count > kFew) {
     lanes::run_in_memory(lane_count, n, identity, step, lane);
     return lanes::tree(lane, lane_count, lane_count, combine);
   }
   int filled = 0;
   for (; filled < lane_count && (filled < n || filled == 0); filled += lanes::kGroup * width)
-    lanes::run_group(filled, lane_count, n, identity, step, lane);
+    lanes::store_group(lanes::run_group(filled, lane_count, n, identity, step), lane + filled);
   return lanes::tree(lane, lane_count, filled, combine);
 }
 
@@ -197,6 +215,70 @@ HWY_INLINE float lane_sum(int lane_count, std::int64_t n, Term term) {
       lane_count, n, zero,
       [&](LaneVector lane, auto place) HWY_ATTR { return hn::Add(lane, place.keep(term(place), zero)); },
       AddVectors());
+}
+
+/// Two lane sums over the same elements.
+struct TwoSums {
+  float first, second;
+};
+
+namespace lanes {
+
+/// Both sums' lanes i … i + 2 · width - 1, chains in registers.
+template <class Step>
+HWY_INLINE void run_two(std::int64_t i, int lane_count, std::int64_t n, Step step, float* a, float* b) {
+  const LaneTag d;
+  const auto width = static_cast<std::int64_t>(hn::Lanes(d));
+  LaneVector a0 = hn::Zero(d), a1 = a0, b0 = a0, b1 = a0;
+  std::int64_t j = i;
+  for (; j + 2 * width <= n; j += lane_count) {
+    step(a0, b0, WholeVector{j});
+    step(a1, b1, WholeVector{j + width});
+  }
+  if (j + width <= n) {
+    step(a0, b0, WholeVector{j});
+    if (j + width < n) step(a1, b1, RestOfRow{j + width, static_cast<std::size_t>(n - j - width)});
+  } else if (j < n) {
+    step(a0, b0, RestOfRow{j, static_cast<std::size_t>(n - j)});
+  }
+  hn::Store(a0, d, a + i);
+  hn::Store(a1, d, a + i + width);
+  hn::Store(b0, d, b + i);
+  hn::Store(b1, d, b + i + width);
+}
+
+template <class Step>
+HWY_INLINE void run_two_in_memory(int lane_count, std::int64_t n, Step step, float* a, float* b) {
+  const LaneTag d;
+  for (int i = 0; i < lane_count; ++i) a[i] = b[i] = 0;
+  for (std::int64_t base = 0; base < n; base += lane_count) {
+    for_each_vector(base, n - base < lane_count ? n : base + lane_count, [&](auto place) HWY_ATTR {
+      const std::int64_t i = place.j - base;
+      LaneVector x = hn::Load(d, a + i), y = hn::Load(d, b + i);
+      step(x, y, place);
+      hn::Store(x, d, a + i);
+      hn::Store(y, d, b + i);
+    });
+  }
+}
+
+}  // namespace lanes
+
+/// step(a, b, place) adds the terms of both sums to their lanes, under the rules of lane_reduce's step.
+template <class Step>
+HWY_INLINE TwoSums two_lane_sums(int lane_count, std::int64_t n, Step step) {
+  HWY_ALIGN float a[lanes::kMost];
+  HWY_ALIGN float b[lanes::kMost];
+  int filled = 0;
+  if (lane_count > 128) {
+    lanes::run_two_in_memory(lane_count, n, step, a, b);
+    filled = lane_count;
+  } else {
+    const int many = 2 * static_cast<int>(hn::Lanes(LaneTag()));
+    for (; filled < lane_count && (filled < n || filled == 0); filled += many)
+      lanes::run_two(filled, lane_count, n, step, a, b);
+  }
+  return {lanes::tree(a, lane_count, filled, AddVectors()), lanes::tree(b, lane_count, filled, AddVectors())};
 }
 
 }  // namespace HWY_NAMESPACE

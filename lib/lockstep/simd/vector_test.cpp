@@ -63,6 +63,15 @@ float square_sum_of(const float* x, std::int64_t n, int lane_count) {
       AddVectors());
 }
 
+float one_of_two(const float* x, std::int64_t n, int lane_count, bool second) {
+  const TwoSums sums = two_lane_sums(lane_count, n, [x](LaneVector& a, LaneVector& b, auto place) HWY_ATTR {
+    const LaneVector v = place.load(x);
+    a = hn::Add(a, place.keep(hn::Add(v, hn::Set(LaneTag(), 1.0f)), hn::Zero(LaneTag())));
+    b = fma(v, v, b);
+  });
+  return second ? sums.second : sums.first;
+}
+
 void negate(float* x, std::int64_t begin, std::int64_t n) {
   for_each_vector(begin, n, [x](auto place) HWY_ATTR { place.store(hn::Neg(place.load(x)), x); });
 }
@@ -89,6 +98,7 @@ HWY_EXPORT(negative_fma_of);
 HWY_EXPORT(copy_first);
 HWY_EXPORT(sum_of);
 HWY_EXPORT(square_sum_of);
+HWY_EXPORT(one_of_two);
 HWY_EXPORT(negate);
 
 std::uint32_t bits(float value) { return std::bit_cast<std::uint32_t>(value); }
@@ -182,6 +192,11 @@ TEST(VectorForms, LanesAreTheContracts) {
       }
       order::lane_tree(lane.data(), lanes, lanes, [](float a, float b) { return a + b; });
       EXPECT_EQ(bits(LOCKSTEP_SIMD_CALL(square_sum_of)(x.data(), n, lanes)), bits(lane[0])) << n;
+      for (const bool second : {false, true}) {
+        const float expected = second ? LOCKSTEP_SIMD_CALL(square_sum_of)(x.data(), n, lanes)
+                                      : LOCKSTEP_SIMD_CALL(sum_of)(x.data(), n, lanes);
+        EXPECT_EQ(bits(LOCKSTEP_SIMD_CALL(one_of_two)(x.data(), n, lanes, second)), bits(expected)) << n;
+      }
     }
   });
 }
