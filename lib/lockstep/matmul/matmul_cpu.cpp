@@ -17,10 +17,10 @@
 namespace lockstep::matmul_internal {
 namespace {
 
-constexpr std::int64_t kDepthPerPass = 192;   // a strip's rows that stay in the first cache beside a panel
+constexpr std::int64_t kDepthPerPass = 128;   // a strip's rows that stay in the first cache beside a panel
 constexpr std::int64_t kDepthPerSweep = 16;   // rows of an operand that are read side by side
 constexpr std::int64_t kPanelsPerBlock = 10;  // packed rows that stay in the second cache
-constexpr std::int64_t kColsPerBlock = 512;   // packed columns that the rows pass by
+constexpr std::int64_t kColsPerBlock = 1024;  // packed columns that the rows pass by
 constexpr std::int64_t kRowsWithSums = 512;   // where the sums of blocks need memory of their own
 constexpr std::int64_t kColsWithSums = 2048;  // columns there
 constexpr std::int64_t kRowsUnpacked = 16;    // up to which packing the right operand does not pay
@@ -90,33 +90,35 @@ struct Segment {
   bool first = false, last = false;
 };
 
-/// The lines of memory that will be packed next, asked for while the tiles before it are computed.
-class LinesAhead {
+/// The memory of the next strip, which is asked for a little at a time while the tiles before it are
+/// computed.
+class NextStrip {
  public:
-  LinesAhead() = default;
-  /// `rows` runs of `floats` neighbours.
-  LinesAhead(const float* source, std::int64_t rows, std::int64_t row_stride, std::int64_t floats)
-      : row_(source), rows_(rows), row_stride_(row_stride), floats_(floats) {}
+  NextStrip() = default;
+  /// `runs` runs of `length` floats, `run_stride` apart, asked for in steps of `step` floats.
+  NextStrip(const float* source, std::int64_t runs, std::int64_t run_stride, std::int64_t length,
+            std::int64_t step)
+      : run_(source), runs_(runs), run_stride_(run_stride), length_(length), step_(step) {}
 
-  /// Where a run goes on, of which `floats` are taken, or fewer; null at the end.
-  const float* take(std::int64_t floats) {
-    if (rows_ == 0) return nullptr;
-    const float* const here = row_ + taken_;
-    taken_ += floats;
-    if (taken_ >= floats_) {
+  /// Where a run goes on for `steps` steps or fewer; nothing at the end.
+  Ahead take(std::int64_t steps) {
+    if (runs_ == 0) return {};
+    const Ahead here{run_ + taken_, step_};
+    taken_ += steps * step_;
+    if (taken_ >= length_) {
       taken_ = 0;
-      row_ += row_stride_;
-      --rows_;
+      run_ += run_stride_;
+      --runs_;
     }
     return here;
   }
 
  private:
-  const float* row_ = nullptr;
-  std::int64_t rows_ = 0, row_stride_ = 0, floats_ = 0, taken_ = 0;
+  const float* run_ = nullptr;
+  std::int64_t runs_ = 0, run_stride_ = 0, length_ = 0, step_ = 0, taken_ = 0;
 };
 
-/// A rectangle of one result, computed by one thread. Its rows are cut into panels, each as high as a tile.
+/// A rectangle of one result, computed by one thread. Its rows are cut into panels, and a panel into tiles.
 class Rectangle {
  public:
   Rectangle(const Problem& problem, std::int64_t batch, Range rows, Range cols);
@@ -126,12 +128,12 @@ class Rectangle {
  private:
   void run_segment(const Segment& segment);
   void run_block(const Segment& segment, Range panels, Range cols, bool is_first, float* packed);
+  void run_panel(std::int64_t rows, std::int64_t depth, const float* left, const float* right,
+                 std::int64_t right_step, const Strip& strip, bool continues, float* tile);
   void run_strip(const Segment& segment, Range panels, const Strip& strip, const float* left,
                  const float* packed);
-  void expect_left(const order::FoldSegment& place, Range panels);
-  void expect_right(const order::FoldSegment& place, std::int64_t begin, Range cols, bool is_packed_next,
-                    const float* packed);
-  Ahead ahead(const Segment& segment, Range rows, const Strip& strip, std::int64_t k, std::int64_t count);
+  NextStrip next_strip(const order::FoldSegment& place, std::int64_t begin, Range cols, bool is_packed_next,
+                       const float* packed) const;
   void sweep(const Segment& segment);
   void end_without_depth();
 
@@ -157,8 +159,7 @@ class Rectangle {
   Range rows_, cols_;
   std::int64_t panels_ = 0;
   int widest_ = 0;  ///< the form of the widest tiles that the panels allow
-  LinesAhead left_ahead_, right_ahead_;
-  std::int64_t right_ahead_step_ = 0;
+  NextStrip next_;
   ThreadScratch& scratch_ = thread_scratch();
 };
 
@@ -170,8 +171,8 @@ Rectangle::Rectangle(const Problem& problem, std::int64_t batch, Range rows, Ran
       result_(problem.result + batch * problem.result_batch_stride),
       rows_(rows),
       cols_(cols),
-      panels_(ceil_div(rows.size(), forms_.most_rows)) {
-  const std::int64_t tallest = ceil_div(rows.size(), panels_);
+      panels_(ceil_div(rows.size(), forms_.most_rows * forms_.tiles_per_panel)) {
+  const std::int64_t tallest = ceil_div(ceil_div(rows.size(), panels_), forms_.tiles_per_panel);
   for (widest_ = kWidths - 1; forms_.chain[tallest - 1][widest_] == nullptr;) --widest_;
 }
 
@@ -271,19 +272,16 @@ void Rectangle::load_open(const Segment& segment, Range rows, const Strip& strip
 
 // ---- Blocks
 
-/// What a chain asks for while it computes the tile at `rows` of a strip, `k` of its depth done before it.
-Ahead Rectangle::ahead(const Segment& segment, Range rows, const Strip& strip, std::int64_t k,
-                       std::int64_t count) {
-  Ahead wanted;
-  const std::int64_t times = ceil_div(count, kDepthPerPrefetch);
-  wanted.left = left_ahead_.take(times * kFloatsPerLine);
-  wanted.right_step = right_ahead_step_;
-  wanted.right = right_ahead_.take(times * right_ahead_step_);
-  if (k + count == segment.place.rows && p_.col_stride == 1) {
-    wanted.result = result_ + rows.begin * p_.row_stride + strip.begin;
-    wanted.result_step = p_.row_stride;
+/// The tiles of one strip and one panel: `left` and `right` at the depth where their chains go on.
+void Rectangle::run_panel(std::int64_t rows, std::int64_t depth, const float* left, const float* right,
+                          std::int64_t right_step, const Strip& strip, bool continues, float* tile) {
+  const std::int64_t tiles = ceil_div(rows, forms_.most_rows);
+  for (std::int64_t index = 0; index < tiles; ++index) {
+    const Range part = part_of({0, rows}, 1, tiles, index);
+    forms_.chain[part.size() - 1][strip.form](depth, left + part.begin, rows, right, right_step,
+                                              tile + part.begin * strip.width, continues,
+                                              next_.take(ceil_div(depth, kDepthPerPrefetch)));
   }
-  return wanted;
 }
 
 /// The tiles of a strip, whose right operand is `packed`.
@@ -299,9 +297,8 @@ void Rectangle::run_strip(const Segment& segment, Range panels, const Strip& str
       const Range rows = panel(index);
       const std::int64_t row = rows.begin - block.begin;
       float* const tile = tiles + row * strip.width;
-      forms_.chain[rows.size() - 1][strip.form](
-          count, left + row * depth + k * rows.size(), rows.size(), packed + k * strip.width, strip.width,
-          tile, k > 0 || !segment.place.opens, ahead(segment, rows, strip, k, count));
+      run_panel(rows.size(), count, left + row * depth + k * rows.size(), packed + k * strip.width,
+                strip.width, strip, k > 0 || !segment.place.opens, tile);
       if (k + count == depth) finish(segment, rows, strip, tile);
     }
   }
@@ -317,36 +314,22 @@ void Rectangle::run_block(const Segment& segment, Range panels, Range cols, bool
     float* const right = packed + (begin - cols.begin) * depth;
     if (is_first) pack_strip(strip, segment.place.offset, depth, right);
     begin += strip.cols;
-    expect_right(segment.place, begin, cols, is_first, right + strip.width * depth);
+    next_ = next_strip(segment.place, begin, cols, is_first, right + strip.width * depth);
     run_strip(segment, panels, strip, left, right);
   }
 }
 
-/// The strip from column `begin` on will be wanted next: its source where it is still to be packed, or what
-/// was packed.
-void Rectangle::expect_right(const order::FoldSegment& place, std::int64_t begin, Range cols,
-                             bool is_packed_next, const float* packed) {
-  right_ahead_ = LinesAhead();
-  if (begin >= cols.end) return;
+/// The strip at column `begin`: its source where it is still to be packed, or what was packed.
+NextStrip Rectangle::next_strip(const order::FoldSegment& place, std::int64_t begin, Range cols,
+                                bool is_packed_next, const float* packed) const {
+  constexpr std::int64_t kStep = 2 * kFloatsPerLine;
+  if (begin >= cols.end) return {};
   const Strip strip = packed_strip(begin, cols.end);
   const float* const source = right_ + begin * p_.right.place_stride + place.offset * p_.right.depth_stride;
-  right_ahead_step_ = 2 * kFloatsPerLine;
-  if (!is_packed_next) {
-    right_ahead_ = {packed, 1, 0, strip.width * place.rows};
-  } else if (p_.right.depth_stride == 1) {
-    right_ahead_ = {source, strip.cols, p_.right.place_stride, place.rows};
-  } else if (p_.right.place_stride == 1) {
-    right_ahead_step_ = p_.right.depth_stride;
-    right_ahead_ = {source, 1, 0, place.rows * p_.right.depth_stride};
-  }
-}
-
-void Rectangle::expect_left(const order::FoldSegment& place, Range panels) {
-  const Range rows = rows_of(panels);
-  const float* const source = left_ + rows.begin * p_.left.place_stride + place.offset * p_.left.depth_stride;
-  left_ahead_ = LinesAhead();
-  if (p_.left.depth_stride == 1) left_ahead_ = {source, rows.size(), p_.left.place_stride, place.rows};
-  if (p_.left.place_stride == 1) left_ahead_ = {source, place.rows, p_.left.depth_stride, rows.size()};
+  if (!is_packed_next) return {packed, 1, 0, strip.width * place.rows, kStep};
+  if (p_.right.depth_stride == 1) return {source, strip.cols, p_.right.place_stride, place.rows, kStep};
+  if (p_.right.place_stride != 1) return {};
+  return {source, 1, 0, place.rows * p_.right.depth_stride, p_.right.depth_stride};
 }
 
 void Rectangle::run_segment(const Segment& segment) {
@@ -358,7 +341,6 @@ void Rectangle::run_segment(const Segment& segment) {
     const Range cols = part_of(cols_, kColUnit, col_blocks, across);
     float* const packed = scratch_.right.get((cols.size() + widest) * segment.place.rows + kSpill);
     for (std::int64_t down = 0; down < blocks; ++down) {
-      expect_left(segment.place, block((down + 1) % blocks));
       run_block(segment, block(down), cols, down == 0, packed);
     }
   }
@@ -394,9 +376,8 @@ void Rectangle::sweep(const Segment& segment) {
       for (std::int64_t index = 0; index < panels_; ++index) {
         const Range rows = panel(index);
         const std::int64_t row = rows.begin - rows_.begin;
-        forms_.chain[rows.size() - 1][strip.form](count, left + row * depth + k * rows.size(), rows.size(),
-                                                  right, right_step, tile + row * strip.width,
-                                                  k > 0 || !segment.place.opens, Ahead());
+        run_panel(rows.size(), count, left + row * depth + k * rows.size(), right, right_step, strip,
+                  k > 0 || !segment.place.opens, tile + row * strip.width);
       }
     });
   }

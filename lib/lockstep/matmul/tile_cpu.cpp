@@ -27,13 +27,13 @@ using D = hn::CappedTag<float, 16>;
 using V = hn::Vec<D>;
 
 #if HWY_TARGET == HWY_SCALAR
-constexpr int kLanes = 1, kTileRows = 4, kTileVectors = 16;
+constexpr int kLanes = 1, kTileRows = 4, kTileVectors = 16, kTilesPerPanel = 1;
 #elif HWY_TARGET <= HWY_AVX3
-constexpr int kLanes = 16, kTileRows = 14, kTileVectors = 28;
+constexpr int kLanes = 16, kTileRows = 7, kTileVectors = 28, kTilesPerPanel = 2;
 #elif HWY_TARGET <= HWY_AVX2
-constexpr int kLanes = 8, kTileRows = 6, kTileVectors = 12;
+constexpr int kLanes = 8, kTileRows = 6, kTileVectors = 12, kTilesPerPanel = 1;
 #else
-constexpr int kLanes = 4, kTileRows = 6, kTileVectors = 24;
+constexpr int kLanes = 4, kTileRows = 6, kTileVectors = 24, kTilesPerPanel = 1;
 #endif
 
 // ---- Chains
@@ -48,7 +48,7 @@ void chain_tile(std::int64_t depth,                        //
                 const float* HWY_RESTRICT right,           // [depth, kVectors * kLanes], right_step apart
                 std::int64_t right_step,                   //
                 float* HWY_RESTRICT tile, bool continues,  // [kRows, kVectors * kLanes]
-                const Ahead& ahead) {                      //
+                Ahead ahead) {                             //
   const D d;
   V chain[kRows][kVectors];
   if (continues) {
@@ -62,20 +62,12 @@ void chain_tile(std::int64_t depth,                        //
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) chain[i][v] = hn::Zero(d);
   }
-  // A place that is in the cache stands for what is not wanted.
-  const float* next_left = ahead.left == nullptr ? tile : ahead.left;
-  const float* next_right = ahead.right == nullptr ? tile : ahead.right;
-  const float* result = ahead.result == nullptr ? tile : ahead.result;
-  const std::int64_t left_step_ahead = ahead.left == nullptr ? 0 : kFloatsPerLine;
+  // A place that is in the cache stands for nothing.
+  const float* next = ahead.begin == nullptr ? tile : ahead.begin;
   for (std::int64_t k = 0; k < depth;) {
-    __builtin_prefetch(next_left, 0, 2);
-    __builtin_prefetch(next_right, 0, 2);
-    __builtin_prefetch(next_right + kFloatsPerLine, 0, 2);
-    __builtin_prefetch(result, 1);
-    __builtin_prefetch(result + kVectors * kLanes - 1, 1);
-    next_left += left_step_ahead;
-    next_right += ahead.right_step;
-    result += ahead.result_step;
+    __builtin_prefetch(next, 0, 2);
+    __builtin_prefetch(next + kFloatsPerLine, 0, 2);
+    next += ahead.step;
     for (const std::int64_t end = std::min(k + kDepthPerPrefetch, depth); k < end; ++k) {
       V row[kVectors];
 #pragma GCC unroll 8
@@ -328,6 +320,7 @@ Forms make_forms() {
   Forms forms;
   forms.lanes = kLanes;
   forms.most_rows = kTileRows;
+  forms.tiles_per_panel = kTilesPerPanel;
   set_chains(forms, std::make_integer_sequence<int, kMostRows>());
   forms.pack = pack;
   forms.finish = finish;

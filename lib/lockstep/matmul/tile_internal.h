@@ -7,25 +7,23 @@
 
 namespace lockstep::matmul_internal {
 
-constexpr int kMostRows = 14;    // of a tile, on any instruction set
+constexpr int kMostRows = 7;     // of a tile, on any instruction set
 constexpr int kMostVectors = 8;  // of a tile's row: 1, 2, 4 or 8
 constexpr int kWidths = 4;
 
 constexpr std::int64_t kDepthPerPrefetch = 8;
 
-/// Memory that will soon be wanted, and that a chain asks for on its way; null: nothing.
+/// Memory that will soon be wanted, and that a chain asks for on its way: two cache lines every
+/// kDepthPerPrefetch.
 struct Ahead {
-  float* result = nullptr;       ///< a row of what the tile will be stored to, every kDepthPerPrefetch
-  std::int64_t result_step = 0;  ///< floats between such rows
-  const float* right = nullptr;  ///< two cache lines every kDepthPerPrefetch
-  std::int64_t right_step = 0;   ///< floats between such pairs
-  const float* left = nullptr;   ///< a cache line every kDepthPerPrefetch
+  const float* begin = nullptr;  ///< null: nothing
+  std::int64_t step = 0;         ///< floats between such pairs
 };
 
 /// tile[i, j] continues (or starts from +0) as fma(left[k, i], right[k, j], tile[i, j]) for k = 0 … depth
 /// - 1. left[k, i] is left[k * left_step + i], right[k, j] is right[k * right_step + j].
 using ChainTile = void (*)(std::int64_t depth, const float* left, std::int64_t left_step, const float* right,
-                           std::int64_t right_step, float* tile, bool continues, const Ahead& ahead);
+                           std::int64_t right_step, float* tile, bool continues, Ahead ahead);
 
 /// target[k * width + j] = source[j * place_stride + k * depth_stride] for j < places, k < depth. What lies
 /// between `places` and `width` is unspecified, and so are up to 16 elements behind the end.
@@ -48,6 +46,8 @@ struct TileEnd {
 struct Forms {
   int lanes = 1;      ///< floats of a vector
   int most_rows = 1;  ///< of a tile
+  int tiles_per_panel =
+      1;  ///< tiles, one above the other, whose rows of the left operand are packed together
   /// [rows - 1][log2 of the vectors of a row]; null where the tile would not fit the registers.
   ChainTile chain[kMostRows][kWidths] = {};
   Pack pack = nullptr;
