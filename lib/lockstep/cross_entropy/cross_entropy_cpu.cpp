@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "lockstep/cross_entropy/cross_entropy_cpu.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target.h: the order of the two matters.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "lockstep/cross_entropy/cross_entropy_inl.h"
@@ -79,7 +80,7 @@ void forward_rows(const ClassTargets& of, const Forward& forward, std::int64_t b
     const float m = vector_math::row_max(row, of.classes);
     const float sum = vector_math::exponential_sum(row, m, order::lane_count(of.classes), of.classes,
                                                    [](V, auto) HWY_ATTR {});
-    const float logarithm = math::log(sum);
+    const float logarithm = vector_math::one(sum, [](V v) HWY_ATTR { return vector_math::log(v); });
     forward.row_max[r] = m;
     forward.row_log_sum[r] = logarithm;
     forward.loss[r] = row_loss(row, of, of.targets[r], FromLogits{m, logarithm});
@@ -105,9 +106,14 @@ HWY_INLINE void softmax_gradient(const float* x, FromLogits log_probability, con
   const V total = hn::Set(d, sum);
   lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR {
     const V upstream = dy == nullptr ? hn::Zero(d) : place.load(dy);
+    hwy::Prefetch(x + place.j + vector_math::kRowAhead);
     const V p = vector_math::exp(log_probability(place.load(x)));
     place.store(hn::Sub(upstream, hn::Mul(p, total)), dx);
   });
+}
+
+float exponential(float x) {
+  return vector_math::one(x, [](V v) HWY_ATTR { return vector_math::exp(v); });
 }
 
 /// Rows without label smoothing: dy is +0 but at the target.
@@ -124,7 +130,7 @@ void plain_row(const ClassTargets& of, const Backward& backward, std::int64_t r,
   const float* const x = backward.logits + r * of.classes;
   const FromLogits log_probability{backward.row_max[r], backward.row_log_sum[r]};
   const float sum = 0.0f + dy;
-  const float at_target = counts ? dy - math::exp(log_probability.one(x[target])) * sum : 0.0f;
+  const float at_target = counts ? dy - exponential(log_probability.one(x[target])) * sum : 0.0f;
   softmax_gradient(x, log_probability, nullptr, sum, result, of.classes);
   if (counts) result[target] = at_target;
 }

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "lockstep/math/vector_math_internal.h"
@@ -19,6 +20,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::math {
 namespace HWY_NAMESPACE {
+
+// What a row's loops ask of memory ahead of themselves, in elements: while they compute, the processor's own
+// prefetcher stands still. Rows follow each other, so it is the next rows where these are short.
+constexpr std::int64_t kRowAhead = 512;
 
 /// The largest element, -inf where there is none. A NaN is passed over: it comes back through the sum. Where
 /// zeros of both signs are the largest, either may come, which x - largest does not show but as a zero's
@@ -33,6 +38,7 @@ inline float row_max(const float* x, std::int64_t n) {
                           HWY_ATTR { return hn::IfThenElse(hn::Gt(value, than), value, than); };
   std::int64_t j = 0;
   for (; j + 4 * step <= n; j += 4 * step) {
+    for (std::int64_t line = 0; line < 4 * step; line += 16) hwy::Prefetch(x + j + line + kRowAhead);
     a = larger(hn::LoadU(d, x + j), a);
     b = larger(hn::LoadU(d, x + j + step), b);
     c = larger(hn::LoadU(d, x + j + 2 * step), c);
@@ -41,6 +47,13 @@ inline float row_max(const float* x, std::int64_t n) {
   lanes::for_each_vector(j, n,
                          [&](auto place) HWY_ATTR { a = larger(place.keep(place.load(x), lowest), a); });
   return hn::GetLane(hn::MaxOfLanes(d, hn::Max(hn::Max(a, b), hn::Max(c, e))));
+}
+
+/// One number through a vector's function. The scalar form has the same bits, but each of its fma is a call
+/// where the program is compiled for machines without one.
+template <class Function>
+HWY_INLINE float one(float x, Function function) {
+  return hn::GetLane(function(hn::Set(simd::HWY_NAMESPACE::LaneTag(), x)));
 }
 
 /// The sum over `lane_count` lanes of exp(x - m), for m >= every x; each term goes to use(term, place) too.

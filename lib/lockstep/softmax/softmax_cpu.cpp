@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "lockstep/softmax/softmax_cpu.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target.h: the order of the two matters.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "lockstep/math/exponential_sum_internal.h"
@@ -41,7 +42,7 @@ void softmax_row(const float* x, float* y, std::int64_t n) {
 void log_softmax_row(const float* x, float* y, std::int64_t n) {
   const float m = vector_math::row_max(x, n);
   const float sum = vector_math::exponential_sum(x, m, order::lane_count(n), n, [](V, auto) HWY_ATTR {});
-  const V largest = hn::Set(D(), m), logarithm = hn::Set(D(), math::log(sum));
+  const V largest = hn::Set(D(), m), logarithm = vector_math::log(hn::Set(D(), sum));
   lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR {
     place.store(hn::Sub(hn::Sub(place.load(x), largest), logarithm), y);
   });
@@ -51,8 +52,11 @@ void softmax_backward_row(const float* dy, const float* y, float* dx, std::int64
   const D d;
   const float dot = lanes::lane_reduce(
       order::lane_count(n), n, hn::Zero(d),
-      [&](V lane, auto place)
-          HWY_ATTR { return place.keep(lanes::fma(place.load(dy), place.load(y), lane), lane); },
+      [&](V lane, auto place) HWY_ATTR {
+        hwy::Prefetch(dy + place.j + vector_math::kRowAhead);
+        hwy::Prefetch(y + place.j + vector_math::kRowAhead);
+        return place.keep(lanes::fma(place.load(dy), place.load(y), lane), lane);
+      },
       lanes::AddVectors());
   const V all = hn::Set(d, dot);
   lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR {
@@ -61,8 +65,11 @@ void softmax_backward_row(const float* dy, const float* y, float* dx, std::int64
 }
 
 void log_softmax_backward_row(const float* dy, const float* y, float* dx, std::int64_t n) {
-  const V sum = hn::Set(
-      D(), lanes::lane_sum(order::lane_count(n), n, [&](auto place) HWY_ATTR { return place.load(dy); }));
+  const V sum = hn::Set(D(), lanes::lane_sum(order::lane_count(n), n, [&](auto place) HWY_ATTR {
+                          hwy::Prefetch(dy + place.j + vector_math::kRowAhead);
+                          hwy::Prefetch(y + place.j + vector_math::kRowAhead);
+                          return place.load(dy);
+                        }));
   lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR {
     place.store(hn::Sub(place.load(dy), hn::Mul(vector_math::exp(place.load(y)), sum)), dx);
   });
@@ -82,24 +89,28 @@ struct Strip {
   }
 };
 
-/// Memory for the lanes of a strip, a row of kStripColumns for each lane, and three rows for what a column
-/// needs.
+/// Memory for the lanes of a strip, a row of `columns` for each lane, and for what a column needs.
 class StripLanes {
  public:
-  explicit StripLanes(std::int64_t axis)
+  StripLanes(std::int64_t axis, std::int64_t columns)
       : lane_count_(order::lane_count(axis)),
         filled_(static_cast<int>(std::min<std::int64_t>(axis, lane_count_))),
-        memory_(static_cast<std::size_t>(filled_) * kStripColumns) {}
+        columns_(columns),
+        memory_(static_cast<std::size_t>((filled_ + 2) * columns)) {}
 
-  float* lane(std::int64_t a) { return memory_.data() + (a & (lane_count_ - 1)) * kStripColumns; }
+  float* largest() { return memory_.data() + filled_ * columns_; }
+  float* logarithm() { return largest() + columns_; }
 
-  /// lane(a) = step(lane(a), place, offset) over the axis, ascending, from +0; then the tree, whose result is
-  /// lane(0).
+  /// lane = step(lane, place, offset) over the axis, ascending, from +0; then the tree.
   template <class Step>
   HWY_INLINE const float* reduce(const Strip& strip, Step step) {
-    std::fill(memory_.begin(), memory_.end(), 0.0f);
-    for (std::int64_t a = 0; a < strip.axis; ++a) {
+    for (std::int64_t a = 0; a < filled_; ++a) {
       float* const target = lane(a);
+      strip.for_row(a, [&](auto place, std::int64_t offset)
+                           HWY_ATTR { place.store(step(hn::Zero(D()), place, offset), target); });
+    }
+    for (std::int64_t a = filled_; a < strip.axis; ++a) {
+      float* const target = lane(a & (lane_count_ - 1));
       strip.for_row(a, [&](auto place, std::int64_t offset)
                            HWY_ATTR { place.store(step(place.load(target), place, offset), target); });
     }
@@ -118,7 +129,10 @@ class StripLanes {
     });
   }
 
+  float* lane(std::int64_t index) { return memory_.data() + index * columns_; }
+
   int lane_count_, filled_;
+  std::int64_t columns_;
   std::vector<float> memory_;
 };
 
@@ -131,7 +145,8 @@ void strip_max(const Strip& strip, const float* x, float* m) {
 }
 
 void forward_strip(Kind kind, const float* x, float* y, const Strip& strip, StripLanes& memory) {
-  float m[kStripColumns], logarithm[kStripColumns];
+  float* const m = memory.largest();
+  float* const logarithm = memory.logarithm();
   strip_max(strip, x, m);
   const bool keep = kind == Kind::softmax;
   const float* const sum = memory.reduce(strip, [&](V lane, auto place, std::int64_t offset) HWY_ATTR {
@@ -191,27 +206,28 @@ void backward_rows(Kind kind, const float* dy, const float* y, float* dx, std::i
 /// Strips begin … end - 1 of all, those of one outer index side by side. Calls one(strip, offset of its first
 /// element).
 template <class One>
-HWY_INLINE void for_strips(const AxisExtents& extents, std::int64_t begin, std::int64_t end, One one) {
-  const std::int64_t across = (extents.inner + kStripColumns - 1) / kStripColumns;
+HWY_INLINE void for_strips(const AxisExtents& extents, std::int64_t columns, std::int64_t begin,
+                           std::int64_t end, One one) {
+  const std::int64_t across = (extents.inner + columns - 1) / columns;
   for (std::int64_t s = begin; s < end; ++s) {
-    const std::int64_t outer = s / across, column = s % across * kStripColumns;
-    one(Strip{extents.axis, extents.inner, std::min(kStripColumns, extents.inner - column)},
+    const std::int64_t outer = s / across, column = s % across * columns;
+    one(Strip{extents.axis, extents.inner, std::min(columns, extents.inner - column)},
         outer * extents.axis * extents.inner + column);
   }
 }
 
-void forward_strips(Kind kind, const float* x, float* y, const AxisExtents& extents, std::int64_t begin,
-                    std::int64_t end) {
-  StripLanes memory(extents.axis);
-  for_strips(extents, begin, end, [&](const Strip& strip, std::int64_t at) {
+void forward_strips(Kind kind, const float* x, float* y, const AxisExtents& extents, std::int64_t columns,
+                    std::int64_t begin, std::int64_t end) {
+  StripLanes memory(extents.axis, columns);
+  for_strips(extents, columns, begin, end, [&](const Strip& strip, std::int64_t at) {
     forward_strip(kind, x + at, y + at, strip, memory);
   });
 }
 
 void backward_strips(Kind kind, const float* dy, const float* y, float* dx, const AxisExtents& extents,
-                     std::int64_t begin, std::int64_t end) {
-  StripLanes memory(extents.axis);
-  for_strips(extents, begin, end, [&](const Strip& strip, std::int64_t at) {
+                     std::int64_t columns, std::int64_t begin, std::int64_t end) {
+  StripLanes memory(extents.axis, columns);
+  for_strips(extents, columns, begin, end, [&](const Strip& strip, std::int64_t at) {
     backward_strip(kind, dy + at, y + at, dx + at, strip, memory);
   });
 }
@@ -237,8 +253,13 @@ std::int64_t grain(std::int64_t elements_of_one) {
   return std::max<std::int64_t>(1, kElementsWorthAThread / std::max<std::int64_t>(1, elements_of_one));
 }
 
-std::int64_t strips(const AxisExtents& extents) {
-  return extents.outer * ((extents.inner + kStripColumns - 1) / kStripColumns);
+/// Slices that lie side by side and are worked on together: whole cache lines, as many as keep the lanes near
+/// the processor.
+std::int64_t strip_columns(const AxisExtents& extents) {
+  constexpr std::int64_t kLine = 16, kLeast = 64, kLaneElements = 8192;
+  const std::int64_t fitting =
+      kLaneElements / std::min<std::int64_t>(extents.axis, order::kFewLanes) / kLine * kLine;
+  return std::min(std::max(fitting, kLeast), (extents.inner + kLine - 1) / kLine * kLine);
 }
 
 }  // namespace
@@ -251,10 +272,11 @@ void forward_cpu(Kind kind, const float* x, float* y, const AxisExtents& extents
     });
   } else {
     const auto form = LOCKSTEP_SIMD_CALL(forward_strips);
-    const std::int64_t of_one = extents.axis * std::min(kStripColumns, extents.inner);
-    parallel::for_each_range(strips(extents), grain(of_one), [&](std::int64_t begin, std::int64_t end) {
-      form(kind, x, y, extents, begin, end);
-    });
+    const std::int64_t columns = strip_columns(extents);
+    const std::int64_t strips = extents.outer * ((extents.inner + columns - 1) / columns);
+    parallel::for_each_range(
+        strips, grain(extents.axis * columns),
+        [&](std::int64_t begin, std::int64_t end) { form(kind, x, y, extents, columns, begin, end); });
   }
 }
 
@@ -266,10 +288,11 @@ void backward_cpu(Kind kind, const float* dy, const float* y, float* dx, const A
     });
   } else {
     const auto form = LOCKSTEP_SIMD_CALL(backward_strips);
-    const std::int64_t of_one = extents.axis * std::min(kStripColumns, extents.inner);
-    parallel::for_each_range(strips(extents), grain(of_one), [&](std::int64_t begin, std::int64_t end) {
-      form(kind, dy, y, dx, extents, begin, end);
-    });
+    const std::int64_t columns = strip_columns(extents);
+    const std::int64_t strips = extents.outer * ((extents.inner + columns - 1) / columns);
+    parallel::for_each_range(
+        strips, grain(extents.axis * columns),
+        [&](std::int64_t begin, std::int64_t end) { form(kind, dy, y, dx, extents, columns, begin, end); });
   }
 }
 

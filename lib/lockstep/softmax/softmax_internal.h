@@ -5,9 +5,6 @@
 
 namespace lockstep::softmax_internal {
 
-/// Slices that lie side by side and are worked on together, where the axis is not the last: four cache lines.
-constexpr std::int64_t kStripColumns = 64;
-
 enum class Kind { softmax, log_softmax };
 
 void forward_cpu(Kind kind, const float* x, float* y, const AxisExtents& extents);
