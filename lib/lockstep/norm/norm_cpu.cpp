@@ -107,72 +107,118 @@ Normalized<kCentered> normalized_row(const RowsBackward& c, std::int64_t r) {
           c.rstd[r * c.statistics_stride]};
 }
 
+/// What a row's dx is made of, beside its elements.
+struct Means {
+  float of_g, of_product;
+};
+
 template <bool kCentered>
-void row_dx(const RowsBackward& c, std::int64_t r) {
-  const D d;
+Means row_means(const RowsBackward& c, std::int64_t r) {
   const float* const dy = c.dy + r * c.row_stride;
-  float* const dx = c.dx + r * c.row_stride;
   const std::int64_t n = c.features;
   const auto count = static_cast<float>(n);
   const RowOr gamma(c.gamma, 1.0f);
   const auto normalized = normalized_row<kCentered>(c, r);
   const auto g = [&](auto place) HWY_ATTR { return hn::Mul(place.load(dy), gamma.load(place)); };
   const auto value = [&](auto place) HWY_ATTR { return normalized.load(place); };
-  vec::TwoSums sums{0, 0};
-  if constexpr (kCentered) {
-    sums = vec::two_lane_sums(order::lane_count(n), n, [&](V& of_g, V& of_product, auto place) HWY_ATTR {
-      const V term = g(place);
-      of_g = place.keep(hn::Add(of_g, term), of_g);
-      of_product = place.keep(fma(term, value(place), of_product), of_product);
-    });
-  } else {
-    sums.second = lane_product(n, g, value);
-  }
-  const V mean_of_g = hn::Set(d, sums.first / count), mean_of_product = hn::Set(d, sums.second / count);
+  if constexpr (!kCentered) return {0, lane_product(n, g, value) / count};
+  const vec::TwoSums sums =
+      vec::two_lane_sums(order::lane_count(n), n, [&](V& of_g, V& of_product, auto place) HWY_ATTR {
+        const V term = g(place);
+        of_g = place.keep(hn::Add(of_g, term), of_g);
+        of_product = place.keep(fma(term, value(place), of_product), of_product);
+      });
+  return {sums.first / count, sums.second / count};
+}
+
+template <bool kCentered>
+void row_dx(const RowsBackward& c, std::int64_t r, const Means& means) {
+  const D d;
+  const float* const dy = c.dy + r * c.row_stride;
+  float* const dx = c.dx + r * c.row_stride;
+  const RowOr gamma(c.gamma, 1.0f);
+  const auto normalized = normalized_row<kCentered>(c, r);
+  const V of_g = hn::Set(d, means.of_g), of_product = hn::Set(d, means.of_product);
   const V rstd = hn::Set(d, c.rstd[r * c.statistics_stride]);
-  vec::for_each_vector(0, n, [&](auto place) HWY_ATTR {
-    const V inner = kCentered ? hn::Sub(g(place), fma(value(place), mean_of_product, mean_of_g))
-                              : vec::negative_fma(value(place), mean_of_product, g(place));
+  vec::for_each_vector(0, c.features, [&](auto place) HWY_ATTR {
+    const V g = hn::Mul(place.load(dy), gamma.load(place)), value = normalized.load(place);
+    const V inner =
+        kCentered ? hn::Sub(g, fma(value, of_product, of_g)) : vec::negative_fma(value, of_product, g);
     place.store(hn::Mul(inner, rstd), dx);
   });
 }
 
-/// Adds row r's terms of the columns begin … end - 1 to the partials.
-template <bool kCentered>
-void row_terms(const RowsBackward& c, std::int64_t r, std::int64_t begin, std::int64_t end, float* dgamma,
-               float* dbeta) {
+/// Adds the terms of kRows rows from r on, ascending, to the partials of the columns begin … end - 1.
+template <bool kCentered, int kRows>
+void rows_terms(const RowsBackward& c, std::int64_t r, std::int64_t begin, std::int64_t end, float* dgamma,
+                float* dbeta) {
   const float* const dy = c.dy + r * c.row_stride;
-  if (dgamma != nullptr) {
-    const auto normalized = normalized_row<kCentered>(c, r);
-    vec::for_each_vector(begin, end, [&](auto place) HWY_ATTR {
-      place.store(fma(place.load(dy), normalized.load(place), place.load(dgamma)), dgamma);
+  if (dgamma == nullptr) {
+    return vec::for_each_vector(begin, end, [&](auto place) HWY_ATTR {
+      V beta = place.load(dbeta);
+      for (int i = 0; i < kRows; ++i) beta = hn::Add(beta, place.load(dy + i * c.row_stride));
+      place.store(beta, dbeta);
     });
   }
-  if (dbeta != nullptr) {
+  const auto row = [&](int i) HWY_ATTR { return normalized_row<kCentered>(c, r + (i < kRows ? i : 0)); };
+  const Normalized<kCentered> n0 = row(0), n1 = row(1), n2 = row(2), n3 = row(3);
+  const auto run = [&](auto with_beta) HWY_ATTR {
+    constexpr bool kBeta = decltype(with_beta)::value;
     vec::for_each_vector(begin, end, [&](auto place) HWY_ATTR {
-      place.store(hn::Add(place.load(dbeta), place.load(dy)), dbeta);
+      V gamma = place.load(dgamma), beta = kBeta ? place.load(dbeta) : hn::Zero(D());
+      const auto add = [&](const Normalized<kCentered>& normalized, int i) HWY_ATTR {
+        const V gradient = place.load(dy + i * c.row_stride);
+        gamma = fma(gradient, normalized.load(place), gamma);
+        if (kBeta) beta = hn::Add(beta, gradient);
+      };
+      add(n0, 0);
+      if (kRows > 1) add(n1, 1);
+      if (kRows > 2) add(n2, 2);
+      if (kRows > 3) add(n3, 3);
+      place.store(gamma, dgamma);
+      if (kBeta) place.store(beta, dbeta);
     });
-  }
+  };
+  dbeta != nullptr ? run(std::true_type()) : run(std::false_type());
+}
+
+/// kRows rows: terms before dx, which may lie where dy does.
+template <bool kCentered, int kRows>
+void rows_backward(const RowsBackward& c, std::int64_t r, float* dgamma, float* dbeta) {
+  if (dgamma != nullptr || dbeta != nullptr) rows_terms<kCentered, kRows>(c, r, 0, c.features, dgamma, dbeta);
+  if (c.dx == nullptr) return;
+  Means means[kRows];
+  for (int i = 0; i < kRows; ++i) means[i] = row_means<kCentered>(c, r + i);
+  for (int i = 0; i < kRows; ++i) row_dx<kCentered>(c, r + i, means[i]);
+}
+
+template <bool kCentered>
+void all_rows_backward(const RowsBackward& c, std::int64_t begin, std::int64_t end, float* dgamma,
+                       float* dbeta) {
+  std::int64_t r = begin;
+  for (; r + 4 <= end; r += 4) rows_backward<kCentered, 4>(c, r, dgamma, dbeta);
+  for (; r < end; ++r) rows_backward<kCentered, 1>(c, r, dgamma, dbeta);
 }
 
 /// Rows begin … end - 1: dx where it is wanted, and the terms of all columns where there are partials.
 void backward_form(const RowsBackward& call, std::int64_t begin, std::int64_t end, float* dgamma,
                    float* dbeta) {
-  const auto run = [&](auto is_centered) HWY_ATTR {
-    constexpr bool kCentered = decltype(is_centered)::value;
-    for (std::int64_t r = begin; r < end; ++r) {
-      row_terms<kCentered>(call, r, 0, call.features, dgamma, dbeta);
-      if (call.dx != nullptr) row_dx<kCentered>(call, r);
-    }
-  };
-  call.is_centered ? run(std::true_type()) : run(std::false_type());
+  call.is_centered ? all_rows_backward<true>(call, begin, end, dgamma, dbeta)
+                   : all_rows_backward<false>(call, begin, end, dgamma, dbeta);
+}
+
+template <bool kCentered>
+void all_rows_terms(const RowsBackward& c, std::int64_t row_begin, std::int64_t row_end, std::int64_t begin,
+                    std::int64_t end, float* dgamma, float* dbeta) {
+  std::int64_t r = row_begin;
+  for (; r + 4 <= row_end; r += 4) rows_terms<kCentered, 4>(c, r, begin, end, dgamma, dbeta);
+  for (; r < row_end; ++r) rows_terms<kCentered, 1>(c, r, begin, end, dgamma, dbeta);
 }
 
 void terms_form(const RowsBackward& call, std::int64_t row_begin, std::int64_t row_end, std::int64_t begin,
                 std::int64_t end, float* dgamma, float* dbeta) {
-  for (std::int64_t r = row_begin; r < row_end; ++r)
-    call.is_centered ? row_terms<true>(call, r, begin, end, dgamma, dbeta)
-                     : row_terms<false>(call, r, begin, end, dgamma, dbeta);
+  call.is_centered ? all_rows_terms<true>(call, row_begin, row_end, begin, end, dgamma, dbeta)
+                   : all_rows_terms<false>(call, row_begin, row_end, begin, end, dgamma, dbeta);
 }
 
 // ---- GroupNorm's folds: the rows are pixels, and a channel's pixels lie side by side, so vectors of
@@ -446,18 +492,20 @@ void rows_backward_cpu(const RowsBackward& call, const NormFold& dgamma, const N
 
 namespace {
 
-/// gamma or beta of one group's channels, an element each of the group's row.
-std::vector<float> spread(const float* channels, std::int64_t first, std::int64_t count,
-                          std::int64_t pixels) {
-  std::vector<float> row;
-  if (channels == nullptr) return row;
-  row.reserve(static_cast<std::size_t>(count * pixels));
-  for (std::int64_t c = first; c < first + count; ++c)
-    row.insert(row.end(), static_cast<std::size_t>(pixels), channels[c]);
-  return row;
+/// gamma or beta of all channels, an element each of a sample.
+std::vector<float> spread(const float* channels, std::int64_t count, std::int64_t pixels) {
+  std::vector<float> sample;
+  if (channels == nullptr) return sample;
+  sample.reserve(static_cast<std::size_t>(count * pixels));
+  for (std::int64_t c = 0; c < count; ++c)
+    sample.insert(sample.end(), static_cast<std::size_t>(pixels), channels[c]);
+  return sample;
 }
 
-const float* data_or_null(const std::vector<float>& row) { return row.empty() ? nullptr : row.data(); }
+/// Where group `group` lies in what spread() gave.
+const float* part(const std::vector<float>& sample, std::int64_t group, std::int64_t group_elements) {
+  return sample.empty() ? nullptr : sample.data() + group * group_elements;
+}
 
 /// Calls work(group, first sample, last sample) for all pairs, groups outside.
 template <class Work>
@@ -477,13 +525,13 @@ void for_each_group(std::int64_t samples, std::int64_t groups, std::int64_t grou
 
 void group_norm_cpu(const GroupNorm& c) {
   const auto form = LOCKSTEP_SIMD_CALL(rows_form);
-  const std::int64_t wide = c.channels / c.groups, elements = wide * c.pixels;
+  const std::int64_t elements = c.channels / c.groups * c.pixels;
+  const std::vector<float> gamma = spread(c.gamma, c.channels, c.pixels),
+                           beta = spread(c.beta, c.channels, c.pixels);
   for_each_group(
       c.samples, c.groups, elements, [&](std::int64_t group, std::int64_t first, std::int64_t last) {
-        const std::vector<float> gamma = spread(c.gamma, group * wide, wide, c.pixels);
-        const std::vector<float> beta = spread(c.beta, group * wide, wide, c.pixels);
         const std::int64_t offset = group * elements;
-        form({c.x + offset, data_or_null(gamma), data_or_null(beta), c.y + offset,
+        form({c.x + offset, part(gamma, group, elements), part(beta, group, elements), c.y + offset,
               c.mean == nullptr ? nullptr : c.mean + group, c.rstd == nullptr ? nullptr : c.rstd + group,
               c.channels * c.pixels, c.groups, elements, static_cast<float>(c.eps), true},
              first, last);
@@ -492,41 +540,106 @@ void group_norm_cpu(const GroupNorm& c) {
 
 namespace {
 
-void group_norm_dx(const GroupNormBackward& c) {
-  const auto form = LOCKSTEP_SIMD_CALL(backward_form);
-  const std::int64_t wide = c.channels / c.groups, elements = wide * c.pixels;
-  for_each_group(c.samples, c.groups, elements,
-                 [&](std::int64_t group, std::int64_t first, std::int64_t last) {
-                   const std::vector<float> gamma = spread(c.gamma, group * wide, wide, c.pixels);
-                   const std::int64_t offset = group * elements;
-                   form({c.dy + offset, c.x + offset, c.mean + group, c.rstd + group, data_or_null(gamma),
-                         c.dx + offset, c.channels * c.pixels, c.groups, elements, true},
-                        first, last, nullptr, nullptr);
-                 });
+/// dx of some samples of some groups.
+class GroupNormDx {
+ public:
+  explicit GroupNormDx(const GroupNormBackward& c)
+      : c_(c), elements_(c.channels / c.groups * c.pixels), gamma_(spread(c.gamma, c.channels, c.pixels)) {}
+
+  void run(std::int64_t group, std::int64_t first, std::int64_t last) const {
+    const std::int64_t offset = group * elements_;
+    form_({c_.dy + offset, c_.x + offset, c_.mean + group, c_.rstd + group, part(gamma_, group, elements_),
+           c_.dx + offset, c_.channels * c_.pixels, c_.groups, elements_, true},
+          first, last, nullptr, nullptr);
+  }
+  void run_sample(std::int64_t sample) const {
+    for (std::int64_t group = 0; group < c_.groups; ++group) run(group, sample, sample + 1);
+  }
+  void run_all() const {
+    for_each_group(
+        c_.samples, c_.groups, elements_,
+        [&](std::int64_t group, std::int64_t first, std::int64_t last) { run(group, first, last); });
+  }
+
+ private:
+  const GroupNormBackward& c_;
+  std::int64_t elements_;
+  std::vector<float> gamma_;
+  decltype(LOCKSTEP_SIMD_CALL(backward_form)) form_ = LOCKSTEP_SIMD_CALL(backward_form);
+};
+
+/// The terms of all channels in some rows that lie in one segment.
+class GroupNormTerms {
+ public:
+  GroupNormTerms(const GroupNormBackward& c, Partials& partials) : c_(c), partials_(partials) {}
+
+  std::int64_t blocks() const { return (c_.channels + wide_ - 1) / wide_; }
+  void run_block(std::int64_t block, const order::FoldSegment& rows, std::int64_t slot) {
+    const std::int64_t channel = block * wide_, count = std::min(wide_, c_.channels - channel);
+    float* const dgamma = partials_.dgamma(slot);
+    float* const dbeta = partials_.dbeta(slot);
+    form_(c_, channel, count, rows, dgamma == nullptr ? nullptr : dgamma + channel,
+          dbeta == nullptr ? nullptr : dbeta + channel);
+  }
+
+ private:
+  const GroupNormBackward& c_;
+  Partials& partials_;
+  decltype(LOCKSTEP_SIMD_CALL(channel_terms_form)) form_ = LOCKSTEP_SIMD_CALL(channel_terms_form);
+  std::int64_t wide_ = LOCKSTEP_SIMD_CALL(channels_form)();
+};
+
+/// A segment sample by sample: dx of those that begin in it, then the terms, while the sample is in the
+/// cache.
+void run_by_samples(const GroupNormBackward& c, const order::FoldSegment& segment, std::int64_t slot,
+                    const GroupNormDx& dx, GroupNormTerms& terms) {
+  const std::int64_t end = segment.offset + segment.rows;
+  for (std::int64_t row = segment.offset; row < end;) {
+    const std::int64_t sample = row / c.pixels, until = std::min(end, (sample + 1) * c.pixels);
+    if (row == sample * c.pixels) dx.run_sample(sample);
+    for (std::int64_t block = 0; block < terms.blocks(); ++block)
+      terms.run_block(block, {row, until - row}, slot);
+    row = until;
+  }
 }
 
-/// Segments and blocks of channels are shared among threads, a wave of segments at a time.
+/// A wave of segments, a thread each.
+void group_norm_together(const GroupNormBackward& c) {
+  const GroupNormDx dx(c);
+  const std::int64_t segments = order::fold_segments(c.span);
+  const std::int64_t wave = std::min<std::int64_t>(segments, parallel::thread_count());
+  Partials partials(c.dgamma, c.dbeta, c.channels, wave);
+  GroupNormTerms terms(c, partials);
+  for (std::int64_t first = 0; first < segments; first += wave) {
+    const std::int64_t slots = std::min(wave, segments - first);
+    parallel::for_each_range(slots, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t slot = begin; slot < end; ++slot) {
+        const order::FoldSegment segment = order::fold_segment(c.span, first + slot);
+        partials.start(slot, segment, 0, c.channels);
+        run_by_samples(c, segment, slot, dx, terms);
+      }
+    });
+    for (std::int64_t slot = 0; slot < slots; ++slot)
+      partials.finish(slot, order::fold_segment(c.span, first + slot), 0, c.channels);
+  }
+}
+
+/// Only the folds: segments and blocks of channels are shared among threads.
 void group_norm_folds(const GroupNormBackward& c) {
-  const auto form = LOCKSTEP_SIMD_CALL(channel_terms_form);
-  const std::int64_t wide = LOCKSTEP_SIMD_CALL(channels_form)(), blocks = (c.channels + wide - 1) / wide;
   const std::int64_t segments = order::fold_segments(c.span);
   const std::int64_t wave = std::min<std::int64_t>(segments, 2 * parallel::thread_count());
   Partials partials(c.dgamma, c.dbeta, c.channels, wave);
+  GroupNormTerms terms(c, partials);
   for (std::int64_t first = 0; first < segments; first += wave) {
     const std::int64_t slots = std::min(wave, segments - first);
-    parallel::for_each_range(
-        slots * blocks, row_grain(order::kRowsPerChunk * wide), [&](std::int64_t begin, std::int64_t end) {
-          for (std::int64_t i = begin; i < end; ++i) {
-            const std::int64_t slot = i / blocks, channel = i % blocks * wide,
-                               count = std::min(wide, c.channels - channel);
-            const order::FoldSegment segment = order::fold_segment(c.span, first + slot);
-            partials.start(slot, segment, channel, channel + count);
-            float* const dgamma = partials.dgamma(slot);
-            float* const dbeta = partials.dbeta(slot);
-            form(c, channel, count, segment, dgamma == nullptr ? nullptr : dgamma + channel,
-                 dbeta == nullptr ? nullptr : dbeta + channel);
-          }
-        });
+    for (std::int64_t slot = 0; slot < slots; ++slot)
+      partials.start(slot, order::fold_segment(c.span, first + slot), 0, c.channels);
+    parallel::for_each_range(slots * terms.blocks(), 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t slot = i / terms.blocks();
+        terms.run_block(i % terms.blocks(), order::fold_segment(c.span, first + slot), slot);
+      }
+    });
     for (std::int64_t slot = 0; slot < slots; ++slot)
       partials.finish(slot, order::fold_segment(c.span, first + slot), 0, c.channels);
   }
@@ -535,8 +648,12 @@ void group_norm_folds(const GroupNormBackward& c) {
 }  // namespace
 
 void group_norm_backward_cpu(const GroupNormBackward& c) {
-  if (c.dgamma.total != nullptr || c.dbeta.total != nullptr) group_norm_folds(c);
-  if (c.dx != nullptr) group_norm_dx(c);  // last: it may lie where dy did
+  const bool has_folds = c.dgamma.total != nullptr || c.dbeta.total != nullptr;
+  if (has_folds && c.dx != nullptr && c.dx != c.dy &&
+      order::fold_segments(c.span) >= parallel::thread_count())
+    return group_norm_together(c);
+  if (has_folds) group_norm_folds(c);
+  if (c.dx != nullptr) GroupNormDx(c).run_all();  // last: it may lie where dy did
 }
 
 }  // namespace lockstep::norm

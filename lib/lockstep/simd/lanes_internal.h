@@ -115,24 +115,28 @@ HWY_INLINE void store_group(const Group& g, float* lane) {
   hn::Store(g.v7, d, lane + 7 * width);
 }
 
-/// More lanes than registers: they lie in memory, and four rounds of them go by at a time.
+/// More lanes than registers: they lie in memory, and four rounds of them go by at a time. n is at least four
+/// rounds.
 template <class Step>
 HWY_INLINE void run_in_memory(int lane_count, std::int64_t n, LaneVector identity, Step step, float* lane) {
   const LaneTag d;
   const auto width = static_cast<std::int64_t>(hn::Lanes(d));
-  for (std::int64_t i = 0; i < lane_count; i += width) hn::Store(identity, d, lane + i);
   std::int64_t base = 0;
-  for (; base + 4 * lane_count <= n; base += 4 * lane_count) {
-    for (std::int64_t i = 0; i < lane_count; i += width) {
-      LaneVector sum = step(hn::Load(d, lane + i), WholeVector{base + i});
-      sum = step(sum, WholeVector{base + lane_count + i});
-      sum = step(sum, WholeVector{base + 2 * lane_count + i});
-      hn::Store(step(sum, WholeVector{base + 3 * lane_count + i}), d, lane + i);
-    }
+  const auto four_rounds = [&](std::int64_t i, LaneVector sum) HWY_ATTR {
+    sum = step(sum, WholeVector{base + i});
+    sum = step(sum, WholeVector{base + lane_count + i});
+    sum = step(sum, WholeVector{base + 2 * lane_count + i});
+    hn::Store(step(sum, WholeVector{base + 3 * lane_count + i}), d, lane + i);
+  };
+  for (std::int64_t i = 0; i < lane_count; i += width) four_rounds(i, identity);
+  for (base = 4 * lane_count; base + 4 * lane_count <= n; base += 4 * lane_count) {
+    for (std::int64_t i = 0; i < lane_count; i += width) four_rounds(i, hn::Load(d, lane + i));
   }
   for (; base < n; base += lane_count) {
-    for (std::int64_t i = 0; i < lane_count && base + i < n; i += width)
-      hn::Store(step_at(base + i, n, hn::Load(d, lane + i), step), d, lane + i);
+    for_each_vector(base, n - base < lane_count ? n : base + lane_count, [&](auto place) HWY_ATTR {
+      float* const own = lane + (place.j - base);
+      hn::Store(step(hn::Load(d, own), place), d, own);
+    });
   }
 }
 
@@ -151,6 +155,12 @@ HWY_INLINE float tree_in_vector(D, hn::Vec<D> v, Combine combine) {
     return hn::GetLane(combine(v, hn::Shuffle2301(v)));
   }
 #endif
+}
+
+template <class Combine>
+HWY_INLINE Group combined(const Group& a, const Group& b, Combine combine) {
+  return {combine(a.v0, b.v0), combine(a.v1, b.v1), combine(a.v2, b.v2), combine(a.v3, b.v3),
+          combine(a.v4, b.v4), combine(a.v5, b.v5), combine(a.v6, b.v6), combine(a.v7, b.v7)};
 }
 
 /// The tree over the lanes of a group.
@@ -189,6 +199,12 @@ HWY_INLINE float lane_reduce(int lane_count, std::int64_t n, LaneVector identity
   constexpr int kFew = 128;
   if (lane_count == kFew && lanes::kGroup * width == kFew)
     return lanes::tree(lanes::run_group(0, kFew, n, identity, step), combine);
+  if (lane_count == kFew && 2 * lanes::kGroup * width == kFew) {
+    const lanes::Group low = lanes::run_group(0, kFew, n, identity, step);
+    if (n <= kFew / 2) return lanes::tree(low, combine);
+    return lanes::tree(lanes::combined(low, lanes::run_group(kFew / 2, kFew, n, identity, step), combine),
+                       combine);
+  }
   HWY_ALIGN float lane[lanes::kMost];
   if (lane_count > kFew) {
     lanes::run_in_memory(lane_count, n, identity, step, lane);
@@ -224,34 +240,67 @@ struct TwoSums {
 
 namespace lanes {
 
-/// Both sums' lanes i … i + 2 · width - 1, chains in registers.
+/// Four vectors of lanes of each sum.
+struct TwoGroups {
+  LaneVector a0, a1, a2, a3, b0, b1, b2, b3;
+};
+
+/// The lanes from `first` on, chains in registers.
 template <class Step>
-HWY_INLINE void run_two(std::int64_t i, int lane_count, std::int64_t n, Step step, float* a, float* b) {
-  const LaneTag d;
-  const auto width = static_cast<std::int64_t>(hn::Lanes(d));
-  LaneVector a0 = hn::Zero(d), a1 = a0, b0 = a0, b1 = a0;
-  std::int64_t j = i;
-  for (; j + 2 * width <= n; j += lane_count) {
-    step(a0, b0, WholeVector{j});
-    step(a1, b1, WholeVector{j + width});
+HWY_INLINE TwoGroups run_two(std::int64_t first, int lane_count, std::int64_t n, Step step) {
+  const auto width = static_cast<std::int64_t>(hn::Lanes(LaneTag()));
+  const LaneVector zero = hn::Zero(LaneTag());
+  TwoGroups g{zero, zero, zero, zero, zero, zero, zero, zero};
+  std::int64_t j = first;
+  for (; j + 4 * width <= n; j += lane_count) {
+    step(g.a0, g.b0, WholeVector{j});
+    step(g.a1, g.b1, WholeVector{j + width});
+    step(g.a2, g.b2, WholeVector{j + 2 * width});
+    step(g.a3, g.b3, WholeVector{j + 3 * width});
   }
-  if (j + width <= n) {
-    step(a0, b0, WholeVector{j});
-    if (j + width < n) step(a1, b1, RestOfRow{j + width, static_cast<std::size_t>(n - j - width)});
-  } else if (j < n) {
-    step(a0, b0, RestOfRow{j, static_cast<std::size_t>(n - j)});
+  const auto at = [&](std::int64_t k, LaneVector& a, LaneVector& b) HWY_ATTR {
+    if (k + width <= n)
+      step(a, b, WholeVector{k});
+    else if (k < n)
+      step(a, b, RestOfRow{k, static_cast<std::size_t>(n - k)});
+  };
+  if (j < n) {
+    at(j, g.a0, g.b0);
+    at(j + width, g.a1, g.b1);
+    at(j + 2 * width, g.a2, g.b2);
+    at(j + 3 * width, g.a3, g.b3);
   }
-  hn::Store(a0, d, a + i);
-  hn::Store(a1, d, a + i + width);
-  hn::Store(b0, d, b + i);
-  hn::Store(b1, d, b + i + width);
+  return g;
 }
 
+HWY_INLINE TwoGroups added(const TwoGroups& g, const TwoGroups& h) {
+  return {hn::Add(g.a0, h.a0), hn::Add(g.a1, h.a1), hn::Add(g.a2, h.a2), hn::Add(g.a3, h.a3),
+          hn::Add(g.b0, h.b0), hn::Add(g.b1, h.b1), hn::Add(g.b2, h.b2), hn::Add(g.b3, h.b3)};
+}
+
+HWY_INLINE TwoSums tree(const TwoGroups& g) {
+  const LaneVector a = hn::Add(hn::Add(g.a0, g.a2), hn::Add(g.a1, g.a3));
+  const LaneVector b = hn::Add(hn::Add(g.b0, g.b2), hn::Add(g.b1, g.b3));
+  return {tree_in_vector(LaneTag(), a, AddVectors()), tree_in_vector(LaneTag(), b, AddVectors())};
+}
+
+/// The lanes in memory, for many of them and for narrow vectors.
 template <class Step>
-HWY_INLINE void run_two_in_memory(int lane_count, std::int64_t n, Step step, float* a, float* b) {
+HWY_INLINE TwoSums two_sums_in_memory(int lane_count, std::int64_t n, Step step) {
   const LaneTag d;
+  HWY_ALIGN float a[kMost];
+  HWY_ALIGN float b[kMost];
   for (int i = 0; i < lane_count; ++i) a[i] = b[i] = 0;
-  for (std::int64_t base = 0; base < n; base += lane_count) {
+  std::int64_t base = 0;
+  for (; base + 4 * lane_count <= n; base += 4 * lane_count) {
+    for (std::int64_t i = 0; i < lane_count; i += static_cast<std::int64_t>(hn::Lanes(d))) {
+      LaneVector x = hn::Load(d, a + i), y = hn::Load(d, b + i);
+      for (int round = 0; round < 4; ++round) step(x, y, WholeVector{base + round * lane_count + i});
+      hn::Store(x, d, a + i);
+      hn::Store(y, d, b + i);
+    }
+  }
+  for (; base < n; base += lane_count) {
     for_each_vector(base, n - base < lane_count ? n : base + lane_count, [&](auto place) HWY_ATTR {
       const std::int64_t i = place.j - base;
       LaneVector x = hn::Load(d, a + i), y = hn::Load(d, b + i);
@@ -260,6 +309,7 @@ HWY_INLINE void run_two_in_memory(int lane_count, std::int64_t n, Step step, flo
       hn::Store(y, d, b + i);
     });
   }
+  return {tree(a, lane_count, lane_count, AddVectors()), tree(b, lane_count, lane_count, AddVectors())};
 }
 
 }  // namespace lanes
@@ -267,18 +317,15 @@ HWY_INLINE void run_two_in_memory(int lane_count, std::int64_t n, Step step, flo
 /// step(a, b, place) adds the terms of both sums to their lanes, under the rules of lane_reduce's step.
 template <class Step>
 HWY_INLINE TwoSums two_lane_sums(int lane_count, std::int64_t n, Step step) {
-  HWY_ALIGN float a[lanes::kMost];
-  HWY_ALIGN float b[lanes::kMost];
-  int filled = 0;
-  if (lane_count > 128) {
-    lanes::run_two_in_memory(lane_count, n, step, a, b);
-    filled = lane_count;
-  } else {
-    const int many = 2 * static_cast<int>(hn::Lanes(LaneTag()));
-    for (; filled < lane_count && (filled < n || filled == 0); filled += many)
-      lanes::run_two(filled, lane_count, n, step, a, b);
-  }
-  return {lanes::tree(a, lane_count, filled, AddVectors()), lanes::tree(b, lane_count, filled, AddVectors())};
+  constexpr int kFew = 128;
+  const auto group = 4 * static_cast<int>(hn::Lanes(LaneTag()));
+  if (lane_count > kFew || group < kFew / 4) return lanes::two_sums_in_memory(lane_count, n, step);
+  lanes::TwoGroups low = lanes::run_two(0, kFew, n, step);
+  if (n > kFew / 2) low = lanes::added(low, lanes::run_two(kFew / 2, kFew, n, step));
+  if (group == kFew / 2 || n <= kFew / 4) return lanes::tree(low);
+  lanes::TwoGroups high = lanes::run_two(kFew / 4, kFew, n, step);
+  if (n > kFew / 4 * 3) high = lanes::added(high, lanes::run_two(kFew / 4 * 3, kFew, n, step));
+  return lanes::tree(lanes::added(low, high));
 }
 
 }  // namespace HWY_NAMESPACE
