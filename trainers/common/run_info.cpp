@@ -17,6 +17,7 @@ std::map<std::string, std::string> semantic_settings(const TrainingSetup& setup,
   settings["last_batch"] = last_batch_name(options.last);
   settings["bad_sample"] = bad_sample_name(options.bad_sample);
   settings["epochs"] = fmt::to_string(options.epochs);
+  settings["arithmetic"] = options.invariant ? "invariant" : "libtorch";
   settings["learning_rate"] = fmt::to_string(options.learning_rate);
   return settings;
 }
@@ -34,6 +35,7 @@ record::RunInfo make_run_info(const TrainingSetup& setup, const TrainingOptions&
   info.environment["data.source"] = setup.dataset->describe();
   if (options.max_steps >= 0) info.environment["run.max_steps"] = fmt::to_string(options.max_steps);
   info.guarantees = {"run_to_run", "workers"};
+  if (options.invariant) info.guarantees.insert(info.guarantees.end(), {"batch", "micro_batch", "threads"});
   return info;
 }
 

@@ -18,4 +18,9 @@ const torch::Tensor& MicroBatch::field(const std::string& name) const {
         "Name a field of the dataset"});
 }
 
+torch::Tensor MicroBatch::part_of_mean(const torch::Tensor& loss) const {
+  if (invariant || rows == global_rows) return loss;
+  return loss * (static_cast<double>(rows) / static_cast<double>(global_rows));
+}
+
 }  // namespace lockstep::trainers

@@ -19,11 +19,13 @@ struct MicroBatch {
   std::int64_t first_sample = 0;    ///< in the global batch
   std::int64_t rows = 0;
   std::int64_t global_rows = 0;
+  bool invariant = false;  ///< in the invariant mode, whose losses are means over the global batch already
 
   /// Throws Error(not_found) naming the fields there are.
   const torch::Tensor& field(const std::string& name) const;
-  /// The factor that turns a mean over this micro-batch into its part of the mean over the global batch.
-  double share() const { return static_cast<double>(rows) / static_cast<double>(global_rows); }
+  bool last() const { return first_sample + rows == global_rows; }
+  /// This micro-batch's part of the mean over the global batch, from `loss`, a loss function's own mean.
+  torch::Tensor part_of_mean(const torch::Tensor& loss) const;
 };
 
 struct PartResult {
@@ -39,8 +41,13 @@ class Task {
   /// Null for a task that updates its parameters itself.
   virtual torch::optim::Optimizer* optimizer() = 0;
 
-  /// Forward and backward: adds this micro-batch's gradients to the parameters' `.grad`.
+  /// Forward and backward: adds this micro-batch's gradients to the parameters' `.grad`. In the invariant mode an
+  /// accumulator does that, and the loss returned here is shown to nobody.
   virtual PartResult accumulate(const MicroBatch& part) = 0;
+  /// The loss of a global batch in the invariant mode, from what the accumulator says of the loss function.
+  virtual float invariant_loss(float accumulated) { return accumulated; }
+  /// Whether an accumulator sums this task's gradients in the invariant mode; else the task does.
+  virtual bool uses_autograd() const { return true; }
   /// One optimizer step with the gradients of the whole global batch.
   virtual void update() { optimizer()->step(); }
   virtual void zero_gradients() { module().zero_grad(); }

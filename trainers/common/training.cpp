@@ -17,6 +17,8 @@
 #include "common/run_info.h"
 #include "common/task.h"
 #include "lockstep/base/error.h"
+#include "lockstep/torch/gradient_accumulator.h"
+#include "lockstep/torch/invariant_mode.h"
 #include "lockstep_loader/torch/batch_tensors.h"
 
 namespace lockstep::trainers {
@@ -45,6 +47,7 @@ struct Training::Impl {
         progress_(!options.quiet && !options.verbose) {
     state_.program = setup.program;
     state_.semantic = semantic_settings(setup, options);
+    if (options.invariant && task.uses_autograd()) accumulator_.emplace(task.module());
   }
 
   void open();
@@ -56,6 +59,7 @@ struct Training::Impl {
   void open_recorder();
   void train_step(const loader::Batch& batch);
   StepResult accumulate(const loader::Batch& batch);
+  PartResult accumulate_part(const MicroBatch& part);
   void record_batch(const loader::Batch& batch);
   void record_initial_parameters();
   void record_outcome(const StepResult& result, const loader::Batch& batch);
@@ -77,6 +81,7 @@ struct Training::Impl {
   const TrainingOptions& options_;
   loader::Loader loader_;
   Progress progress_;
+  std::optional<GradientAccumulator> accumulator_;
   std::unique_ptr<TrainingRecorder> recorder_;
   TrainerState state_;
   EpochTotals reported_;      // of the last whole epoch
@@ -173,8 +178,12 @@ void Training::Impl::train_step(const loader::Batch& batch) {
   checkpoint_due_ = checkpoint_is_due(batch);
   record_batch(batch);
   task_.zero_gradients();
+  const InvariantMode mode(options_.invariant);
   const StepResult result = accumulate(batch);
-  record_outcome(result, batch);
+  {
+    const InvariantMode off(false);  // what is recorded is only looked at
+    record_outcome(result, batch);
+  }
   task_.update();
   record_update();
   count(result, batch);
@@ -199,16 +208,25 @@ StepResult Training::Impl::accumulate(const loader::Batch& batch) {
   const bool whole = options_.micro_batch >= batch.rows();
   StepResult result;
   for (std::int64_t first = 0; first < batch.rows(); first += options_.micro_batch) {
-    MicroBatch part{{}, first, std::min(options_.micro_batch, batch.rows() - first), batch.rows()};
+    MicroBatch part{
+        {}, first, std::min(options_.micro_batch, batch.rows() - first), batch.rows(), options_.invariant};
     for (const NamedTensor& field : fields)
       part.fields.push_back(
           {field.name, whole ? field.tensor : field.tensor.narrow(0, part.first_sample, part.rows)});
-    const PartResult piece = task_.accumulate(part);
+    const PartResult piece = accumulate_part(part);
     const torch::Tensor loss = piece.loss.detach();
-    result.loss = result.loss.defined() ? result.loss + loss : loss;
+    result.loss = result.loss.defined() && !options_.invariant ? result.loss + loss : loss;
     if (piece.correct) result.correct = result.correct.value_or(0) + *piece.correct;
   }
+  if (accumulator_) result.loss = torch::scalar_tensor(task_.invariant_loss(accumulator_->finish()));
   return result;
+}
+
+PartResult Training::Impl::accumulate_part(const MicroBatch& part) {
+  if (!accumulator_) return task_.accumulate(part);
+  if (part.first_sample == 0) accumulator_->begin(part.global_rows);
+  const auto scope = accumulator_->micro_batch(part.first_sample, part.rows);
+  return task_.accumulate(part);
 }
 
 void Training::Impl::record_batch(const loader::Batch& batch) {

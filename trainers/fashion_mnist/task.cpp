@@ -22,7 +22,7 @@ PartResult ClassificationTask::accumulate(const MicroBatch& part) {
   const torch::Tensor labels = part.field("label").to(torch::kLong);  // [B]
   const torch::Tensor logits = model_->forward(part.field("image"));  // [B, 10]
   const torch::Tensor loss = torch::nn::functional::cross_entropy(logits, labels);
-  const torch::Tensor scaled = part.rows == part.global_rows ? loss : loss * part.share();
+  const torch::Tensor scaled = part.part_of_mean(loss);
   scaled.backward();
   return {scaled, count_correct(logits.detach(), labels)};
 }

@@ -1,10 +1,14 @@
 #include "task.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include "lockstep/matmul/matmul.h"
+#include "lockstep/row_sum/row_sum.h"
 
 namespace lockstep::trainers {
 namespace {
@@ -32,6 +36,30 @@ class Parameters : public torch::nn::Module {
   torch::Tensor weight, bias;
 };
 
+/// A sum over the rows of the global batch, whatever it is cut into: lockstep's fold, called by hand.
+class RowFold {
+ public:
+  explicit RowFold(std::int64_t columns) : total_(torch::zeros({columns})), open_(torch::zeros({columns})) {}
+
+  /// Adds rowsᵀ · factor: rows [B, columns], factor [B].
+  void add(const torch::Tensor& rows, const torch::Tensor& factor, const MicroBatch& part) {
+    matmul_fold({rows.const_data_ptr<float>(), rows.size(0), rows.size(1), rows.stride(0), rows.stride(1)},
+                {factor.const_data_ptr<float>(), factor.size(0), 1, factor.stride(0), 1}, span(part),
+                {total_.mutable_data_ptr<float>(), rows.size(1), 1, 1, 1}, open_.mutable_data_ptr<float>());
+  }
+  /// Adds the elements of values [B].
+  void add(const torch::Tensor& values, const MicroBatch& part) {
+    row_sum_fold(values.const_data_ptr<float>(), values.stride(0), 1, span(part), total_.mutable_data_ptr<float>(),
+                 open_.mutable_data_ptr<float>());
+  }
+  const torch::Tensor& total() const { return total_; }
+
+ private:
+  static order::FoldSpan span(const MicroBatch& part) { return {part.first_sample, part.rows, part.last()}; }
+
+  torch::Tensor total_, open_;
+};
+
 class Scratch final : public RegressionTask {
  public:
   Scratch(std::int64_t columns, LossReduction reduction, double learning_rate)
@@ -40,11 +68,14 @@ class Scratch final : public RegressionTask {
   torch::nn::Module& module() override { return parameters_; }
   torch::optim::Optimizer* optimizer() override { return nullptr; }
 
+  bool uses_autograd() const override { return false; }
+
   PartResult accumulate(const MicroBatch& part) override {
     const torch::Tensor& x = part.field("x");                            // [B, columns]
     predictions_ = torch::mv(x, parameters_.weight) + parameters_.bias;  // [B]
     const torch::Tensor error = predictions_ - part.field("y");
     batch_ = part.global_rows;
+    if (part.invariant) return accumulate_in_order(part, x, error);
     add(parameters_.weight, torch::mv(x.t(), error));
     add(parameters_.bias, error.sum().reshape({1}));
     const torch::Tensor loss = (error * error / 2).sum() / static_cast<double>(batch_);
@@ -58,6 +89,20 @@ class Scratch final : public RegressionTask {
   }
 
  private:
+  PartResult accumulate_in_order(const MicroBatch& part, const torch::Tensor& x, const torch::Tensor& error) {
+    if (part.first_sample == 0) folds_.emplace(x.size(1));
+    folds_->weight.add(x, error, part);
+    folds_->bias.add(error, part);
+    folds_->loss.add(error * error / 2, part);
+    const torch::Tensor loss = folds_->loss.total()[0] / static_cast<double>(batch_);
+    if (part.last()) {
+      loss_ = loss.item<float>();
+      add(parameters_.weight, folds_->weight.total());
+      add(parameters_.bias, folds_->bias.total());
+    }
+    return {loss, std::nullopt};
+  }
+
   void add(torch::Tensor& parameter, const torch::Tensor& sum) {
     const torch::Tensor part = reduction_ == LossReduction::mean ? sum / batch_ : sum;
     torch::Tensor& gradient = parameter.mutable_grad();
@@ -68,9 +113,15 @@ class Scratch final : public RegressionTask {
     return reduction_ == LossReduction::mean ? gradient : gradient / batch_;
   }
 
+  struct Folds {
+    explicit Folds(std::int64_t columns) : weight(columns), bias(1), loss(1) {}
+    RowFold weight, bias, loss;
+  };
+
   Parameters parameters_;
   double learning_rate_;
   std::int64_t batch_ = 1;
+  std::optional<Folds> folds_;  // of the global batch, in the invariant mode
 };
 
 class Linear final : public RegressionTask {
@@ -84,6 +135,7 @@ class Linear final : public RegressionTask {
   PartResult accumulate(const MicroBatch& part) override {
     predictions_ = linear_->forward(part.field("x")).squeeze(1);  // [B]
     batch_ = part.global_rows;
+    if (part.invariant) return accumulate_in_order(part);
     const torch::Tensor sum = torch::mse_loss(predictions_, part.field("y"), at::Reduction::Sum) / 2;
     const torch::Tensor mean = sum / batch_;
     (reduction_ == LossReduction::mean ? mean : sum).backward();
@@ -97,7 +149,19 @@ class Linear final : public RegressionTask {
     sgd_.step();
   }
 
+ protected:
+  float half_of_mean(float accumulated) const override {
+    return reduction_ == LossReduction::mean ? accumulated / 2 : accumulated / 2 / static_cast<float>(batch_);
+  }
+
  private:
+  PartResult accumulate_in_order(const MicroBatch& part) {
+    const auto reduction = reduction_ == LossReduction::mean ? at::Reduction::Mean : at::Reduction::Sum;
+    const torch::Tensor loss = torch::mse_loss(predictions_, part.field("y"), reduction) / 2;
+    loss.backward();
+    return {loss, std::nullopt};
+  }
+
   torch::nn::Linear linear_;
   torch::optim::SGD sgd_;
   std::int64_t batch_ = 1;

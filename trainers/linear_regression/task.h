@@ -25,8 +25,12 @@ class RegressionTask : public Task {
   /// "weight" ([columns] or [1, columns]) or "bias" ([1]).
   torch::Tensor parameter(const std::string& name) { return module().named_parameters()[name]; }
   std::string step_report() override;
+  float invariant_loss(float accumulated) override { return loss_ = half_of_mean(accumulated); }
 
  protected:
+  /// From the loss function's value for the global batch, a mean or a sum of squares.
+  virtual float half_of_mean(float accumulated) const { return accumulated; }
+
   LossReduction reduction_;
   torch::Tensor predictions_;  // of the step's last micro-batch, for the report
   float loss_ = 0;

@@ -41,7 +41,7 @@ PartResult RankingTask::accumulate(const MicroBatch& part) {
   scores1_ = score(part.field("data1"));
   scores2_ = score(part.field("data2"));
   const torch::Tensor loss = torch::margin_ranking_loss(scores1_, scores2_, targets, options_.margin);
-  const torch::Tensor scaled = part.rows == part.global_rows ? loss : loss * part.share();
+  const torch::Tensor scaled = part.part_of_mean(loss);
   scaled.backward();
   return {scaled, count_correct(scores1_.detach(), scores2_.detach(), targets)};
 }

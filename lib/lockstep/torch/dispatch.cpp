@@ -95,7 +95,12 @@ class Libraries {
     register_matmul(registrar);
     register_rowwise(registrar);
     register_losses(registrar);
+    register_element_losses(registrar);
     register_elementwise(registrar);
+    register_activations(registrar);
+    register_reductions(registrar);
+    register_norms(registrar);
+    register_embedding(registrar);
     pass_exact(high);
     pass_what_schemas_tell(high);
     pass_profiler(library("profiler", kHigh));
@@ -186,6 +191,21 @@ void require_plain(const char* operation, c10::DispatchKeySet keys) {
           "torch.compile, FakeTensor, tensor subclasses and dispatch modes do not work inside the mode"});
 }
 
+static std::string dtype_text(at::ScalarType type) {
+  switch (type) {
+    case at::kDouble:
+      return "float64";
+    case at::kHalf:
+      return "float16";
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kLong:
+      return "int64";
+    default:
+      return c10::toString(type);
+  }
+}
+
 void require_supported(const char* operation, c10::DispatchKeySet keys, const at::Tensor& tensor) {
   require_plain(operation, keys);
   if (!tensor.device().is_cpu())
@@ -193,7 +213,7 @@ void require_supported(const char* operation, c10::DispatchKeySet keys, const at
                                   "Move the model and its input to the CPU"});
   if (tensor.scalar_type() != at::kFloat)
     fail(ErrorCode::unsupported,
-         {operation, "dtype", "float32 in the invariant mode", c10::toString(tensor.scalar_type()),
+         {operation, "dtype", "float32 in the invariant mode", dtype_text(tensor.scalar_type()),
           "On the CPU the contracts hold for float32 alone; convert with .to(torch::kFloat)"});
 }
 

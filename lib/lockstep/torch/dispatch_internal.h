@@ -94,7 +94,12 @@ void register_linear(Registrar& registrar);
 void register_matmul(Registrar& registrar);
 void register_rowwise(Registrar& registrar);
 void register_losses(Registrar& registrar);
+void register_element_losses(Registrar& registrar);
 void register_elementwise(Registrar& registrar);
+void register_activations(Registrar& registrar);
+void register_reductions(Registrar& registrar);
+void register_norms(Registrar& registrar);
+void register_embedding(Registrar& registrar);
 
 /// Makes the registrations, once.
 void ensure_registered();

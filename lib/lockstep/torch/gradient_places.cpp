@@ -302,9 +302,10 @@ FoldTarget::FoldTarget(const torch::autograd::Node& node, std::size_t input, Pla
   place_->rows += rows;
 }
 
-float* FoldTarget::open() {
+float* FoldTarget::open(std::int64_t elements) {
   if (!order::needs_open_partial(span_)) return nullptr;
-  if (!place_->open.defined()) place_->open = at::zeros_like(place_->total);
+  if (!place_->open.defined())
+    place_->open = at::zeros({elements < 0 ? place_->total.numel() : elements}, place_->total.options());
   return place_->open.mutable_data_ptr<float>();
 }
 

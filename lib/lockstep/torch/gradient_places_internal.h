@@ -101,7 +101,8 @@ class FoldTarget {
              std::int64_t rows, const MicroBatchPtr& micro_batch);
 
   at::Tensor& total() { return place_->total; }
-  float* open();
+  /// Memory of the open partial, null where none is needed: as many elements as total has, or `elements`.
+  float* open(std::int64_t elements = -1);
   const order::FoldSpan& span() const { return span_; }
   /// What the node returns for the input, `base`: nothing when the gradient is kept, else the gradient.
   at::Tensor returned(const at::Tensor& base);

@@ -1,0 +1,177 @@
+// Activation functions and elementary functions: PyTorch's derivatives, our elements. LibTorch's own vector loops and
+// their scalar tails differ, so that an element's bits depend on where it lies.
+
+#include <ATen/ATen.h>
+
+#include "lockstep/activation/activation.h"
+#include "lockstep/base/error.h"
+#include "lockstep/math/math.h"
+#include "lockstep/parallel/parallel.h"
+#include "lockstep/torch/dispatch_internal.h"
+
+namespace lockstep::invariant {
+namespace {
+
+constexpr std::int64_t kGrain = 16384;
+
+/// write(x, y, count) into a new tensor.
+template <class Write>
+at::Tensor unary(const char* name, c10::DispatchKeySet keys, const at::Tensor& self, Write&& write) {
+  require_supported(name, keys, self);
+  const InsideKernel inside;
+  take_over_thread_count();
+  const at::Tensor x = self.contiguous(), y = at::empty(x.sizes(), x.options());
+  write(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), x.numel());
+  return y;
+}
+
+/// write(dy, saved, dx, count) into a new tensor.
+template <class Write>
+at::Tensor gradient_of(const char* name, c10::DispatchKeySet keys, const at::Tensor& gradient,
+                       const at::Tensor& given, Write&& write) {
+  require_supported(name, keys, gradient);
+  const InsideKernel inside;
+  take_over_thread_count();
+  const at::Tensor dy = gradient.contiguous(), saved = given.contiguous(), dx = at::empty(dy.sizes(), dy.options());
+  write(dy.const_data_ptr<float>(), saved.const_data_ptr<float>(), dx.mutable_data_ptr<float>(), dy.numel());
+  return dx;
+}
+
+using Unary = void (*)(const float*, float*, std::int64_t, Device, void*);
+using UnaryBackward = void (*)(const float*, const float*, float*, std::int64_t, Device, void*);
+using Elementary = void (*)(const float*, float*, std::int64_t);
+
+/// A name as a template argument.
+template <std::size_t size>
+struct Name {
+  constexpr Name(const char (&letters)[size]) { std::copy_n(letters, size, text); }
+  char text[size];
+};
+
+template <Name name, Unary function>
+at::Tensor low_unary(c10::DispatchKeySet keys, const at::Tensor& self) {
+  LOCKSTEP_COUNT_CALL(name.text);
+  return unary(name.text, keys, self,
+               [](const float* x, float* y, std::int64_t n) { function(x, y, n, Device::cpu, nullptr); });
+}
+template <Name name, Unary function>
+at::Tensor& low_unary_(c10::DispatchKeySet keys, at::Tensor& self) {
+  return self.copy_(low_unary<name, function>(keys, self));
+}
+template <Name name, UnaryBackward function>
+at::Tensor low_unary_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, const at::Tensor& saved) {
+  LOCKSTEP_COUNT_CALL(name.text);
+  return gradient_of(name.text, keys, gradient, saved,
+                     [](const float* dy, const float* x, float* dx, std::int64_t n) {
+                       function(dy, x, dx, n, Device::cpu, nullptr);
+                     });
+}
+
+template <Name name, Elementary function>
+at::Tensor low_elementary(c10::DispatchKeySet keys, const at::Tensor& self) {
+  LOCKSTEP_COUNT_CALL(name.text);
+  return unary(name.text, keys, self, [](const float* x, float* y, std::int64_t n) {
+    parallel::for_each_range(n, kGrain,
+                             [&](std::int64_t begin, std::int64_t end) { function(x + begin, y + begin, end - begin); });
+  });
+}
+template <Name name, Elementary function>
+at::Tensor& low_elementary_(c10::DispatchKeySet keys, at::Tensor& self) {
+  return self.copy_(low_elementary<name, function>(keys, self));
+}
+
+GeluForm gelu_form(c10::string_view approximate) {
+  if (approximate == "none") return GeluForm::erf;
+  if (approximate == "tanh") return GeluForm::tanh;
+  fail(ErrorCode::invalid_argument, {"aten::gelu", "approximate", "none or tanh", std::string(approximate), {}});
+}
+
+at::Tensor low_gelu(c10::DispatchKeySet keys, const at::Tensor& self, c10::string_view approximate) {
+  LOCKSTEP_COUNT_CALL("aten::gelu");
+  const GeluForm form = gelu_form(approximate);
+  return unary("aten::gelu", keys, self,
+               [form](const float* x, float* y, std::int64_t n) { gelu(x, y, n, form); });
+}
+
+at::Tensor low_gelu_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, const at::Tensor& self,
+                             c10::string_view approximate) {
+  LOCKSTEP_COUNT_CALL("aten::gelu_backward");
+  const GeluForm form = gelu_form(approximate);
+  return gradient_of("aten::gelu_backward", keys, gradient, self,
+                     [form](const float* dy, const float* x, float* dx, std::int64_t n) {
+                       gelu_backward(dy, x, dx, n, form);
+                     });
+}
+
+at::Tensor low_softplus(c10::DispatchKeySet keys, const at::Tensor& self, const at::Scalar& beta,
+                        const at::Scalar& threshold) {
+  LOCKSTEP_COUNT_CALL("aten::softplus");
+  const SoftplusOptions options{beta.to<float>(), threshold.to<float>()};
+  return unary("aten::softplus", keys, self,
+               [&](const float* x, float* y, std::int64_t n) { softplus(x, y, n, options); });
+}
+
+at::Tensor low_softplus_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, const at::Tensor& self,
+                                 const at::Scalar& beta, const at::Scalar& threshold) {
+  LOCKSTEP_COUNT_CALL("aten::softplus_backward");
+  const SoftplusOptions options{beta.to<float>(), threshold.to<float>()};
+  return gradient_of("aten::softplus_backward", keys, gradient, self,
+                     [&](const float* dy, const float* x, float* dx, std::int64_t n) {
+                       softplus_backward(dy, x, dx, n, options);
+                     });
+}
+
+// Whole powers that are one or two products, a root and a quotient stay IEEE operations; the rest is ours.
+at::Tensor low_pow(c10::DispatchKeySet keys, const at::Tensor& self, const at::Scalar& exponent) {
+  LOCKSTEP_COUNT_CALL("aten::pow.Tensor_Scalar");
+  require_supported("aten::pow", keys, self);
+  const InsideKernel inside;
+  if (exponent.equal(2)) return self.mul(self);
+  if (exponent.equal(3)) return self.mul(self).mul(self);
+  if (exponent.equal(1)) return self.clone();
+  if (exponent.equal(0.5)) return self.sqrt();
+  if (exponent.equal(-1)) return self.reciprocal();
+  const at::Tensor powers = at::full_like(self, exponent, self.options(), at::MemoryFormat::Contiguous);
+  return unary("aten::pow", keys, self, [&](const float* x, float* y, std::int64_t n) {
+    math::pow(x, powers.const_data_ptr<float>(), y, n);
+  });
+}
+
+template <Name name, Name in_place_name, Unary function, UnaryBackward backward>
+void register_activation(Registrar& registrar, const char* own, const char* in_place, const char* gradient) {
+  registrar.compute(own, TORCH_FN((low_unary<name, function>)));
+  registrar.compute(in_place, TORCH_FN((low_unary_<in_place_name, function>)));
+  registrar.compute(gradient, TORCH_FN((low_unary_backward<name, backward>)));
+}
+
+template <Name name, Elementary function>
+void register_elementary(Registrar& registrar, const char* own, const char* in_place) {
+  registrar.compute(own, TORCH_FN((low_elementary<name, function>)));
+  registrar.compute(in_place, TORCH_FN((low_elementary_<name, function>)));
+}
+
+}  // namespace
+
+void register_activations(Registrar& registrar) {
+  register_activation<"aten::sigmoid", "aten::sigmoid_", sigmoid, sigmoid_backward>(registrar, "sigmoid", "sigmoid_",
+                                                                                  "sigmoid_backward");
+  register_activation<"aten::tanh", "aten::tanh_", tanh, tanh_backward>(registrar, "tanh", "tanh_", "tanh_backward");
+  register_activation<"aten::silu", "aten::silu_", silu, silu_backward>(registrar, "silu", "silu_", "silu_backward");
+  registrar.compute("gelu", TORCH_FN(low_gelu));
+  registrar.compute("gelu_backward", TORCH_FN(low_gelu_backward));
+  registrar.compute("softplus", TORCH_FN(low_softplus));
+  registrar.compute("softplus_backward", TORCH_FN(low_softplus_backward));
+  register_elementary<"aten::exp", math::exp>(registrar, "exp", "exp_");
+  register_elementary<"aten::exp2", math::exp2>(registrar, "exp2", "exp2_");
+  register_elementary<"aten::expm1", math::expm1>(registrar, "expm1", "expm1_");
+  register_elementary<"aten::log", math::log>(registrar, "log", "log_");
+  register_elementary<"aten::log2", math::log2>(registrar, "log2", "log2_");
+  register_elementary<"aten::log1p", math::log1p>(registrar, "log1p", "log1p_");
+  register_elementary<"aten::erf", math::erf>(registrar, "erf", "erf_");
+  register_elementary<"aten::rsqrt", math::rsqrt>(registrar, "rsqrt", "rsqrt_");
+  register_elementary<"aten::sin", math::sin>(registrar, "sin", "sin_");
+  register_elementary<"aten::cos", math::cos>(registrar, "cos", "cos_");
+  registrar.compute("pow.Tensor_Scalar", TORCH_FN(low_pow));
+}
+
+}  // namespace lockstep::invariant

@@ -1,0 +1,112 @@
+// Embedding: a node of ours, since the gradient of its table is a fold over rows.
+
+#include <ATen/ATen.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/saved_variable.h>
+
+#include "lockstep/base/error.h"
+#include "lockstep/embedding/embedding.h"
+#include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/gradient_places_internal.h"
+
+namespace lockstep::invariant {
+namespace {
+
+using torch::autograd::Node;
+using torch::autograd::SavedVariable;
+using torch::autograd::variable_list;
+
+class LockstepEmbeddingBackward final : public Node {
+ public:
+  std::string name() const override { return "LockstepEmbeddingBackward"; }
+  void release_variables() override { index_ = at::Tensor(); }
+
+  void save(const at::Tensor& table, at::Tensor index, std::int64_t padding) {
+    table_ = SavedVariable(table, false);
+    vocabulary_ = table.size(0);
+    dim_ = table.size(1);
+    index_ = std::move(index);
+    padding_ = padding;
+    micro_batch_ = open_micro_batch();
+  }
+
+  variable_list apply(variable_list&& gradients) override {
+    if (!gradients[0].defined() || !task_should_compute_output(0)) return variable_list(1);
+    if (at::GradMode::is_enabled())
+      fail(ErrorCode::unsupported, {"invariant mode backward", name(), "one backward", "create_graph",
+                                    "Leave the mode for a double backward through an embedding"});
+    const InsideKernel inside;
+    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    LOCKSTEP_COUNT_CALL("embedding backward");
+    take_over_thread_count();
+    const at::Tensor dy = gradients[0].contiguous();
+    FoldTarget target(*this, 0, PlaceKind::embedding, Window{{vocabulary_, dim_}, {dim_, 1}, 0}, index_.numel(),
+                      micro_batch_);
+    embedding_backward({dy.const_data_ptr<float>(), index_.const_data_ptr<std::int64_t>(), vocabulary_, dim_,
+                        padding_, target.span(), target.total().mutable_data_ptr<float>(),
+                        target.open(embedding_open_elements(vocabulary_, dim_))});
+    return {target.returned(table_.unpack())};
+  }
+
+ private:
+  SavedVariable table_;
+  at::Tensor index_;
+  std::int64_t vocabulary_ = 0, dim_ = 0, padding_ = -1;
+  MicroBatchPtr micro_batch_;
+};
+
+/// Position ids of shape [1, T] stand for one row a sample: the sum over samples would happen in autograd's order before
+/// this node sees it.
+void require_rows_of_samples(const at::Tensor& index) {
+  const MicroBatchPtr& micro_batch = open_micro_batch();
+  if (!micro_batch || index.dim() == 0 || index.size(0) == micro_batch->samples) return;
+  if (index.dim() == 1 && index.numel() % micro_batch->samples == 0) return;
+  if (!micro_batch->lengths.empty()) return;
+  fail(ErrorCode::unsupported,
+       {"aten::embedding", "indices", "one row of them a sample of the micro-batch",
+        "indices that are shared by all samples",
+        "Expand them to [samples, …] first (position_ids.expand(samples, -1)), so that the table's gradient is a sum "
+        "over rows"});
+}
+
+at::Tensor look_up(const at::Tensor& table, const at::Tensor& index) {
+  take_over_thread_count();
+  std::vector<std::int64_t> sizes = index.sizes().vec();
+  sizes.push_back(table.size(1));
+  const at::Tensor dense = table.contiguous(), y = at::empty(sizes, table.options());
+  embedding({dense.const_data_ptr<float>(), index.const_data_ptr<std::int64_t>(), y.mutable_data_ptr<float>(),
+             table.size(0), table.size(1), index.numel()});
+  return y;
+}
+
+at::Tensor high_embedding(c10::DispatchKeySet keys, const at::Tensor& table, const at::Tensor& indices,
+                          c10::SymInt padding, bool scale_by_frequency, bool sparse) {
+  require_supported("aten::embedding", keys, table);
+  if (sparse || scale_by_frequency)
+    fail(ErrorCode::unsupported, {"aten::embedding", "options", "a dense gradient, not scaled by frequency",
+                                  sparse ? "sparse" : "scale_grad_by_freq", "Make the Embedding without it"});
+  LOCKSTEP_COUNT_CALL("aten::embedding");
+  at::Tensor y, index;
+  {
+    const InsideKernel inside;
+    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    index = indices.to(at::kLong).contiguous();
+    y = look_up(table, index);
+  }
+  if (!torch::autograd::compute_requires_grad(table)) return y;
+  require_rows_of_samples(indices);
+  // Held until the edge holds it.
+  const auto table_node = prepare_parameter(table.is_leaf() ? table : at::Tensor());
+  const std::shared_ptr<LockstepEmbeddingBackward> node(new LockstepEmbeddingBackward(), torch::autograd::deleteNode);
+  node->set_next_edges(torch::autograd::collect_next_edges(table));
+  node->save(table, std::move(index), padding.expect_int());
+  torch::autograd::set_history(y, node);
+  return y;
+}
+
+}  // namespace
+
+void register_embedding(Registrar& registrar) { registrar.whole("embedding", TORCH_FN(high_embedding)); }
+
+}  // namespace lockstep::invariant

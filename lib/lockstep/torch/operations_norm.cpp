@@ -1,0 +1,165 @@
+// LayerNorm and RMSNorm: a node of ours, since the gradients of their weights are folds over rows.
+
+#include <ATen/ATen.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/saved_variable.h>
+
+#include "lockstep/base/error.h"
+#include "lockstep/norm/norm.h"
+#include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/gradient_places_internal.h"
+
+namespace lockstep::invariant {
+namespace {
+
+using torch::autograd::Node;
+using torch::autograd::SavedVariable;
+using torch::autograd::variable_list;
+
+const float* memory_or_null(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
+}
+
+/// What the operation saw, dense; `statistics` are written by the forward.
+struct NormCall {
+  at::Tensor x, gamma, beta, mean, rstd;
+  std::int64_t rows = 0, features = 0;
+  double eps = 0;
+  bool centred = true;  ///< LayerNorm; else RMSNorm
+
+  at::Tensor forward() {
+    take_over_thread_count();
+    const at::Tensor y = at::empty(x.sizes(), x.options());
+    rstd = at::empty({rows}, x.options());
+    if (centred) {
+      mean = at::empty({rows}, x.options());
+      layer_norm({x.const_data_ptr<float>(), memory_or_null(gamma), memory_or_null(beta), y.mutable_data_ptr<float>(),
+                  mean.mutable_data_ptr<float>(), rstd.mutable_data_ptr<float>(), rows, features, eps});
+    } else {
+      rms_norm({x.const_data_ptr<float>(), memory_or_null(gamma), y.mutable_data_ptr<float>(),
+                rstd.mutable_data_ptr<float>(), rows, features, eps});
+    }
+    return y;
+  }
+};
+
+class LockstepNormBackward final : public Node {
+ public:
+  std::string name() const override { return "LockstepNormBackward"; }
+  void release_variables() override {
+    x_.reset_data();
+    gamma_.reset_data();
+    call_.mean = call_.rstd = at::Tensor();
+  }
+
+  void save(NormCall call, const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& beta) {
+    x_ = SavedVariable(x, false);
+    has_gamma_ = gamma.defined();
+    has_beta_ = beta.defined();
+    if (has_gamma_) gamma_ = SavedVariable(gamma, false);
+    if (has_beta_) beta_ = SavedVariable(beta, false);
+    call_ = std::move(call);
+    call_.x = call_.gamma = call_.beta = at::Tensor();
+    micro_batch_ = open_micro_batch();
+  }
+
+  variable_list apply(variable_list&& gradients) override {
+    if (!gradients[0].defined()) return variable_list(3);
+    if (at::GradMode::is_enabled())
+      fail(ErrorCode::unsupported, {"invariant mode backward", name(), "one backward", "create_graph",
+                                    "Leave the mode for a double backward through a norm"});
+    const InsideKernel inside;
+    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    LOCKSTEP_COUNT_CALL("norm backward");
+    take_over_thread_count();
+    const at::Tensor dy = gradients[0].contiguous(), x = x_.unpack().contiguous();
+    const at::Tensor gamma = has_gamma_ ? gamma_.unpack() : at::Tensor();
+    const at::Tensor scale = has_gamma_ ? gamma.contiguous() : gamma;
+    variable_list results(3);
+    if (task_should_compute_output(0)) results[0] = at::empty(x.sizes(), x.options().requires_grad(false));
+    std::optional<FoldTarget> dgamma, dbeta;
+    if (has_gamma_ && task_should_compute_output(1)) dgamma.emplace(target(1, PlaceKind::scale));
+    if (has_beta_ && task_should_compute_output(2)) dbeta.emplace(target(2, PlaceKind::bias));
+    float* const dx = results[0].defined() ? results[0].mutable_data_ptr<float>() : nullptr;
+    const order::FoldSpan span = dgamma ? dgamma->span() : dbeta ? dbeta->span() : order::FoldSpan{0, call_.rows, true};
+    if (call_.centred)
+      layer_norm_backward({dy.const_data_ptr<float>(), x.const_data_ptr<float>(), memory_or_null(call_.mean),
+                           memory_or_null(call_.rstd), memory_or_null(scale), dx, fold(dgamma), fold(dbeta), span,
+                           call_.features});
+    else
+      rms_norm_backward({dy.const_data_ptr<float>(), x.const_data_ptr<float>(), memory_or_null(call_.rstd),
+                         memory_or_null(scale), dx, fold(dgamma), span, call_.features});
+    if (dgamma) results[1] = dgamma->returned(gamma);
+    if (dbeta) results[2] = dbeta->returned(beta_.unpack());
+    return results;
+  }
+
+ private:
+  FoldTarget target(std::size_t input, PlaceKind kind) {
+    return {*this, input, kind, Window{{call_.features}, {1}, 0}, call_.rows, micro_batch_};
+  }
+  static NormFold fold(std::optional<FoldTarget>& target) {
+    if (!target) return {};
+    return {target->total().mutable_data_ptr<float>(), target->open()};
+  }
+
+  SavedVariable x_, gamma_, beta_;
+  NormCall call_;
+  bool has_gamma_ = false, has_beta_ = false;
+  MicroBatchPtr micro_batch_;
+};
+
+at::Tensor normalise(const char* name, const at::Tensor& x, at::IntArrayRef shape, const at::Tensor& gamma,
+                     const at::Tensor& beta, double eps, bool centred) {
+  NormCall call;
+  call.features = c10::multiply_integers(shape);
+  call.rows = call.features == 0 ? 0 : x.numel() / call.features;
+  call.eps = eps;
+  call.centred = centred;
+  at::Tensor y;
+  {
+    const InsideKernel inside;
+    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    call.x = x.contiguous();
+    if (gamma.defined()) call.gamma = gamma.contiguous();
+    if (beta.defined()) call.beta = beta.contiguous();
+    y = call.forward();
+  }
+  if (!torch::autograd::compute_requires_grad(x, gamma, beta)) return y;
+  require_sample_major(name, open_micro_batch(), x);
+  // Held until the edges hold them.
+  const auto gamma_node = prepare_parameter(gamma.defined() && gamma.is_leaf() && gamma.requires_grad() ? gamma : at::Tensor());
+  const auto beta_node = prepare_parameter(beta.defined() && beta.is_leaf() && beta.requires_grad() ? beta : at::Tensor());
+  const std::shared_ptr<LockstepNormBackward> node(new LockstepNormBackward(), torch::autograd::deleteNode);
+  node->set_next_edges(torch::autograd::collect_next_edges(x, gamma, beta));
+  node->save(std::move(call), x, gamma, beta);
+  torch::autograd::set_history(y, node);
+  return y;
+}
+
+at::Tensor high_layer_norm(c10::DispatchKeySet keys, const at::Tensor& x, c10::SymIntArrayRef shape,
+                           const std::optional<at::Tensor>& gamma, const std::optional<at::Tensor>& beta, double eps,
+                           bool) {
+  require_supported("aten::layer_norm", keys, x);
+  LOCKSTEP_COUNT_CALL("aten::layer_norm");
+  return normalise("aten::layer_norm", x, C10_AS_INTARRAYREF_SLOW(shape), gamma.value_or(at::Tensor()),
+                   beta.value_or(at::Tensor()), eps, true);
+}
+
+at::Tensor high_rms_norm(c10::DispatchKeySet keys, const at::Tensor& x, c10::SymIntArrayRef shape,
+                         const std::optional<at::Tensor>& gamma, std::optional<double> eps) {
+  require_supported("aten::rms_norm", keys, x);
+  LOCKSTEP_COUNT_CALL("aten::rms_norm");
+  return normalise("aten::rms_norm", x, C10_AS_INTARRAYREF_SLOW(shape), gamma.value_or(at::Tensor()), at::Tensor(),
+                   eps.value_or(static_cast<double>(std::numeric_limits<float>::epsilon())), false);
+}
+
+}  // namespace
+
+void register_norms(Registrar& registrar) {
+  registrar.whole("layer_norm", TORCH_FN(high_layer_norm));
+  registrar.whole("rms_norm", TORCH_FN(high_rms_norm));
+}
+
+}  // namespace lockstep::invariant
