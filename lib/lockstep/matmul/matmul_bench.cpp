@@ -65,7 +65,7 @@ void fold(benchmark::State& state) {
 /// Chains over a tile whose operands lie in the first cache: what no product exceeds.
 void peak(benchmark::State& state) {
   const auto& forms = lockstep::matmul_internal::forms();
-  const std::int64_t rows = forms.most_rows, depth = 128;
+  const std::int64_t rows = forms.tile_rows, depth = 128;
   int width_index = lockstep::matmul_internal::kWidths - 1;
   while (forms.chain[rows - 1][width_index] == nullptr) --width_index;
   const std::int64_t width = std::int64_t{forms.lanes} << width_index;

@@ -17,13 +17,14 @@
 namespace lockstep::matmul_internal {
 namespace {
 
-constexpr std::int64_t kDepthPerPass = 128;   // a strip's rows that stay in the first cache beside a panel
-constexpr std::int64_t kDepthPerSweep = 16;   // rows of an operand that are read side by side
-constexpr std::int64_t kPanelsPerBlock = 10;  // packed rows that stay in the second cache
-constexpr std::int64_t kColsPerBlock = 1024;  // packed columns that the rows pass by
-constexpr std::int64_t kRowsWithSums = 512;   // where the sums of blocks need memory of their own
-constexpr std::int64_t kColsWithSums = 2048;  // columns there
-constexpr std::int64_t kRowsUnpacked = 16;    // up to which packing the right operand does not pay
+constexpr std::int64_t kDepthPerPass = 128;  // a strip's rows that stay in the first cache beside a panel
+constexpr std::int64_t kFloatsPerPass = 1 << 13;  // of a strip, where each pass packs its own
+constexpr std::int64_t kDepthPerSweep = 16;       // rows of an operand that are read side by side
+constexpr std::int64_t kPanelsPerBlock = 10;      // packed rows that stay in the second cache
+constexpr std::int64_t kColsPerBlock = 1024;      // packed columns that the rows pass by
+constexpr std::int64_t kRowsWithSums = 512;       // where the sums of blocks need memory of their own
+constexpr std::int64_t kColsWithSums = 2048;      // columns there
+constexpr std::int64_t kRowsUnpacked = 16;        // up to which packing the right operand does not pay
 constexpr std::int64_t kFloatsPerLine = 16;
 constexpr std::int64_t kColUnit = 128;      // columns that are never cut apart
 constexpr std::int64_t kSpill = 16;         // elements that packing may write behind its end
@@ -134,6 +135,7 @@ class Rectangle {
                  const float* packed);
   NextStrip next_strip(const order::FoldSegment& place, std::int64_t begin, Range cols, bool is_packed_next,
                        const float* packed) const;
+  void run_once(const Segment& segment);
   void sweep(const Segment& segment);
   void end_without_depth();
 
@@ -143,13 +145,15 @@ class Rectangle {
   Range rows_of(Range panels) const { return {panel(panels.begin).begin, panel(panels.end - 1).end}; }
 
   const float* pack_left(const order::FoldSegment& place, Range panels);
-  void pack_strip(const Strip& strip, std::int64_t k, std::int64_t depth, float* target) const;
+  void pack_strip(const Strip& strip, const order::FoldSegment& place, std::int64_t k, std::int64_t depth,
+                  float* target) const;
   void load_open(const Segment& segment, Range rows, const Strip& strip, float* tile) const;
   void finish(const Segment& segment, Range rows, const Strip& strip, const float* tile) const;
   TileEnd tile_end(const Segment& segment, std::int64_t i, std::int64_t j) const;
 
   bool sums_lie_apart() const { return p_.beta != 0 && order::fold_segments(p_.span) > 1; }
-  bool right_is_swept() const { return p_.right.place_stride == 1 && rows_.size() <= kRowsUnpacked; }
+  /// Of the highest tile that a panel of so many rows is cut into.
+  std::int64_t tile_height(std::int64_t rows) const { return ceil_div(rows, ceil_div(rows, tile_rows_)); }
 
   const Problem& p_;
   const Forms& forms_;
@@ -157,7 +161,8 @@ class Rectangle {
   const float* right_;
   float* result_;
   Range rows_, cols_;
-  std::int64_t panels_ = 0;
+  bool is_swept_ = false;  ///< the right operand is read where it lies
+  std::int64_t tile_rows_ = 1, panels_ = 0;
   int widest_ = 0;  ///< the form of the widest tiles that the panels allow
   NextStrip next_;
   ThreadScratch& scratch_ = thread_scratch();
@@ -171,8 +176,12 @@ Rectangle::Rectangle(const Problem& problem, std::int64_t batch, Range rows, Ran
       result_(problem.result + batch * problem.result_batch_stride),
       rows_(rows),
       cols_(cols),
-      panels_(ceil_div(rows.size(), forms_.most_rows * forms_.tiles_per_panel)) {
-  const std::int64_t tallest = ceil_div(ceil_div(rows.size(), panels_), forms_.tiles_per_panel);
+      is_swept_(problem.right.place_stride == 1 && rows.size() <= kRowsUnpacked),
+      tile_rows_(is_swept_ ? forms_.tall_rows : forms_.tile_rows),
+      panels_(ceil_div(rows.size(), is_swept_ ? forms_.tall_rows : forms_.panel_rows)) {
+  // Panels differ by one row at most.
+  const std::int64_t most = ceil_div(rows.size(), panels_);
+  const std::int64_t tallest = std::max(tile_height(most), tile_height(rows.size() / panels_));
   for (widest_ = kWidths - 1; forms_.chain[tallest - 1][widest_] == nullptr;) --widest_;
 }
 
@@ -205,18 +214,25 @@ const float* Rectangle::pack_left(const order::FoldSegment& place, Range panels)
   for (std::int64_t k = 0; k < place.rows; k += step) {
     for (std::int64_t index = panels.begin; index < panels.end; ++index) {
       const Range rows = panel(index);
-      forms_.pack(left_ + rows.begin * p_.left.place_stride + (place.offset + k) * p_.left.depth_stride,
-                  p_.left.place_stride, p_.left.depth_stride, rows.size(), rows.size(),
-                  std::min(step, place.rows - k),
-                  packed + (rows.begin - first_row) * place.rows + k * rows.size());
+      forms_.pack(
+          left_ + rows.begin * p_.left.place_stride + (place.offset + k) * p_.left.depth_stride,
+          p_.left.place_stride, p_.left.depth_stride, rows.size(), rows.size(),
+          std::min(step, place.rows - k), packed + (rows.begin - first_row) * place.rows + k * rows.size(),
+          p_.left.place_stride == 1 ? step * p_.left.depth_stride : rows.size() * p_.left.place_stride);
     }
   }
   return packed;
 }
 
-void Rectangle::pack_strip(const Strip& strip, std::int64_t k, std::int64_t depth, float* target) const {
-  forms_.pack(right_ + strip.begin * p_.right.place_stride + k * p_.right.depth_stride, p_.right.place_stride,
-              p_.right.depth_stride, strip.cols, strip.width, depth, target);
+/// Depths k … of a strip. What is asked for ahead are the next depths, or behind the last ones the next
+/// strip's first.
+void Rectangle::pack_strip(const Strip& strip, const order::FoldSegment& place, std::int64_t k,
+                           std::int64_t depth, float* target) const {
+  const std::int64_t back = k + depth < place.rows ? 0 : place.rows;
+  const std::int64_t ahead =
+      (depth - back) * p_.right.depth_stride + (back == 0 ? 0 : strip.width * p_.right.place_stride);
+  forms_.pack(right_ + strip.begin * p_.right.place_stride + (place.offset + k) * p_.right.depth_stride,
+              p_.right.place_stride, p_.right.depth_stride, strip.cols, strip.width, depth, target, ahead);
 }
 
 // ---- Ends of chains
@@ -275,7 +291,7 @@ void Rectangle::load_open(const Segment& segment, Range rows, const Strip& strip
 /// The tiles of one strip and one panel: `left` and `right` at the depth where their chains go on.
 void Rectangle::run_panel(std::int64_t rows, std::int64_t depth, const float* left, const float* right,
                           std::int64_t right_step, const Strip& strip, bool continues, float* tile) {
-  const std::int64_t tiles = ceil_div(rows, forms_.most_rows);
+  const std::int64_t tiles = ceil_div(rows, tile_rows_);
   for (std::int64_t index = 0; index < tiles; ++index) {
     const Range part = part_of({0, rows}, 1, tiles, index);
     forms_.chain[part.size() - 1][strip.form](depth, left + part.begin, rows, right, right_step,
@@ -312,7 +328,7 @@ void Rectangle::run_block(const Segment& segment, Range panels, Range cols, bool
   for (std::int64_t begin = cols.begin; begin < cols.end;) {
     const Strip strip = packed_strip(begin, cols.end);
     float* const right = packed + (begin - cols.begin) * depth;
-    if (is_first) pack_strip(strip, segment.place.offset, depth, right);
+    if (is_first) pack_strip(strip, segment.place, 0, depth, right);
     begin += strip.cols;
     next_ = next_strip(segment.place, begin, cols, is_first, right + strip.width * depth);
     run_strip(segment, panels, strip, left, right);
@@ -335,6 +351,7 @@ NextStrip Rectangle::next_strip(const order::FoldSegment& place, std::int64_t be
 void Rectangle::run_segment(const Segment& segment) {
   const std::int64_t blocks = ceil_div(panels_, kPanelsPerBlock),
                      col_blocks = ceil_div(cols_.size(), kColsPerBlock);
+  if (blocks == 1) return run_once(segment);
   const auto block = [&](std::int64_t index) { return part_of({0, panels_}, 1, blocks, index); };
   const std::int64_t widest = std::int64_t{forms_.lanes} << widest_;
   for (std::int64_t across = 0; across < col_blocks; ++across) {
@@ -343,6 +360,31 @@ void Rectangle::run_segment(const Segment& segment) {
     for (std::int64_t down = 0; down < blocks; ++down) {
       run_block(segment, block(down), cols, down == 0, packed);
     }
+  }
+}
+
+/// Few rows: what is packed of the right operand is used at once, and never again.
+void Rectangle::run_once(const Segment& segment) {
+  const std::int64_t depth = segment.place.rows, widest = std::int64_t{forms_.lanes} << widest_;
+  const float* const left = pack_left(segment.place, {0, panels_});
+  const std::int64_t pass = std::max<std::int64_t>(1, kFloatsPerPass / widest);
+  float* const right = scratch_.right.get(pass * widest + kSpill);
+  float* const tiles = scratch_.tile.get(rows_.size() * widest);
+  for (std::int64_t begin = cols_.begin; begin < cols_.end;) {
+    const Strip strip = packed_strip(begin, cols_.end);
+    load_open(segment, rows_, strip, tiles);
+    for (std::int64_t k = 0; k < depth; k += pass) {
+      const std::int64_t count = std::min(pass, depth - k);
+      pack_strip(strip, segment.place, k, count, right);
+      for (std::int64_t index = 0; index < panels_; ++index) {
+        const Range rows = panel(index);
+        const std::int64_t row = rows.begin - rows_.begin;
+        run_panel(rows.size(), count, left + row * depth + k * rows.size(), right, strip.width, strip,
+                  k > 0 || !segment.place.opens, tiles + row * strip.width);
+      }
+    }
+    finish(segment, rows_, strip, tiles);
+    begin += strip.cols;
   }
 }
 
@@ -369,7 +411,7 @@ void Rectangle::sweep(const Segment& segment) {
       const float* right = right_ + (segment.place.offset + k) * p_.right.depth_stride + strip.begin;
       std::int64_t right_step = p_.right.depth_stride;
       if (strip.cols < strip.width) {
-        pack_strip(strip, segment.place.offset + k, count, rest);
+        pack_strip(strip, segment.place, k, count, rest);
         right = rest;
         right_step = strip.width;
       }
@@ -400,7 +442,7 @@ void Rectangle::run() {
   if (sums_lie_apart()) scratch_.sums.get(rows_.size() * cols_.size());
   for (std::int64_t index = 0; index < segments; ++index) {
     const Segment segment{order::fold_segment(p_.span, index), index == 0, index + 1 == segments};
-    right_is_swept() ? sweep(segment) : run_segment(segment);
+    is_swept_ ? sweep(segment) : run_segment(segment);
   }
 }
 

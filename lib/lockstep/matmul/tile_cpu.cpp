@@ -27,13 +27,13 @@ using D = hn::CappedTag<float, 16>;
 using V = hn::Vec<D>;
 
 #if HWY_TARGET == HWY_SCALAR
-constexpr int kLanes = 1, kTileRows = 4, kTileVectors = 16, kTilesPerPanel = 1;
+constexpr int kLanes = 1, kTileRows = 4, kPanelRows = 4, kTallRows = 4, kTileVectors = 16;
 #elif HWY_TARGET <= HWY_AVX3
-constexpr int kLanes = 16, kTileRows = 7, kTileVectors = 28, kTilesPerPanel = 2;
+constexpr int kLanes = 16, kTileRows = 7, kPanelRows = 14, kTallRows = 14, kTileVectors = 28;
 #elif HWY_TARGET <= HWY_AVX2
-constexpr int kLanes = 8, kTileRows = 6, kTileVectors = 12, kTilesPerPanel = 1;
+constexpr int kLanes = 8, kTileRows = 6, kPanelRows = 6, kTallRows = 6, kTileVectors = 12;
 #else
-constexpr int kLanes = 4, kTileRows = 6, kTileVectors = 24, kTilesPerPanel = 1;
+constexpr int kLanes = 4, kTileRows = 6, kPanelRows = 6, kTallRows = 12, kTileVectors = 24;
 #endif
 
 // ---- Chains
@@ -90,7 +90,7 @@ void chain_tile(std::int64_t depth,                        //
 
 template <int kRows, int kVectors>
 constexpr ChainTile chain_form() {
-  if constexpr (kRows <= kTileRows && kRows * kVectors <= kTileVectors) {
+  if constexpr (kRows <= kTallRows && kRows * kVectors <= kTileVectors) {
     return chain_tile<kRows, kVectors>;
   } else {
     return nullptr;
@@ -117,11 +117,12 @@ void pack_elements(const float* source, std::int64_t place_stride, std::int64_t 
 
 /// Places are neighbours in memory.
 void pack_rows(const float* source, std::int64_t depth_stride, std::int64_t places, std::int64_t width,
-               std::int64_t depth, float* target) {
+               std::int64_t depth, float* target, std::int64_t ahead) {
   const D d;
   const std::int64_t whole = places / kLanes * kLanes;
   const auto rest = static_cast<std::size_t>(places - whole);
   for (std::int64_t k = 0; k < depth; ++k) {
+    for (std::int64_t j = 0; j < places; j += kFloatsPerLine) __builtin_prefetch(source + j + ahead, 0, 2);
     for (std::int64_t j = 0; j < whole; j += kLanes) hn::StoreU(hn::LoadU(d, source + j), d, target + j);
     if (rest != 0)
       vectors::store_first(vectors::load_first(d, source + whole, rest), d, target + whole, rest);
@@ -133,7 +134,7 @@ void pack_rows(const float* source, std::int64_t depth_stride, std::int64_t plac
 #if HWY_TARGET == HWY_SCALAR
 
 void pack_columns(const float* source, std::int64_t place_stride, std::int64_t places, std::int64_t width,
-                  std::int64_t depth, float* target) {
+                  std::int64_t depth, float* target, std::int64_t /*ahead*/) {
   pack_elements(source, place_stride, 1, places, width, depth, target);
 }
 
@@ -182,13 +183,16 @@ HWY_INLINE void transpose_quads(const float* source, std::int64_t place_stride, 
 /// At most kLanes places. They are often a power of two apart, so that the lines of all of them want the same
 /// few places in the first cache: each line is read once, whole, and then transposed from a copy.
 HWY_INLINE void pack_staged(const float* source, std::int64_t place_stride, std::int64_t places,
-                            std::int64_t width, std::int64_t depth, float* target) {
+                            std::int64_t width, std::int64_t depth, float* target, std::int64_t ahead) {
   const D d;
   HWY_ALIGN float staged[kLanes * kStaged] = {};
   for (std::int64_t k = 0; k < depth; k += kStaged) {
-    for (std::int64_t j = 0; j < places; ++j)
+    for (std::int64_t j = 0; j < places; ++j) {
+      const float* const line = source + j * place_stride + k;
+      __builtin_prefetch(line + ahead, 0, 2);
       for (std::int64_t i = 0; i < kStaged; i += kLanes)
-        hn::Store(hn::LoadU(d, source + j * place_stride + k + i), d, staged + j * kStaged + i);
+        hn::Store(hn::LoadU(d, line + i), d, staged + j * kStaged + i);
+    }
     for (std::int64_t i = 0; i < kStaged; i += 4)
       transpose_quads(staged + i, kStaged, target + (k + i) * width, width);
   }
@@ -196,7 +200,7 @@ HWY_INLINE void pack_staged(const float* source, std::int64_t place_stride, std:
 
 /// Depths are neighbours in memory.
 void pack_columns(const float* source, std::int64_t place_stride, std::int64_t places, std::int64_t width,
-                  std::int64_t depth, float* target) {
+                  std::int64_t depth, float* target, std::int64_t ahead) {
   for (std::int64_t place = 0; place < places; place += kLanes) {
     const float* const from = source + place * place_stride;
     const std::int64_t here = std::min<std::int64_t>(kLanes, places - place);
@@ -204,7 +208,7 @@ void pack_columns(const float* source, std::int64_t place_stride, std::int64_t p
     // so where places before it have been.
     const bool spills_harmlessly = place == 0 || place + kLanes <= width;
     const std::int64_t staged = spills_harmlessly ? depth / kStaged * kStaged : 0;
-    pack_staged(from, place_stride, here, width, staged, target + place);
+    pack_staged(from, place_stride, here, width, staged, target + place, ahead);
     pack_elements(from + staged, place_stride, 1, here, width, depth - staged,
                   target + staged * width + place);
   }
@@ -213,12 +217,12 @@ void pack_columns(const float* source, std::int64_t place_stride, std::int64_t p
 #endif
 
 void pack(const float* source, std::int64_t place_stride, std::int64_t depth_stride, std::int64_t places,
-          std::int64_t width, std::int64_t depth, float* target) {
+          std::int64_t width, std::int64_t depth, float* target, std::int64_t ahead) {
   // What memory happens to hold may be subnormal, which a multiplication takes its time for.
   for (std::int64_t k = 0; places < width && k < depth; ++k)
     std::fill(target + k * width + places, target + (k + 1) * width, 0.0f);
-  if (place_stride == 1) return pack_rows(source, depth_stride, places, width, depth, target);
-  if (depth_stride == 1) return pack_columns(source, place_stride, places, width, depth, target);
+  if (place_stride == 1) return pack_rows(source, depth_stride, places, width, depth, target, ahead);
+  if (depth_stride == 1) return pack_columns(source, place_stride, places, width, depth, target, ahead);
   pack_elements(source, place_stride, depth_stride, places, width, depth, target);
 }
 
@@ -319,8 +323,9 @@ void finish(const float* tile, std::int64_t width, std::int64_t rows, std::int64
 Forms make_forms() {
   Forms forms;
   forms.lanes = kLanes;
-  forms.most_rows = kTileRows;
-  forms.tiles_per_panel = kTilesPerPanel;
+  forms.tile_rows = kTileRows;
+  forms.panel_rows = kPanelRows;
+  forms.tall_rows = kTallRows;
   set_chains(forms, std::make_integer_sequence<int, kMostRows>());
   forms.pack = pack;
   forms.finish = finish;

@@ -7,7 +7,7 @@
 
 namespace lockstep::matmul_internal {
 
-constexpr int kMostRows = 7;     // of a tile, on any instruction set
+constexpr int kMostRows = 14;    // of a tile, on any instruction set
 constexpr int kMostVectors = 8;  // of a tile's row: 1, 2, 4 or 8
 constexpr int kWidths = 4;
 
@@ -25,10 +25,12 @@ struct Ahead {
 using ChainTile = void (*)(std::int64_t depth, const float* left, std::int64_t left_step, const float* right,
                            std::int64_t right_step, float* tile, bool continues, Ahead ahead);
 
-/// target[k * width + j] = source[j * place_stride + k * depth_stride] for j < places, k < depth. What lies
-/// between `places` and `width` is unspecified, and so are up to 16 elements behind the end.
+/// target[k * width + j] = source[j * place_stride + k * depth_stride] for j < places, k < depth. The places
+/// from there to `width` are +0; up to 16 elements behind the end are overwritten. Where one of the strides
+/// is 1, what lies `ahead` floats behind each line that is read is asked for.
 using Pack = void (*)(const float* source, std::int64_t place_stride, std::int64_t depth_stride,
-                      std::int64_t places, std::int64_t width, std::int64_t depth, float* target);
+                      std::int64_t places, std::int64_t width, std::int64_t depth, float* target,
+                      std::int64_t ahead);
 
 /// Where a tile's chains go, and how they end.
 struct TileEnd {
@@ -44,10 +46,10 @@ struct TileEnd {
 };
 
 struct Forms {
-  int lanes = 1;      ///< floats of a vector
-  int most_rows = 1;  ///< of a tile
-  int tiles_per_panel =
-      1;  ///< tiles, one above the other, whose rows of the left operand are packed together
+  int lanes = 1;       ///< floats of a vector
+  int tile_rows = 1;   ///< of the tiles that many rows are cut into
+  int panel_rows = 1;  ///< whose left operand is packed together: those of one tile or more
+  int tall_rows = 1;   ///< of the highest tile
   /// [rows - 1][log2 of the vectors of a row]; null where the tile would not fit the registers.
   ChainTile chain[kMostRows][kWidths] = {};
   Pack pack = nullptr;
