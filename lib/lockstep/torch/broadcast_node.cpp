@@ -107,7 +107,7 @@ class LockstepBroadcastBackward final : public Node {
 }  // namespace
 
 bool is_row_parameter(const at::Tensor& tensor, at::IntArrayRef shape) {
-  if (!at::GradMode::is_enabled() || !tensor.requires_grad() || tensor.scalar_type() != at::kFloat) return false;
+  if (!records_gradients() || !tensor.requires_grad() || tensor.scalar_type() != at::kFloat) return false;
   return tensor.dim() > 0 && is_suffix(core_of(tensor.sizes()), shape) &&
          resolve_parameter(tensor).base.defined();
 }
@@ -138,7 +138,7 @@ at::Tensor broadcast_parameter(const char* name, BroadcastOperation operation, c
 }
 
 void require_no_computed_broadcast(const char* name, const at::Tensor& operand, at::IntArrayRef shape) {
-  if (!at::GradMode::is_enabled() || !operand.requires_grad() || shape.empty()) return;
+  if (!records_gradients() || !operand.requires_grad() || shape.empty()) return;
   const bool over_first = operand.dim() < static_cast<std::int64_t>(shape.size()) ||
                           (operand.size(0) == 1 && shape[0] > 1);
   if (!over_first) return;

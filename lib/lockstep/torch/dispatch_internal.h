@@ -14,6 +14,7 @@
 #include <utility>
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <c10/core/DispatchKeySet.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/library.h>
@@ -39,6 +40,11 @@ class InsideKernel {
  private:
   c10::impl::ExcludeDispatchKeyGuard guard_;
 };
+
+/// Whether autograd records what is called now. Below its kernels it does not, though gradients stay enabled.
+inline bool records_gradients() {
+  return at::GradMode::is_enabled() && !c10::impl::tls_is_dispatch_key_excluded(c10::DispatchKey::AutogradCPU);
+}
 
 /// Counts a call of an operation of ours.
 #define LOCKSTEP_COUNT_CALL(name)                                                                    \

@@ -5,8 +5,10 @@ namespace {
 
 using Names = std::vector<std::string_view>;
 
-// One IEEE operation an element, or none: a vector loop and its scalar tail cannot differ.
+// One IEEE operation an element, or none: a vector loop and its scalar tail cannot differ. Sums with a scalar call the
+// sum of tensors, which is looked at again.
 const Names kOneOperation = {
+    "add.Scalar", "add_.Scalar", "sub.Scalar", "sub_.Scalar", "rsub.Scalar", "rsub.Tensor",
     "mul.out", "mul.Scalar", "mul_.Scalar", "div.out",
     "div.Scalar", "div_.Scalar", "neg", "neg_", "neg.out", "abs", "abs_", "abs.out", "sqrt", "sqrt_", "sqrt.out",
     "reciprocal", "reciprocal_", "reciprocal.out", "sign", "sign_", "sgn", "floor", "floor_", "ceil", "ceil_",

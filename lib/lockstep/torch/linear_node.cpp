@@ -139,7 +139,7 @@ class LockstepLinearBackward final : public Node {
 at::Tensor linear(const char* operation, const at::Tensor& x, const at::Tensor& weight,
                   const std::optional<at::Tensor>& given_bias) {
   const at::Tensor bias = given_bias.value_or(at::Tensor());
-  const bool needs_gradient = torch::autograd::compute_requires_grad(x, weight, bias);
+  const bool needs_gradient = records_gradients() && torch::autograd::compute_requires_grad(x, weight, bias);
   if (!needs_gradient) {
     const InsideKernel inside;
     const at::AutoDispatchBelowADInplaceOrView no_autograd;

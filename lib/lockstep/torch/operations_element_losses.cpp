@@ -158,7 +158,7 @@ at::Tensor element_loss(LossCall call, const at::Tensor& first, const at::Tensor
     call.forward(a, b, dense_third, loss);
     result = call.reduced(loss, scale);
   }
-  if (!torch::autograd::compute_requires_grad(first, second)) return result;
+  if (!records_gradients() || !torch::autograd::compute_requires_grad(first, second)) return result;
   const std::shared_ptr<LockstepElementLossBackward> node(new LockstepElementLossBackward(),
                                                           torch::autograd::deleteNode);
   node->set_next_edges(torch::autograd::collect_next_edges(first, second));

@@ -80,7 +80,7 @@ bool is_plain_sum(const at::Tensor& self, const at::Tensor& other, const at::Sca
 struct Broadcast {
   Broadcast(const char* name, c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& other) {
     require_plain(name, keys);
-    if (!at::GradMode::is_enabled() || !(self.requires_grad() || other.requires_grad())) return;
+    if (!records_gradients() || !(self.requires_grad() || other.requires_grad())) return;
     shape = at::infer_size(self.sizes(), other.sizes());
     if (is_row_parameter(other, shape) && self.sizes() == at::IntArrayRef(shape) && self.scalar_type() == at::kFloat)
       right_parameter = true;

@@ -94,7 +94,7 @@ at::Tensor high_embedding(c10::DispatchKeySet keys, const at::Tensor& table, con
     index = indices.to(at::kLong).contiguous();
     y = look_up(table, index);
   }
-  if (!torch::autograd::compute_requires_grad(table)) return y;
+  if (!records_gradients() || !torch::autograd::compute_requires_grad(table)) return y;
   require_rows_of_samples(indices);
   // Held until the edge holds it.
   const auto table_node = prepare_parameter(table.is_leaf() ? table : at::Tensor());

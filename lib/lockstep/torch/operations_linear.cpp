@@ -14,7 +14,7 @@ namespace lockstep::invariant {
 namespace {
 
 bool is_parameter(const at::Tensor& tensor) {
-  return at::GradMode::is_enabled() && resolve_parameter(tensor).base.defined();
+  return records_gradients() && resolve_parameter(tensor).base.defined();
 }
 
 void require_no_left_parameter(const char* operation, const at::Tensor& left) {

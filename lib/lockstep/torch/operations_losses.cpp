@@ -119,7 +119,7 @@ at::Tensor high_cross_entropy(c10::DispatchKeySet keys, const at::Tensor& logits
     return at::_ops::cross_entropy_loss::redispatch(past_high(keys), logits, target, weight, reduction,
                                                     std::move(ignore_index), label_smoothing);
   LOCKSTEP_COUNT_CALL("aten::cross_entropy_loss");
-  const bool needs_gradient = torch::autograd::compute_requires_grad(logits);
+  const bool needs_gradient = records_gradients() && torch::autograd::compute_requires_grad(logits);
   const std::shared_ptr<LockstepCrossEntropyBackward> node(
       new LockstepCrossEntropyBackward(
           Targets(logits, target, weight, ignore_index.expect_int(), label_smoothing), reduction),

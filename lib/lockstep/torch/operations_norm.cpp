@@ -126,7 +126,7 @@ at::Tensor normalise(const char* name, const at::Tensor& x, at::IntArrayRef shap
     if (beta.defined()) call.beta = beta.contiguous();
     y = call.forward();
   }
-  if (!torch::autograd::compute_requires_grad(x, gamma, beta)) return y;
+  if (!records_gradients() || !torch::autograd::compute_requires_grad(x, gamma, beta)) return y;
   require_sample_major(name, open_micro_batch(), x);
   // Held until the edges hold them.
   const auto gamma_node = prepare_parameter(gamma.defined() && gamma.is_leaf() && gamma.requires_grad() ? gamma : at::Tensor());
