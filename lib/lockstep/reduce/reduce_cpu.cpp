@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "lockstep/simd/simd_internal.h"
@@ -65,54 +66,96 @@ void variance_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
 
 // ---- An axis with others inside it: the same order for each column, vectors of columns side by side
 
-/// lane[i], one for each column of a tile, is kTile numbers at lane + i * kTile. step(sum, term) adds x's
-/// element.
-template <class Step>
-void column_lanes(const float* x, std::int64_t n, std::int64_t stride, std::int64_t cols, float* lane,
-                  Step step) {
-  const std::int64_t lanes = order::lane_count(n);
-  for (std::int64_t i = 0; i < std::min(lanes, n); ++i) {
+/// Four lanes' chains of a column, added as the tree's first two levels do. Lanes are i + k · quarter; those
+/// without elements are +0. That a chain starts with its first term, and not at +0, shows only in a sum of -0
+/// alone, which column_sums turns into +0 at the end.
+template <class Step, class Place>
+HWY_INLINE V four_lanes(const float* x, std::int64_t i, std::int64_t quarter, std::int64_t n,
+                        std::int64_t stride, Place place, Step step) {
+  const std::int64_t lanes = 4 * quarter;
+  const V zero = hn::Zero(D());
+  V l0 = step.first(place.load(x + i * stride), place), l1 = zero, l2 = zero, l3 = zero;
+  const std::int64_t i1 = i + quarter, i2 = i1 + quarter, i3 = i2 + quarter;
+  if (i1 < n) l1 = step.first(place.load(x + i1 * stride), place);
+  if (i2 < n) l2 = step.first(place.load(x + i2 * stride), place);
+  if (i3 < n) l3 = step.first(place.load(x + i3 * stride), place);
+  std::int64_t round = lanes;
+  for (; round + i3 < n; round += lanes) {
+    l0 = step.next(l0, place.load(x + (round + i) * stride), place);
+    l1 = step.next(l1, place.load(x + (round + i1) * stride), place);
+    l2 = step.next(l2, place.load(x + (round + i2) * stride), place);
+    l3 = step.next(l3, place.load(x + (round + i3) * stride), place);
+  }
+  if (round + i < n) l0 = step.next(l0, place.load(x + (round + i) * stride), place);
+  if (round + i1 < n) l1 = step.next(l1, place.load(x + (round + i1) * stride), place);
+  if (round + i2 < n) l2 = step.next(l2, place.load(x + (round + i2) * stride), place);
+  return hn::Add(hn::Add(l0, l2), hn::Add(l1, l3));
+}
+
+/// One more pair of the tree's levels over the first `count` of 4 · quarter lanes in memory.
+HWY_INLINE void four_to_one(std::int64_t quarter, std::int64_t count, std::int64_t cols, float* lane) {
+  const std::int64_t step = quarter * kTile;
+  for (std::int64_t i = 0; i < std::min(quarter, count); ++i) {
     float* const own = lane + i * kTile;
+    const bool has1 = i + quarter < count, has2 = i + 2 * quarter < count, has3 = i + 3 * quarter < count;
     vec::for_each_vector(0, cols, [&](auto place) HWY_ATTR {
-      V sum = step(hn::Zero(D()), place.load(x + i * stride), place);
-      for (std::int64_t j = i + lanes; j < n; j += lanes) sum = step(sum, place.load(x + j * stride), place);
-      place.store(sum, own);
+      const V zero = hn::Zero(D());
+      const V l1 = has1 ? place.load(own + step) : zero, l2 = has2 ? place.load(own + 2 * step) : zero;
+      const V l3 = has3 ? place.load(own + 3 * step) : zero;
+      place.store(hn::Add(hn::Add(place.load(own), l2), hn::Add(l1, l3)), own);
     });
   }
 }
 
-/// The tree over the lanes of each column; the sums are left in the first.
-void column_tree(std::int64_t n, std::int64_t cols, float* lane) {
-  const std::int64_t lanes = order::lane_count(n);
-  std::int64_t filled = std::min(lanes, n);
-  for (std::int64_t s = lanes / 2; s > 0; s /= 2) {
-    for (std::int64_t i = 0; i < std::min(filled - s, s); ++i) {
-      float* const low = lane + i * kTile;
-      const float* const high = low + s * kTile;
-      vec::for_each_vector(0, cols, [&](auto place) HWY_ATTR {
-        place.store(hn::Add(place.load(low), place.load(high)), low);
-      });
-    }
-    filled = std::min(filled, s);
-  }
-}
-
-/// result[0 … cols - 1] = the lane sums of a tile's columns, divided.
+/// result[0 … cols - 1] = the lane sums of a tile's columns, divided. `lane` has room for a quarter of the
+/// lanes, kTile numbers each.
 template <class Step>
 void column_sums(const float* x, const ReduceShape& shape, std::int64_t cols, float divisor, float* lane,
                  float* result, Step step) {
-  if (shape.axis == 0) std::fill(lane, lane + kTile, 0.0f);
-  column_lanes(x, shape.axis, shape.inner, cols, lane, step);
-  column_tree(shape.axis, cols, lane);
-  const V by = hn::Set(D(), divisor);
-  vec::for_each_vector(0, cols,
-                       [&](auto place) HWY_ATTR { place.store(hn::Div(place.load(lane), by), result); });
+  const std::int64_t n = shape.axis;
+  std::int64_t quarter = order::lane_count(n) / 4, count = std::min(quarter, n);
+  if (n == 0) std::fill(lane, lane + kTile, 0.0f);
+  for (std::int64_t i = 0; i < count; ++i) {
+    vec::for_each_vector(0, cols, [&](auto place) HWY_ATTR {
+      place.store(four_lanes(x, i, quarter, n, shape.inner, place, step), lane + i * kTile);
+    });
+  }
+  for (; quarter >= 4; quarter /= 4) {
+    if (count > quarter / 4) four_to_one(quarter / 4, count, cols, lane);
+    count = std::min(count, quarter / 4);
+  }
+  const bool is_pair = quarter == 2 && count == 2;
+  const V by = hn::Set(D(), divisor), zero = hn::Zero(D());
+  vec::for_each_vector(0, cols, [&](auto place) HWY_ATTR {
+    const V sum = hn::Add(place.load(lane), is_pair ? place.load(lane + kTile) : zero);
+    place.store(hn::Div(hn::Add(sum, zero), by), result);
+  });
 }
 
 struct AddTerm {
   template <class Place>
-  HWY_INLINE V operator()(V sum, V x, Place) const {
+  HWY_INLINE V first(V x, Place) const {
+    return x;
+  }
+  template <class Place>
+  HWY_INLINE V next(V sum, V x, Place) const {
     return hn::Add(sum, x);
+  }
+};
+
+/// (x - mean)², with a mean for each column.
+struct AddSquare {
+  const float* mean;
+
+  template <class Place>
+  HWY_INLINE V first(V x, Place place) const {
+    const V deviation = hn::Sub(x, place.load(mean));
+    return hn::Mul(deviation, deviation);
+  }
+  template <class Place>
+  HWY_INLINE V next(V sum, V x, Place place) const {
+    const V deviation = hn::Sub(x, place.load(mean));
+    return fma(deviation, deviation, sum);
   }
 };
 
@@ -129,11 +172,7 @@ void variance_tile(const SumCall& call, const Tile& tile, float* lane) {
   const std::int64_t place_of_result = tile.outer * shape.inner + tile.begin;
   float mean[kTile];
   column_sums(x, shape, tile.count, static_cast<float>(shape.axis), lane, mean, AddTerm());
-  const auto squares = [&mean](V sum, V value, auto place) HWY_ATTR {
-    const V deviation = hn::Sub(value, place.load(mean));
-    return fma(deviation, deviation, sum);
-  };
-  column_sums(x, shape, tile.count, call.divisor, lane, call.y + place_of_result, squares);
+  column_sums(x, shape, tile.count, call.divisor, lane, call.y + place_of_result, AddSquare{mean});
   if (call.mean != nullptr) std::copy(mean, mean + tile.count, call.mean + place_of_result);
 }
 
@@ -165,41 +204,57 @@ bool comes_first(float value, std::int64_t index, float other, std::int64_t othe
   return index < other_index;
 }
 
-/// The best of at most 2^30 elements side by side.
+/// The index of the best of four vectors: all places' first NaN, else the lowest index of the best value.
+template <bool kSmallest>
+std::int64_t best_index(const Best& b0, const Best& b1, const Best& b2, const Best& b3) {
+  const D d;
+  const DI di;
+  const VI none = hn::Set(di, std::numeric_limits<std::int32_t>::max());
+  const auto lowest = [&](auto m0, auto m1, auto m2, auto m3) HWY_ATTR {
+    const auto index = [&](auto mask, VI own)
+                           HWY_ATTR { return hn::IfThenElse(hn::RebindMask(di, mask), own, none); };
+    const VI low = hn::Min(hn::Min(index(m0, b0.index), index(m1, b1.index)),
+                           hn::Min(index(m2, b2.index), index(m3, b3.index)));
+    return static_cast<std::int64_t>(hn::GetLane(hn::MinOfLanes(di, low)));
+  };
+  const V sum =
+      hn::Add(hn::Add(hn::Abs(b0.value), hn::Abs(b1.value)), hn::Add(hn::Abs(b2.value), hn::Abs(b3.value)));
+  if (!hn::AllFalse(d, hn::IsNaN(sum)))
+    return lowest(hn::IsNaN(b0.value), hn::IsNaN(b1.value), hn::IsNaN(b2.value), hn::IsNaN(b3.value));
+  V value;
+  if constexpr (kSmallest)
+    value = hn::MinOfLanes(d, hn::Min(hn::Min(b0.value, b1.value), hn::Min(b2.value, b3.value)));
+  else
+    value = hn::MaxOfLanes(d, hn::Max(hn::Max(b0.value, b1.value), hn::Max(b2.value, b3.value)));
+  value = hn::Set(d, hn::GetLane(value));
+  return lowest(hn::Eq(b0.value, value), hn::Eq(b1.value, value), hn::Eq(b2.value, value),
+                hn::Eq(b3.value, value));
+}
+
+/// The best of 1 to 2^30 elements side by side. Every place starts with element 0.
 template <bool kSmallest>
 std::int64_t best_of_part(const float* x, std::int64_t n) {
   const D d;
   const DI di;
   const auto width = static_cast<std::int64_t>(hn::Lanes(d));
-  std::int64_t best = 0, done = 0;
-  if (n >= 4 * width) {
-    const VI step = hn::Set(di, static_cast<std::int32_t>(4 * width));
-    VI at = hn::Iota(di, 0);
-    const auto first = [&](std::int64_t k) HWY_ATTR {
-      return Best{hn::LoadU(d, x + k * width),
-                  hn::Add(at, hn::Set(di, static_cast<std::int32_t>(k * width)))};
-    };
-    Best b0 = first(0), b1 = first(1), b2 = first(2), b3 = first(3);
-    const VI w1 = hn::Set(di, static_cast<std::int32_t>(width)), w2 = hn::Add(w1, w1), w3 = hn::Add(w2, w1);
-    for (done = 4 * width; done + 4 * width <= n; done += 4 * width) {
-      at = hn::Add(at, step);
-      b0 = better<kSmallest>(b0, hn::LoadU(d, x + done), at);
-      b1 = better<kSmallest>(b1, hn::LoadU(d, x + done + width), hn::Add(at, w1));
-      b2 = better<kSmallest>(b2, hn::LoadU(d, x + done + 2 * width), hn::Add(at, w2));
-      b3 = better<kSmallest>(b3, hn::LoadU(d, x + done + 3 * width), hn::Add(at, w3));
-    }
-    HWY_ALIGN std::int32_t indices[HWY_MAX_BYTES / 4];
-    for (const VI& index : {b0.index, b1.index, b2.index, b3.index}) {
-      hn::Store(index, di, indices);
-      for (std::int64_t k = 0; k < width; ++k) {
-        if (comes_first(x[indices[k]], indices[k], x[best], best, kSmallest)) best = indices[k];
-      }
-    }
+  const Best start{hn::Set(d, x[0]), hn::Zero(di)};
+  Best b0 = start, b1 = start, b2 = start, b3 = start;
+  const auto times_width = [&](int k) HWY_ATTR { return hn::Set(di, static_cast<std::int32_t>(k * width)); };
+  const VI w1 = times_width(1), w2 = times_width(2), w3 = times_width(3), w4 = times_width(4);
+  VI at = hn::Iota(di, 0);
+  std::int64_t done = 0;
+  for (; done + 4 * width <= n; done += 4 * width) {
+    b0 = better<kSmallest>(b0, hn::LoadU(d, x + done), at);
+    b1 = better<kSmallest>(b1, hn::LoadU(d, x + done + width), hn::Add(at, w1));
+    b2 = better<kSmallest>(b2, hn::LoadU(d, x + done + 2 * width), hn::Add(at, w2));
+    b3 = better<kSmallest>(b3, hn::LoadU(d, x + done + 3 * width), hn::Add(at, w3));
+    at = hn::Add(at, w4);
   }
-  for (; done < n; ++done) {
-    if (comes_first(x[done], done, x[best], best, kSmallest)) best = done;
-  }
-  return best;
+  vec::for_each_vector(done, n, [&](auto place) HWY_ATTR {
+    b0 = better<kSmallest>(b0, place.keep(place.load(x), b0.value), at);
+    at = hn::Add(at, w1);
+  });
+  return best_index<kSmallest>(b0, b1, b2, b3);
 }
 
 template <bool kSmallest>
@@ -314,14 +369,15 @@ void run(const Call& call, RowsForm rows, TileForm tile_form) {
     return parallel::for_each_range(shape.outer, grain(shape.axis),
                                     [&](std::int64_t begin, std::int64_t end) { rows(call, begin, end); });
   }
+  const auto lanes_in_memory = static_cast<std::size_t>(order::lane_count(shape.axis) / 4);
   const std::int64_t tiles = (shape.inner + kTile - 1) / kTile;
   parallel::for_each_range(
       shape.outer * tiles, grain(shape.axis * std::min(kTile, shape.inner)),
       [&](std::int64_t begin, std::int64_t end) {
-        std::vector<float> lane(static_cast<std::size_t>(order::lane_count(shape.axis) * kTile));
+        const std::unique_ptr<float[]> lane(new float[lanes_in_memory * kTile]);
         for (std::int64_t i = begin; i < end; ++i) {
           const std::int64_t first = i % tiles * kTile;
-          tile_form(call, {i / tiles, first, std::min(kTile, shape.inner - first)}, lane.data());
+          tile_form(call, {i / tiles, first, std::min(kTile, shape.inner - first)}, lane.get());
         }
       });
 }
