@@ -66,45 +66,81 @@ void variance_rows(const SumCall& call, std::int64_t begin, std::int64_t end) {
 
 // ---- An axis with others inside it: the same order for each column, vectors of columns side by side
 
-/// Four lanes' chains of a column, added as the tree's first two levels do. Lanes are i + k · quarter; those
-/// without elements are +0. That a chain starts with its first term, and not at +0, shows only in a sum of -0
-/// alone, which column_sums turns into +0 at the end.
-template <class Step, class Place>
-HWY_INLINE V four_lanes(const float* x, std::int64_t i, std::int64_t quarter, std::int64_t n,
-                        std::int64_t stride, Place place, Step step) {
-  const std::int64_t lanes = 4 * quarter;
-  const V zero = hn::Zero(D());
-  V l0 = step.first(place.load(x + i * stride), place), l1 = zero, l2 = zero, l3 = zero;
-  const std::int64_t i1 = i + quarter, i2 = i1 + quarter, i3 = i2 + quarter;
-  if (i1 < n) l1 = step.first(place.load(x + i1 * stride), place);
-  if (i2 < n) l2 = step.first(place.load(x + i2 * stride), place);
-  if (i3 < n) l3 = step.first(place.load(x + i3 * stride), place);
-  std::int64_t round = lanes;
-  for (; round + i3 < n; round += lanes) {
-    l0 = step.next(l0, place.load(x + (round + i) * stride), place);
-    l1 = step.next(l1, place.load(x + (round + i1) * stride), place);
-    l2 = step.next(l2, place.load(x + (round + i2) * stride), place);
-    l3 = step.next(l3, place.load(x + (round + i3) * stride), place);
+struct AddTerm {
+  template <class Place>
+  HWY_INLINE V first(V x, Place) const {
+    return x;
   }
-  if (round + i < n) l0 = step.next(l0, place.load(x + (round + i) * stride), place);
-  if (round + i1 < n) l1 = step.next(l1, place.load(x + (round + i1) * stride), place);
-  if (round + i2 < n) l2 = step.next(l2, place.load(x + (round + i2) * stride), place);
-  return hn::Add(hn::Add(l0, l2), hn::Add(l1, l3));
+  template <class Place>
+  HWY_INLINE V next(V sum, V x, Place) const {
+    return hn::Add(sum, x);
+  }
+};
+
+/// Where four lanes' elements begin in memory, and how many rounds they have.
+struct FourLanes {
+  const float* x0;
+  const float* x1;
+  const float* x2;
+  const float* x3;
+  std::int64_t round;   ///< elements from a lane's element to its next
+  std::int64_t rounds;  ///< that all four have, beside the first
+  int extra;            ///< of the four, those that have one more
+};
+
+/// Four lanes' chains of each column, added as the tree's first two levels do, to `sums`. Only the first
+/// kPresent have elements. That a chain starts with its first term, and not at +0, shows only in a sum of -0
+/// alone, which column_sums turns into +0 at the end.
+template <int kPresent, bool kRounds, class Step>
+HWY_INLINE void four_lanes(const FourLanes& lanes, std::int64_t cols, float* sums, Step step) {
+  vec::for_each_vector(0, cols, [&](auto place) HWY_ATTR {
+    V l0 = step.first(place.load(lanes.x0), place), l1 = l0, l2 = l0, l3 = l0;
+    if constexpr (kPresent > 1) l1 = step.first(place.load(lanes.x1), place);
+    if constexpr (kPresent > 2) l2 = step.first(place.load(lanes.x2), place);
+    if constexpr (kPresent > 3) l3 = step.first(place.load(lanes.x3), place);
+    if constexpr (kRounds) {
+      std::int64_t offset = lanes.round;
+      for (std::int64_t r = 0; r < lanes.rounds; ++r, offset += lanes.round) {
+        l0 = step.next(l0, place.load(lanes.x0 + offset), place);
+        l1 = step.next(l1, place.load(lanes.x1 + offset), place);
+        l2 = step.next(l2, place.load(lanes.x2 + offset), place);
+        l3 = step.next(l3, place.load(lanes.x3 + offset), place);
+      }
+      if (lanes.extra > 0) l0 = step.next(l0, place.load(lanes.x0 + offset), place);
+      if (lanes.extra > 1) l1 = step.next(l1, place.load(lanes.x1 + offset), place);
+      if (lanes.extra > 2) l2 = step.next(l2, place.load(lanes.x2 + offset), place);
+    }
+    if constexpr (kPresent == 1) place.store(l0, sums);
+    if constexpr (kPresent == 2) place.store(hn::Add(l0, l1), sums);
+    if constexpr (kPresent == 3) place.store(hn::Add(hn::Add(l0, l2), l1), sums);
+    if constexpr (kPresent == 4) place.store(hn::Add(hn::Add(l0, l2), hn::Add(l1, l3)), sums);
+  });
 }
 
-/// One more pair of the tree's levels over the first `count` of 4 · quarter lanes in memory.
-HWY_INLINE void four_to_one(std::int64_t quarter, std::int64_t count, std::int64_t cols, float* lane) {
-  const std::int64_t step = quarter * kTile;
-  for (std::int64_t i = 0; i < std::min(quarter, count); ++i) {
-    float* const own = lane + i * kTile;
-    const bool has1 = i + quarter < count, has2 = i + 2 * quarter < count, has3 = i + 3 * quarter < count;
-    vec::for_each_vector(0, cols, [&](auto place) HWY_ATTR {
-      const V zero = hn::Zero(D());
-      const V l1 = has1 ? place.load(own + step) : zero, l2 = has2 ? place.load(own + 2 * step) : zero;
-      const V l3 = has3 ? place.load(own + 3 * step) : zero;
-      place.store(hn::Add(hn::Add(place.load(own), l2), hn::Add(l1, l3)), own);
-    });
+/// The lanes i, i + quarter, i + 2 · quarter and i + 3 · quarter of an axis of n elements.
+template <class Step>
+HWY_INLINE void quarter_lanes(const float* x, std::int64_t i, std::int64_t quarter, std::int64_t n,
+                              std::int64_t stride, std::int64_t cols, float* sums, Step step) {
+  const float* const x0 = x + i * stride;
+  const std::int64_t apart = quarter * stride, lanes = 4 * quarter;
+  FourLanes four{x0, x0 + apart, x0 + 2 * apart, x0 + 3 * apart, lanes * stride, 0, 0};
+  const std::int64_t after = n - i - 3 * quarter;  // elements from the fourth lane's first on
+  if (after > 0) {
+    four.rounds = (after - 1) / lanes;
+    const std::int64_t behind = (after - 1) % lanes;  // that follow the last round
+    four.extra = static_cast<int>(behind < quarter ? 0 : behind / quarter);
+    return n > lanes ? four_lanes<4, true>(four, cols, sums, step)
+                     : four_lanes<4, false>(four, cols, sums, step);
   }
+  if (i + 2 * quarter < n) return four_lanes<3, false>(four, cols, sums, step);
+  if (i + quarter < n) return four_lanes<2, false>(four, cols, sums, step);
+  four_lanes<1, false>(four, cols, sums, step);
+}
+
+/// Two more of the tree's levels, over the first `count` of 4 · quarter lanes in memory.
+HWY_INLINE void four_to_one(std::int64_t quarter, std::int64_t count, std::int64_t cols, float* lane) {
+  for (std::int64_t i = 0; i < std::min(quarter, count); ++i)
+    quarter_lanes(lane, i, quarter, count, kTile, cols, lane + i * kTile, AddTerm());
 }
 
 /// result[0 … cols - 1] = the lane sums of a tile's columns, divided. `lane` has room for a quarter of the
@@ -116,9 +152,7 @@ void column_sums(const float* x, const ReduceShape& shape, std::int64_t cols, fl
   std::int64_t quarter = order::lane_count(n) / 4, count = std::min(quarter, n);
   if (n == 0) std::fill(lane, lane + kTile, 0.0f);
   for (std::int64_t i = 0; i < count; ++i) {
-    vec::for_each_vector(0, cols, [&](auto place) HWY_ATTR {
-      place.store(four_lanes(x, i, quarter, n, shape.inner, place, step), lane + i * kTile);
-    });
+    quarter_lanes(x, i, quarter, n, shape.inner, cols, lane + i * kTile, step);
   }
   for (; quarter >= 4; quarter /= 4) {
     if (count > quarter / 4) four_to_one(quarter / 4, count, cols, lane);
@@ -131,17 +165,6 @@ void column_sums(const float* x, const ReduceShape& shape, std::int64_t cols, fl
     place.store(hn::Div(hn::Add(sum, zero), by), result);
   });
 }
-
-struct AddTerm {
-  template <class Place>
-  HWY_INLINE V first(V x, Place) const {
-    return x;
-  }
-  template <class Place>
-  HWY_INLINE V next(V sum, V x, Place) const {
-    return hn::Add(sum, x);
-  }
-};
 
 /// (x - mean)², with a mean for each column.
 struct AddSquare {
