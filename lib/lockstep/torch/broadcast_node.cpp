@@ -1,15 +1,16 @@
-#include "lockstep/torch/broadcast_node_internal.h"
-
 #include <ATen/ATen.h>
 #include <ATen/core/LegacyTypeDispatch.h>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
 #include <torch/csrc/autograd/VariableTypeUtils.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/row_sum/row_sum.h"
+#include "lockstep/torch/broadcast_node_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/gradient_places_internal.h"
 
@@ -85,13 +86,14 @@ class LockstepBroadcastBackward final : public Node {
     std::int64_t cols = 1;
     for (const std::int64_t extent : window_.sizes) cols *= extent;
     const std::int64_t rows = cols == 0 ? 0 : dy.numel() / cols;
-    const at::Tensor dense = operation_ == BroadcastOperation::subtract ? dy.neg().contiguous() : dy.contiguous();
+    const at::Tensor dense =
+        operation_ == BroadcastOperation::subtract ? dy.neg().contiguous() : dy.contiguous();
     FoldTarget target(*this, 1, PlaceKind::broadcast, window_, rows, micro_batch_);
     float* const total = target.total().mutable_data_ptr<float>();
     if (operation_ == BroadcastOperation::multiply) {
       const at::Tensor x = x_.unpack().contiguous();
-      row_product_sum_fold(dense.const_data_ptr<float>(), cols, x.const_data_ptr<float>(), cols, cols, target.span(),
-                           total, target.open());
+      row_product_sum_fold(dense.const_data_ptr<float>(), cols, x.const_data_ptr<float>(), cols, cols,
+                           target.span(), total, target.open());
     } else {
       row_sum_fold(dense.const_data_ptr<float>(), cols, cols, target.span(), total, target.open());
     }
@@ -139,16 +141,19 @@ at::Tensor broadcast_parameter(const char* name, BroadcastOperation operation, c
 
 void require_no_computed_broadcast(const char* name, const at::Tensor& operand, at::IntArrayRef shape) {
   if (!records_gradients() || !operand.requires_grad() || shape.empty()) return;
-  const bool over_first = operand.dim() < static_cast<std::int64_t>(shape.size()) ||
-                          (operand.size(0) == 1 && shape[0] > 1);
+  const bool over_first =
+      operand.dim() < static_cast<std::int64_t>(shape.size()) || (operand.size(0) == 1 && shape[0] > 1);
   if (!over_first) return;
   const bool is_parameter = resolve_parameter(operand).base.defined();
   fail(ErrorCode::unsupported,
-       {name, fmt::format("{} of shape [{}]", is_parameter ? "parameter" : "operand", fmt::join(operand.sizes(), ", ")),
+       {name,
+        fmt::format("{} of shape [{}]", is_parameter ? "parameter" : "operand",
+                    fmt::join(operand.sizes(), ", ")),
         is_parameter ? "a parameter that is broadcast over whole rows (its shape ends the other's)"
                      : "no broadcast over the first axis, or one of a parameter itself",
         fmt::format("a broadcast to [{}]", fmt::join(shape, ", ")),
-        "Its gradient would be a sum over the batch in an order that depends on the cut: expand it for each sample "
+        "Its gradient would be a sum over the batch in an order that depends on the cut: expand it for each "
+        "sample "
         "from a parameter, or leave the mode around it"});
 }
 

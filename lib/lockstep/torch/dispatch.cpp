@@ -1,16 +1,17 @@
 // The mode's switch, its audit, and the registrations.
 
+#include <ATen/FuncTorchTLS.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <atomic>
+#include <c10/core/impl/TorchDispatchModeTLS.h>
 #include <map>
 #include <mutex>
 #include <set>
 #include <utility>
 
-#include <ATen/FuncTorchTLS.h>
-#include <ATen/Parallel.h>
-#include <ATen/core/dispatch/Dispatcher.h>
-#include <c10/core/impl/TorchDispatchModeTLS.h>
 #include <fmt/format.h>
+
 #include <torch/csrc/autograd/function.h>
 
 #include "lockstep/base/error.h"
@@ -24,15 +25,16 @@ namespace {
 
 // Dispatch keys that a plain tensor does not have, and that say that a tensor stands for something else.
 const c10::DispatchKeySet kAutocast({c10::DispatchKey::AutocastCPU, c10::DispatchKey::AutocastCUDA});
-const c10::DispatchKeySet kWrapped({c10::DispatchKey::FuncTorchBatched, c10::DispatchKey::FuncTorchGradWrapper,
-                                    c10::DispatchKey::Batched, c10::DispatchKey::Functionalize,
-                                    c10::DispatchKey::Python, c10::DispatchKey::BatchedNestedTensor});
+const c10::DispatchKeySet kWrapped({c10::DispatchKey::FuncTorchBatched,
+                                    c10::DispatchKey::FuncTorchGradWrapper, c10::DispatchKey::Batched,
+                                    c10::DispatchKey::Functionalize, c10::DispatchKey::Python,
+                                    c10::DispatchKey::BatchedNestedTensor});
 
 struct Permissions {
   std::mutex mutex;
   std::set<std::string> names;
-  std::set<std::string> ours;                           // with "aten::"
-  std::map<std::string, CallCounter> counters;          // of what is ours; nodes of a map do not move
+  std::set<std::string> ours;                   // with "aten::"
+  std::map<std::string, CallCounter> counters;  // of what is ours; nodes of a map do not move
   std::map<std::string, std::int64_t> calls_on_permission;
 };
 
@@ -108,7 +110,8 @@ class Libraries {
 
  private:
   torch::Library& library(const char* name, c10::DispatchKey key) {
-    libraries_.push_back(std::make_unique<torch::Library>(torch::Library::IMPL, name, key, __FILE__, __LINE__));
+    libraries_.push_back(
+        std::make_unique<torch::Library>(torch::Library::IMPL, name, key, __FILE__, __LINE__));
     return *libraries_.back();
   }
 
@@ -145,18 +148,22 @@ c10::OperatorHandle find_operation(const char* caller, const std::string& name) 
   // A name without an overload stands for all of them, of which one may be the unnamed.
   for (const c10::OperatorName& known : c10::Dispatcher::singleton().getAllOpNames())
     if (dot == std::string::npos && known.name == name) return *c10::Dispatcher::singleton().findOp(known);
-  fail(ErrorCode::invalid_argument, {caller, "name", "an operation of LibTorch or of a loaded library, such as "
-                                     "aten::cumsum", name, {}});
+  fail(ErrorCode::invalid_argument, {caller,
+                                     "name",
+                                     "an operation of LibTorch or of a loaded library, such as "
+                                     "aten::cumsum",
+                                     name,
+                                     {}});
 }
 
 void require_plain_thread(const char* caller) {
   if (c10::impl::TorchDispatchModeTLS::any_modes_set() ||
       c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::PythonDispatcher) ||
       c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::FuncTorchDynamicLayerFrontMode))
-    fail(ErrorCode::unsupported,
-         {caller, "call", "plain eager execution",
-          "a call inside torch.compile, a Python dispatch mode such as FakeTensorMode, or a torch.func transform",
-          "Switch the mode outside of it"});
+    fail(ErrorCode::unsupported, {caller, "call", "plain eager execution",
+                                  "a call inside torch.compile, a Python dispatch mode such as "
+                                  "FakeTensorMode, or a torch.func transform",
+                                  "Switch the mode outside of it"});
 }
 
 }  // namespace

@@ -1,22 +1,25 @@
 #pragma once
-// How the mode gets between a program and LibTorch's kernels: one dispatch key that a thread switches, and a second
-// one that no thread ever has, as a hidden place for kernels.
+// How the mode gets between a program and LibTorch's kernels: one dispatch key that a thread switches, and a
+// second one that no thread ever has, as a hidden place for kernels.
 //
-//   kHigh  above autocast and autograd. Here lie: a boxed fallback, which refuses what is not known; fallthroughs for
+//   kHigh  above autocast and autograd. Here lie: a boxed fallback, which refuses what is not known;
+//   fallthroughs for
 //          what is exact or composite; and the operations with an autograd node of ours.
-//   kLow   below autograd. A kernel at kHigh that only wants the computation replaced redispatches with kLow added to
-//          the key set, so that PyTorch's own derivative formula runs and then, in place of the backend's kernel, ours.
-//          kLow is never in a thread's set: operations without a kernel there would resolve to other kernels.
+//   kLow   below autograd. A kernel at kHigh that only wants the computation replaced redispatches with kLow
+//   added to
+//          the key set, so that PyTorch's own derivative formula runs and then, in place of the backend's
+//          kernel, ours. kLow is never in a thread's set: operations without a kernel there would resolve to
+//          other kernels.
 
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <atomic>
+#include <c10/core/DispatchKeySet.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <cstdint>
 #include <string>
 #include <utility>
 
-#include <ATen/core/Tensor.h>
-#include <ATen/core/grad_mode.h>
-#include <c10/core/DispatchKeySet.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/library.h>
 
 namespace lockstep::invariant {
@@ -43,14 +46,15 @@ class InsideKernel {
 
 /// Whether autograd records what is called now. Below its kernels it does not, though gradients stay enabled.
 inline bool records_gradients() {
-  return at::GradMode::is_enabled() && !c10::impl::tls_is_dispatch_key_excluded(c10::DispatchKey::AutogradCPU);
+  return at::GradMode::is_enabled() &&
+         !c10::impl::tls_is_dispatch_key_excluded(c10::DispatchKey::AutogradCPU);
 }
 
 /// Counts a call of an operation of ours.
-#define LOCKSTEP_COUNT_CALL(name)                                                                    \
-  do {                                                                                               \
+#define LOCKSTEP_COUNT_CALL(name)                                                                   \
+  do {                                                                                              \
     static ::lockstep::invariant::CallCounter& counter = ::lockstep::invariant::call_counter(name); \
-    counter.add();                                                                                   \
+    counter.add();                                                                                  \
   } while (false)
 
 class CallCounter {
@@ -93,7 +97,8 @@ struct Registrar {
 
  private:
   static void note(const char* name);
-  static void redirect_to_low(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
+  static void redirect_to_low(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
+                              torch::jit::Stack* stack);
 };
 
 void register_linear(Registrar& registrar);

@@ -1,9 +1,9 @@
 #include "lockstep/torch/gradient_accumulator.h"
 
+#include <ATen/ATen.h>
 #include <cmath>
 #include <limits>
 
-#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include "lockstep/base/error.h"
@@ -34,10 +34,8 @@ void add_entry(Accumulation& accumulation, std::string name, const at::Tensor& p
     refuse("constructor", name, "float32", c10::toString(parameter.scalar_type()));
   if (accumulation.find(parameter) != nullptr) return;  // tied: one parameter under two names
   accumulation.index.emplace(parameter.unsafeGetTensorImpl(), accumulation.entries.size());
-  accumulation.entries.push_back(
-      {parameter, std::move(name), {}, invariant::prepare_parameter(parameter)});
+  accumulation.entries.push_back({parameter, std::move(name), {}, invariant::prepare_parameter(parameter)});
 }
-
 
 }  // namespace
 
@@ -45,14 +43,16 @@ GradientAccumulator::GradientAccumulator(std::vector<at::Tensor> parameters)
     : accumulation_(std::make_shared<Accumulation>()) {
   for (std::size_t i = 0; i < parameters.size(); ++i)
     add_entry(*accumulation_, fmt::format("parameter {}", i), parameters[i]);
-  if (accumulation_->entries.empty()) refuse("constructor", "parameters", "at least one that needs a gradient", "none");
+  if (accumulation_->entries.empty())
+    refuse("constructor", "parameters", "at least one that needs a gradient", "none");
 }
 
 GradientAccumulator::GradientAccumulator(const torch::nn::Module& module)
     : accumulation_(std::make_shared<Accumulation>()) {
   for (const auto& parameter : module.named_parameters())
     add_entry(*accumulation_, "'" + parameter.key() + "'", parameter.value());
-  if (accumulation_->entries.empty()) refuse("constructor", "module", "a parameter that needs a gradient", "none");
+  if (accumulation_->entries.empty())
+    refuse("constructor", "module", "a parameter that needs a gradient", "none");
 }
 
 GradientAccumulator::~GradientAccumulator() { cancel(); }
@@ -60,15 +60,18 @@ GradientAccumulator::~GradientAccumulator() { cancel(); }
 void GradientAccumulator::begin(std::int64_t samples, std::optional<double> count) {
   Accumulation& batch = *accumulation_;
   if (batch.begun)
-    refuse("begin", "state", "no batch that is begun", "one", "Call finish(), or cancel() after an exception");
+    refuse("begin", "state", "no batch that is begun", "one",
+           "Call finish(), or cancel() after an exception");
   if (samples <= 0) refuse("begin", "samples", "above 0", std::to_string(samples));
   if (count && !(*count > 0)) refuse("begin", "count", "above 0", fmt::to_string(*count));
   for (const Accumulation::Entry& entry : batch.entries) {
     if (invariant::owner_of(entry.parameter))
-      refuse("begin", entry.name, "a parameter of one begun accumulator", "one of another begun accumulator too");
+      refuse("begin", entry.name, "a parameter of one begun accumulator",
+             "one of another begun accumulator too");
     const at::Tensor& gradient = entry.parameter.grad();
     if (gradient.defined() && gradient.ne(0).any().item<bool>())
-      refuse("begin", "gradient of " + entry.name, "none, or zeros", "one from before", "Call zero_grad() first");
+      refuse("begin", "gradient of " + entry.name, "none, or zeros", "one from before",
+             "Call zero_grad() first");
   }
   for (const Accumulation::Entry& entry : batch.entries) invariant::set_owner(entry.parameter, accumulation_);
   batch.begun = true;
@@ -94,7 +97,8 @@ GradientAccumulator::Scope GradientAccumulator::micro_batch(std::int64_t first_s
     refuse("micro_batch", "samples", fmt::format("at most {}", batch.global_samples - first_sample),
            std::to_string(samples), "begin() says how many the global batch has");
   if (!lengths.empty() && lengths.size() != static_cast<std::size_t>(samples))
-    refuse("micro_batch", "lengths", fmt::format("{}, one a sample", samples), std::to_string(lengths.size()));
+    refuse("micro_batch", "lengths", fmt::format("{}, one a sample", samples),
+           std::to_string(lengths.size()));
   for (const std::int64_t length : lengths)
     if (length <= 0) refuse("micro_batch", "lengths", "above 0", std::to_string(length));
   auto opened = std::make_shared<MicroBatch>();
@@ -133,13 +137,15 @@ void GradientAccumulator::check_complete() const {
            fmt::format("{}", batch.next_sample), "Micro-batches must cover it");
   for (const Accumulation::Entry& entry : batch.entries)
     if (entry.places.empty())
-      refuse("finish", entry.name, "a gradient", "none",
-             "It was not used in the forward, or backward() was not called; leave it out of the accumulator or "
-             "set requires_grad to false");
+      refuse(
+          "finish", entry.name, "a gradient", "none",
+          "It was not used in the forward, or backward() was not called; leave it out of the accumulator or "
+          "set requires_grad to false");
   const double count = batch.count > 0 ? batch.count : batch.derived_count;
   for (const invariant::LossPlace& loss : batch.losses)
     if (loss.is_mean && std::abs(loss.counted - count) > kCountTolerance * count)
-      refuse("finish", "targets counted by the loss", fmt::format("{}, as begin() was told or the first micro-batch showed", count),
+      refuse("finish", "targets counted by the loss",
+             fmt::format("{}, as begin() was told or the first micro-batch showed", count),
              fmt::to_string(loss.counted), "Give begin() the count of the global batch");
 }
 
@@ -159,7 +165,8 @@ float GradientAccumulator::finish() {
   const double count = batch.count > 0 ? batch.count : batch.derived_count;
   for (const invariant::LossPlace& loss : batch.losses)
     losses_.push_back(loss.is_mean ? loss.total / static_cast<float>(count) : loss.total);
-  for (Accumulation::Entry& entry : batch.entries) entry.parameter.mutable_grad() = entry.places.sum(entry.parameter);
+  for (Accumulation::Entry& entry : batch.entries)
+    entry.parameter.mutable_grad() = entry.places.sum(entry.parameter);
   end();
   if (losses_.empty()) return std::numeric_limits<float>::quiet_NaN();
   float sum = losses_.front();

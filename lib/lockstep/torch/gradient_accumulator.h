@@ -1,6 +1,7 @@
 #pragma once
 // One gradient from many micro-batches, with the bits that one backward over the whole batch would give.
 
+#include <ATen/core/Tensor.h>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -8,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include <ATen/core/Tensor.h>
 #include <torch/nn/module.h>
 
 namespace lockstep {
@@ -24,19 +24,20 @@ struct MicroBatch;
 ///     accumulator.begin(64);
 ///     for (auto [first, samples] : cuts) {
 ///       const auto micro_batch = accumulator.micro_batch(first, samples);
-///       torch::cross_entropy_loss(model->forward(x.narrow(0, first, samples)), y.narrow(0, first, samples)).backward();
+///       torch::cross_entropy_loss(model->forward(x.narrow(0, first, samples)), y.narrow(0, first,
+///       samples)).backward();
 ///     }
 ///     const auto loss = accumulator.finish();   // .grad of every parameter is there
 ///     optimizer.step();
 ///
-/// Inside the invariant mode the parameters, wherever the cuts are, get the gradient of one backward over the whole
-/// batch, bit for bit (contracts, section 4): weight gradients go straight into accumulators of fp32, one for each
-/// place where a parameter is used, and a cut rounds nothing. A loss's own mean is over the global batch, so the
-/// loss of a micro-batch is not divided again. Not for several threads at a time.
+/// Inside the invariant mode the parameters, wherever the cuts are, get the gradient of one backward over the
+/// whole batch, bit for bit (contracts, section 4): weight gradients go straight into accumulators of fp32,
+/// one for each place where a parameter is used, and a cut rounds nothing. A loss's own mean is over the
+/// global batch, so the loss of a micro-batch is not divided again. Not for several threads at a time.
 class GradientAccumulator {
  public:
-  /// Parameters that need no gradient are left out. Throws Error(invalid_argument) where none is left, one is not a
-  /// leaf or not float32.
+  /// Parameters that need no gradient are left out. Throws Error(invalid_argument) where none is left, one is
+  /// not a leaf or not float32.
   explicit GradientAccumulator(std::vector<at::Tensor> parameters);
   /// A module's parameters, by whose names errors speak.
   explicit GradientAccumulator(const torch::nn::Module& module);
@@ -44,13 +45,14 @@ class GradientAccumulator {
   GradientAccumulator(const GradientAccumulator&) = delete;
   GradientAccumulator& operator=(const GradientAccumulator&) = delete;
 
-  /// Begins a global batch of `samples`. `count` is the number of targets that the loss counts in all of it (or their
-  /// weight); it must be given where targets may be ignored or weighted, and is otherwise told by the first loss.
-  /// Throws Error(invalid_argument) when a batch is begun already, for samples or a count that is not above 0, and
-  /// for a parameter with a gradient that is not zero.
+  /// Begins a global batch of `samples`. `count` is the number of targets that the loss counts in all of it
+  /// (or their weight); it must be given where targets may be ignored or weighted, and is otherwise told by
+  /// the first loss. Throws Error(invalid_argument) when a batch is begun already, for samples or a count
+  /// that is not above 0, and for a parameter with a gradient that is not zero.
   void begin(std::int64_t samples, std::optional<double> count = std::nullopt);
 
-  /// A part of the global batch: its forward and its one backward happen while the object lives, in this thread.
+  /// A part of the global batch: its forward and its one backward happen while the object lives, in this
+  /// thread.
   class Scope {
    public:
     ~Scope();
@@ -63,17 +65,17 @@ class GradientAccumulator {
     std::shared_ptr<invariant::MicroBatch> micro_batch_, before_;
   };
 
-  /// Samples first_sample … first_sample + samples - 1 of the global batch. Micro-batches come in ascending order
-  /// without a gap. `lengths`: the rows of each sample, where samples of different length are packed; else every
-  /// sample has the same number. Throws Error(invalid_argument) outside of begin() … finish(), for a gap, an overlap,
-  /// another order, a micro-batch that is still open, and outside of the invariant mode.
+  /// Samples first_sample … first_sample + samples - 1 of the global batch. Micro-batches come in ascending
+  /// order without a gap. `lengths`: the rows of each sample, where samples of different length are packed;
+  /// else every sample has the same number. Throws Error(invalid_argument) outside of begin() … finish(), for
+  /// a gap, an overlap, another order, a micro-batch that is still open, and outside of the invariant mode.
   [[nodiscard]] Scope micro_batch(std::int64_t first_sample, std::int64_t samples,
                                   std::vector<std::int64_t> lengths = {});
 
-  /// Fills .grad and ends the global batch. Returns the loss, total / count, rounded once: of the loss operation that
-  /// the micro-batches used, the sum of them where there were several, and NaN where there was none (losses() tells
-  /// each). Throws Error(invalid_argument) where samples are missing, a parameter got no gradient, or the targets
-  /// counted are not `count`; the batch is then ended too, and no .grad is touched.
+  /// Fills .grad and ends the global batch. Returns the loss, total / count, rounded once: of the loss
+  /// operation that the micro-batches used, the sum of them where there were several, and NaN where there was
+  /// none (losses() tells each). Throws Error(invalid_argument) where samples are missing, a parameter got no
+  /// gradient, or the targets counted are not `count`; the batch is then ended too, and no .grad is touched.
   float finish();
   /// The losses of the last finished batch, in the order in which the forward met them.
   const std::vector<float>& losses() const { return losses_; }

@@ -1,11 +1,10 @@
-#include "lockstep/torch/gradient_places_internal.h"
-
+#include <ATen/ATen.h>
 #include <mutex>
 #include <unordered_map>
 
-#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/csrc/autograd/graph_task.h>
@@ -13,6 +12,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/gradient_places_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -101,15 +101,17 @@ Owners& owners() {
   fail(ErrorCode::unsupported,
        {"invariant mode backward", parameter,
         "a gradient that is a sum over the rows of the batch, from operations that use the parameter itself",
-        fmt::format("one from an operation that is not such a sum (a penalty on weights, weight_norm, a merge) {}",
-                    other),
-        "Apply the term outside of the batch's backward, or use one backward of the whole batch for it alone"});
+        fmt::format(
+            "one from an operation that is not such a sum (a penalty on weights, weight_norm, a merge) {}",
+            other),
+        "Apply the term outside of the batch's backward, or use one backward of the whole batch for it "
+        "alone"});
 }
 
 bool is_all_zero(const at::Tensor& gradient) { return !gradient.ne(0).any().item<bool>(); }
 
-/// Runs before the parameter's AccumulateGrad node: once in a backward, after every use of the parameter, and before
-/// hooks that wait for the gradient.
+/// Runs before the parameter's AccumulateGrad node: once in a backward, after every use of the parameter, and
+/// before hooks that wait for the gradient.
 struct TakeSum final : torch::autograd::FunctionPreHook {
   // The node that owns this hook holds the parameter anyway.
   explicit TakeSum(at::Tensor owner) : parameter(std::move(owner)) {}
@@ -125,9 +127,10 @@ struct TakeSum final : torch::autograd::FunctionPreHook {
     if (owner) return {at::Tensor()};
     if (places == nullptr) return gradients;
     if (parameter.grad().defined() && !is_all_zero(parameter.grad()))
-      fail(ErrorCode::invalid_argument,
-           {"invariant mode backward", describe(parameter), "no gradient from before", "one that is not zero",
-            "Call zero_grad() first; to add up micro-batches use GradientAccumulator, which keeps the order"});
+      fail(
+          ErrorCode::invalid_argument,
+          {"invariant mode backward", describe(parameter), "no gradient from before", "one that is not zero",
+           "Call zero_grad() first; to add up micro-batches use GradientAccumulator, which keeps the order"});
     parameter.mutable_grad() = places->sum(parameter);
     places->clear();
     return {at::Tensor()};
@@ -142,8 +145,8 @@ bool is_prepared(const torch::autograd::Node& node) {
                      [](const auto& hook) { return dynamic_cast<TakeSum*>(hook.get()) != nullptr; });
 }
 
-/// The AccumulateGrad node behind an input when its gradient may be kept from autograd; else null: someone wants to
-/// see the gradient itself.
+/// The AccumulateGrad node behind an input when its gradient may be kept from autograd; else null: someone
+/// wants to see the gradient itself.
 AccumulateGrad* keeper(const torch::autograd::Node& node, std::size_t input) {
   if (at::GradMode::is_enabled()) return nullptr;  // create_graph: the gradient is part of a graph
   auto* const accumulate = dynamic_cast<AccumulateGrad*>(node.next_edge(input).function.get());
@@ -157,7 +160,8 @@ AccumulateGrad* keeper(const torch::autograd::Node& node, std::size_t input) {
   return accumulate;
 }
 
-Places& places_of(const at::Tensor& parameter, const MicroBatchPtr& micro_batch, int task, std::string& name) {
+Places& places_of(const at::Tensor& parameter, const MicroBatchPtr& micro_batch, int task,
+                  std::string& name) {
   name = describe(parameter);
   if (!micro_batch) {
     if (owners().of(parameter))
@@ -168,16 +172,21 @@ Places& places_of(const at::Tensor& parameter, const MicroBatchPtr& micro_batch,
   }
   const auto accumulation = micro_batch->accumulation.lock();
   if (!accumulation || micro_batch->ended)
-    fail(ErrorCode::invalid_argument, {"invariant mode backward", "micro-batch", "backward() inside the scope of its "
-                                       "forward", "one after the scope has ended", {}});
+    fail(ErrorCode::invalid_argument, {"invariant mode backward",
+                                       "micro-batch",
+                                       "backward() inside the scope of its "
+                                       "forward",
+                                       "one after the scope has ended",
+                                       {}});
   if (micro_batch->backward_task >= 0 && micro_batch->backward_task != task)
-    fail(ErrorCode::invalid_argument, {"invariant mode backward", "micro-batch", "one backward()", "a second one",
-                                       "Add the losses and call backward() once"});
+    fail(ErrorCode::invalid_argument, {"invariant mode backward", "micro-batch", "one backward()",
+                                       "a second one", "Add the losses and call backward() once"});
   micro_batch->backward_task = task;
   Accumulation::Entry* const entry = accumulation->find(parameter);
   if (entry == nullptr)
-    fail(ErrorCode::invalid_argument, {"invariant mode backward", name, "a parameter of the open GradientAccumulator",
-                                       "another one", "Give it all parameters that need a gradient"});
+    fail(ErrorCode::invalid_argument,
+         {"invariant mode backward", name, "a parameter of the open GradientAccumulator", "another one",
+          "Give it all parameters that need a gradient"});
   name = entry->name;
   return entry->places;
 }
@@ -216,8 +225,11 @@ Place& Places::next(PlaceKind kind, int task, const Window& window, const std::s
     place.window = window;
     place.total = at::zeros(window.sizes, at::kFloat);
   } else if (place.window.sizes != window.sizes || place.window.offset != window.offset) {
-    fail(ErrorCode::unsupported, {"invariant mode backward", parameter, "the same uses in every micro-batch",
-                                  "a use of another part of it", {}});
+    fail(ErrorCode::unsupported, {"invariant mode backward",
+                                  parameter,
+                                  "the same uses in every micro-batch",
+                                  "a use of another part of it",
+                                  {}});
   }
   return place;
 }
@@ -231,8 +243,9 @@ void Places::clear() {
 at::Tensor Places::sum(const at::Tensor& parameter) {
   at::Tensor sum;
   for (auto& [key, place] : places_) {
-    const bool is_whole = place.window.offset == 0 && parameter.sizes() == at::IntArrayRef(place.window.sizes) &&
-                          parameter.strides() == at::IntArrayRef(place.window.strides) && parameter.is_contiguous();
+    const bool is_whole =
+        place.window.offset == 0 && parameter.sizes() == at::IntArrayRef(place.window.sizes) &&
+        parameter.strides() == at::IntArrayRef(place.window.strides) && parameter.is_contiguous();
     if (!sum.defined() && is_whole) {
       sum = place.total;
       continue;
@@ -266,10 +279,11 @@ void require_sample_major(const char* operation, const MicroBatchPtr& micro_batc
   const bool fits = input.dim() > 2 ? input.size(0) == samples : rows % samples == 0;
   if (fits) return;
   fail(ErrorCode::invalid_argument,
-       {operation, "input", fmt::format("the {} samples of the micro-batch as its first axis, or rows in sample order",
-                                        samples),
+       {operation, "input",
+        fmt::format("the {} samples of the micro-batch as its first axis, or rows in sample order", samples),
         fmt::format("shape [{}]", fmt::join(input.sizes(), ", ")),
-        "Put the sample axis first (batch_first); give micro_batch() the lengths of samples that differ in length"});
+        "Put the sample axis first (batch_first); give micro_batch() the lengths of samples that differ in "
+        "length"});
 }
 
 std::shared_ptr<torch::autograd::Node> prepare_parameter(const at::Tensor& parameter) {
@@ -279,8 +293,8 @@ std::shared_ptr<torch::autograd::Node> prepare_parameter(const at::Tensor& param
   return node;
 }
 
-FoldTarget::FoldTarget(const torch::autograd::Node& node, std::size_t input, PlaceKind kind, const Window& window,
-                       std::int64_t rows, const MicroBatchPtr& micro_batch)
+FoldTarget::FoldTarget(const torch::autograd::Node& node, std::size_t input, PlaceKind kind,
+                       const Window& window, std::int64_t rows, const MicroBatchPtr& micro_batch)
     : place_(&own_), kept_(false) {
   const int task = torch::autograd::get_current_graph_task_id();
   if (const AccumulateGrad* const accumulate = keeper(node, input)) {
@@ -291,10 +305,12 @@ FoldTarget::FoldTarget(const torch::autograd::Node& node, std::size_t input, Pla
   } else {
     if (micro_batch)
       fail(ErrorCode::unsupported,
-           {"invariant mode backward", fmt::format("gradient of an operand of shape [{}]", fmt::join(window.sizes, ", ")),
+           {"invariant mode backward",
+            fmt::format("gradient of an operand of shape [{}]", fmt::join(window.sizes, ", ")),
             "a parameter of the GradientAccumulator without tensor hooks, in a plain backward()",
             "a computed tensor, a hooked one, or autograd.grad",
-            "Its sum over the whole batch cannot be cut into micro-batches: use one backward of the whole batch"});
+            "Its sum over the whole batch cannot be cut into micro-batches: use one backward of the whole "
+            "batch"});
     own_.window = window;
     own_.total = at::zeros(window.sizes, at::kFloat);
   }

@@ -1,7 +1,8 @@
 #pragma once
-// Where gradients that are folds over rows are kept: an accumulator a place, and what a backward node needs to write
-// into one (contracts, section 4).
+// Where gradients that are folds over rows are kept: an accumulator a place, and what a backward node needs
+// to write into one (contracts, section 4).
 
+#include <ATen/core/Tensor.h>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -9,15 +10,14 @@
 #include <utility>
 #include <vector>
 
-#include <ATen/core/Tensor.h>
 #include <torch/csrc/autograd/function.h>
 
 #include "lockstep/order/fold.h"
 
 namespace lockstep::invariant {
 
-/// Kinds of operation. A parameter's places are added in ascending order of (kind, how many times this backward has
-/// met the parameter before): do not change the numbers, they decide bits.
+/// Kinds of operation. A parameter's places are added in ascending order of (kind, how many times this
+/// backward has met the parameter before): do not change the numbers, they decide bits.
 enum class PlaceKind : int { matmul = 0, bias = 1, embedding = 2, scale = 3, broadcast = 4, convolution = 5 };
 
 /// The part of a parameter's memory that an operation used, as strides over its elements.
@@ -80,16 +80,16 @@ const MicroBatchPtr& open_micro_batch();
 /// Returns what was open before.
 MicroBatchPtr set_open_micro_batch(MicroBatchPtr micro_batch);
 
-/// Throws Error(invalid_argument) where `rows` rows with a leading extent of `leading` cannot be the rows of the
-/// micro-batch in sample-major order. No micro-batch: nothing.
+/// Throws Error(invalid_argument) where `rows` rows with a leading extent of `leading` cannot be the rows of
+/// the micro-batch in sample-major order. No micro-batch: nothing.
 void require_sample_major(const char* operation, const MicroBatchPtr& micro_batch, const at::Tensor& input);
 
 /// While an accumulation is begun it owns its parameters' gradients; null ends that.
 void set_owner(const at::Tensor& parameter, const std::shared_ptr<Accumulation>& owner);
 std::shared_ptr<Accumulation> owner_of(const at::Tensor& parameter);
 
-/// Prepares the parameter's AccumulateGrad node to take the sum of its places at the end of a backward. Hold the
-/// result until a graph refers to that node. Null where `parameter` is undefined.
+/// Prepares the parameter's AccumulateGrad node to take the sum of its places at the end of a backward. Hold
+/// the result until a graph refers to that node. Null where `parameter` is undefined.
 std::shared_ptr<torch::autograd::Node> prepare_parameter(const at::Tensor& parameter);
 
 /// What the backward of a node folds one parameter's gradient into.

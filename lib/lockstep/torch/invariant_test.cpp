@@ -1,19 +1,19 @@
 // The mode and the accumulator on a small network: one gradient, whatever the cut.
 
-#include "lockstep/torch/invariant_mode.h"
-
+#include <ATen/Parallel.h>
 #include <cmath>
 #include <functional>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
+
 #include <torch/torch.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/torch/gradient_accumulator.h"
+#include "lockstep/torch/invariant_mode.h"
 #include "lockstep/torch/tensor_view.h"
 
 namespace lockstep {
@@ -86,7 +86,8 @@ Outcome cut(Problem& problem, const Cuts& cuts) {
   return outcome;
 }
 
-const std::vector<Cuts> kCuts = {{kSamples}, {1, 149}, {75, 75}, {7, 16, 100, 27}, Cuts(kSamples, 1), Cuts(10, 15)};
+const std::vector<Cuts> kCuts = {{kSamples},       {1, 149},          {75, 75},
+                                 {7, 16, 100, 27}, Cuts(kSamples, 1), Cuts(10, 15)};
 
 TEST(InvariantMode, OneGradientHoweverTheBatchIsCut) {
   Problem problem;
@@ -185,7 +186,8 @@ TEST(InvariantModeErrors, UnknownOperationsAreRefusedByName) {
   const InvariantMode mode;
   const at::Tensor x = torch::ones({4, 4});
   expect_error(ErrorCode::unsupported, "aten::cumprod", [&] { torch::cumprod(x, 0); });
-  expect_error(ErrorCode::unsupported, "float64", [&] { torch::mm(x.to(torch::kDouble), x.to(torch::kDouble)); });
+  expect_error(ErrorCode::unsupported, "float64",
+               [&] { torch::mm(x.to(torch::kDouble), x.to(torch::kDouble)); });
   allow_operation("aten::cumprod");
   EXPECT_NO_THROW(torch::cumprod(x, 0));
   EXPECT_EQ(operation_class("aten::cumprod"), "allowed");
@@ -233,8 +235,8 @@ TEST(GradientAccumulatorErrors, SayWhatIsWrong) {
   accumulator.begin(10);
   {
     const auto micro_batch = accumulator.micro_batch(0, 10);
-    const at::Tensor loss =
-        torch::nn::functional::cross_entropy(problem.net->forward(problem.x.narrow(0, 0, 10)), problem.y.narrow(0, 0, 10));
+    const at::Tensor loss = torch::nn::functional::cross_entropy(
+        problem.net->forward(problem.x.narrow(0, 0, 10)), problem.y.narrow(0, 0, 10));
     loss.backward({}, true);
     refuses("a second one", [&] { loss.backward(); });
   }

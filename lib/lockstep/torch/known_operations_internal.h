@@ -1,13 +1,14 @@
 #pragma once
-// Operations that run on LibTorch's own kernels while the mode is on, and why their bits cannot depend on the batch.
+// Operations that run on LibTorch's own kernels while the mode is on, and why their bits cannot depend on the
+// batch.
 
 #include <string_view>
 #include <vector>
 
 namespace lockstep::invariant {
 
-/// Names without "aten::". Views and composite operations are not among them: they are told by their schema and their
-/// registrations.
+/// Names without "aten::". Views and composite operations are not among them: they are told by their schema
+/// and their registrations.
 const std::vector<std::string_view>& exact_operations();
 
 }  // namespace lockstep::invariant

@@ -1,7 +1,6 @@
-#include "lockstep/torch/linear_node_internal.h"
-
 #include <ATen/ATen.h>
 #include <ATen/core/LegacyTypeDispatch.h>
+
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
 
@@ -9,6 +8,7 @@
 #include "lockstep/row_sum/row_sum.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/gradient_places_internal.h"
+#include "lockstep/torch/linear_node_internal.h"
 #include "lockstep/torch/tensor_matrix_internal.h"
 
 namespace lockstep::invariant {
@@ -20,7 +20,7 @@ using torch::autograd::variable_list;
 
 at::Tensor forward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   take_over_thread_count();
-  const at::Tensor rows = as_rows(x);                                       // [rows, in]
+  const at::Tensor rows = as_rows(x);                                           // [rows, in]
   const at::Tensor y = at::empty({rows.size(0), weight.size(0)}, x.options());  // [rows, out]
   const at::Tensor offset = bias.defined() ? bias.contiguous() : bias;
   matmul(const_matrix(rows), const_transposed(weight), matrix(y),
@@ -70,7 +70,8 @@ class LockstepLinearBackward final : public Node {
   variable_list apply(variable_list&& gradients) override {
     if (!gradients[0].defined()) return variable_list(3);
     const at::Tensor x = x_.unpack(), weight = weight_.unpack();
-    return at::GradMode::is_enabled() ? differentiable(gradients[0], x, weight) : plain(gradients[0], x, weight);
+    return at::GradMode::is_enabled() ? differentiable(gradients[0], x, weight)
+                                      : plain(gradients[0], x, weight);
   }
 
  private:
@@ -119,8 +120,8 @@ class LockstepLinearBackward final : public Node {
     if (task_should_compute_output(1)) {
       results[1] = at::mm(dy.t(), rows);
       if (weight.sizes() != at::IntArrayRef(window_.sizes) || window_.offset != 0)
-        results[1] = at::as_strided_scatter(at::zeros_like(weight), results[1], window_.sizes, window_.strides,
-                                            window_.offset);
+        results[1] = at::as_strided_scatter(at::zeros_like(weight), results[1], window_.sizes,
+                                            window_.strides, window_.offset);
       else if (weight.strides() != at::IntArrayRef(window_.strides))
         results[1] = results[1].t();
     }
@@ -150,7 +151,8 @@ at::Tensor linear(const char* operation, const at::Tensor& x, const at::Tensor& 
   // Held until the edges hold them.
   const auto weight_node = prepare_parameter(weight_operand.parameter.base);
   const auto bias_node = prepare_parameter(bias_operand.parameter.base);
-  const std::shared_ptr<LockstepLinearBackward> node(new LockstepLinearBackward(), torch::autograd::deleteNode);
+  const std::shared_ptr<LockstepLinearBackward> node(new LockstepLinearBackward(),
+                                                     torch::autograd::deleteNode);
   node->set_next_edges(
       torch::autograd::collect_next_edges(x, weight_operand.variable(), bias_operand.variable()));
   node->save(x, weight_operand, bias_operand);

@@ -1,14 +1,13 @@
 #pragma once
 // y = x · Wᵀ + b with a node of ours, whatever operation it came from.
 
-#include <optional>
-
 #include <ATen/core/Tensor.h>
+#include <optional>
 
 namespace lockstep::invariant {
 
-/// x [..., in], weight [out, in], bias [out] or nothing, float32: [..., out]. Gradients of parameters go where
-/// gradient_places says.
+/// x [..., in], weight [out, in], bias [out] or nothing, float32: [..., out]. Gradients of parameters go
+/// where gradient_places says.
 at::Tensor linear(const char* operation, const at::Tensor& x, const at::Tensor& weight,
                   const std::optional<at::Tensor>& bias);
 

@@ -1,11 +1,11 @@
-#include "lockstep/torch/loss_reduction_internal.h"
-
 #include <ATen/ATen.h>
+
 #include <fmt/format.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/cross_entropy/cross_entropy.h"
 #include "lockstep/torch/gradient_places_internal.h"
+#include "lockstep/torch/loss_reduction_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -25,7 +25,8 @@ LossPlace& next_place(const char* operation, MicroBatch& micro_batch, Accumulati
   const auto visit = static_cast<std::size_t>(micro_batch.loss_visits++);
   if (visit < accumulation.losses.size()) return accumulation.losses[visit];
   if (micro_batch.first_sample != 0)
-    fail(ErrorCode::invalid_argument, {operation, "micro-batch", "the losses of the first one", "another loss", {}});
+    fail(ErrorCode::invalid_argument,
+         {operation, "micro-batch", "the losses of the first one", "another loss", {}});
   return accumulation.losses.emplace_back();
 }
 
@@ -33,14 +34,15 @@ LossPlace& next_place(const char* operation, MicroBatch& micro_batch, Accumulati
 double global_count(const MicroBatch& micro_batch, Accumulation& accumulation, double counted) {
   if (accumulation.count > 0) return accumulation.count;
   if (accumulation.derived_count == 0)
-    accumulation.derived_count = counted / static_cast<double>(micro_batch.samples) *
-                                 static_cast<double>(micro_batch.global_samples);
+    accumulation.derived_count =
+        counted / static_cast<double>(micro_batch.samples) * static_cast<double>(micro_batch.global_samples);
   return accumulation.derived_count;
 }
 
 }  // namespace
 
-ReducedLoss reduce_loss(const char* operation, const at::Tensor& rows, double counted, std::int64_t reduction) {
+ReducedLoss reduce_loss(const char* operation, const at::Tensor& rows, double counted,
+                        std::int64_t reduction) {
   const bool is_mean = reduction == at::Reduction::Mean;
   const MicroBatchPtr& micro_batch = open_micro_batch();
   double count = is_mean ? counted : 1;

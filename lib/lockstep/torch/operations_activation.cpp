@@ -1,5 +1,5 @@
-// Activation functions and elementary functions: PyTorch's derivatives, our elements. LibTorch's own vector loops and
-// their scalar tails differ, so that an element's bits depend on where it lies.
+// Activation functions and elementary functions: PyTorch's derivatives, our elements. LibTorch's own vector
+// loops and their scalar tails differ, so that an element's bits depend on where it lies.
 
 #include <ATen/ATen.h>
 
@@ -32,7 +32,8 @@ at::Tensor gradient_of(const char* name, c10::DispatchKeySet keys, const at::Ten
   require_supported(name, keys, gradient);
   const InsideKernel inside;
   take_over_thread_count();
-  const at::Tensor dy = gradient.contiguous(), saved = given.contiguous(), dx = at::empty(dy.sizes(), dy.options());
+  const at::Tensor dy = gradient.contiguous(), saved = given.contiguous(),
+                   dx = at::empty(dy.sizes(), dy.options());
   write(dy.const_data_ptr<float>(), saved.const_data_ptr<float>(), dx.mutable_data_ptr<float>(), dy.numel());
   return dx;
 }
@@ -71,8 +72,9 @@ template <Name name, Elementary function>
 at::Tensor low_elementary(c10::DispatchKeySet keys, const at::Tensor& self) {
   LOCKSTEP_COUNT_CALL(name.text);
   return unary(name.text, keys, self, [](const float* x, float* y, std::int64_t n) {
-    parallel::for_each_range(n, kGrain,
-                             [&](std::int64_t begin, std::int64_t end) { function(x + begin, y + begin, end - begin); });
+    parallel::for_each_range(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      function(x + begin, y + begin, end - begin);
+    });
   });
 }
 template <Name name, Elementary function>
@@ -83,7 +85,8 @@ at::Tensor& low_elementary_(c10::DispatchKeySet keys, at::Tensor& self) {
 GeluForm gelu_form(c10::string_view approximate) {
   if (approximate == "none") return GeluForm::erf;
   if (approximate == "tanh") return GeluForm::tanh;
-  fail(ErrorCode::invalid_argument, {"aten::gelu", "approximate", "none or tanh", std::string(approximate), {}});
+  fail(ErrorCode::invalid_argument,
+       {"aten::gelu", "approximate", "none or tanh", std::string(approximate), {}});
 }
 
 at::Tensor low_gelu(c10::DispatchKeySet keys, const at::Tensor& self, c10::string_view approximate) {
@@ -153,10 +156,12 @@ void register_elementary(Registrar& registrar, const char* own, const char* in_p
 }  // namespace
 
 void register_activations(Registrar& registrar) {
-  register_activation<"aten::sigmoid", "aten::sigmoid_", sigmoid, sigmoid_backward>(registrar, "sigmoid", "sigmoid_",
-                                                                                  "sigmoid_backward");
-  register_activation<"aten::tanh", "aten::tanh_", tanh, tanh_backward>(registrar, "tanh", "tanh_", "tanh_backward");
-  register_activation<"aten::silu", "aten::silu_", silu, silu_backward>(registrar, "silu", "silu_", "silu_backward");
+  register_activation<"aten::sigmoid", "aten::sigmoid_", sigmoid, sigmoid_backward>(
+      registrar, "sigmoid", "sigmoid_", "sigmoid_backward");
+  register_activation<"aten::tanh", "aten::tanh_", tanh, tanh_backward>(registrar, "tanh", "tanh_",
+                                                                        "tanh_backward");
+  register_activation<"aten::silu", "aten::silu_", silu, silu_backward>(registrar, "silu", "silu_",
+                                                                        "silu_backward");
   registrar.compute("gelu", TORCH_FN(low_gelu));
   registrar.compute("gelu_backward", TORCH_FN(low_gelu_backward));
   registrar.compute("softplus", TORCH_FN(low_softplus));

@@ -1,11 +1,13 @@
-// Losses of single elements: MSE, L1, binary cross-entropy with logits, margin ranking. Their mean is over the global
-// batch, so they get a node of ours.
+// Losses of single elements: MSE, L1, binary cross-entropy with logits, margin ranking. Their mean is over
+// the global batch, so they get a node of ours.
 
 #include <ATen/ATen.h>
 #include <ATen/ExpandUtils.h>
 #include <ATen/core/LegacyTypeDispatch.h>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
 
@@ -138,12 +140,14 @@ class LockstepElementLossBackward final : public Node {
 void require_same_shape(const LossCall& call, const at::Tensor& first, const at::Tensor& second) {
   if (first.sizes() == second.sizes() && second.scalar_type() == first.scalar_type()) return;
   fail(ErrorCode::invalid_argument,
-       {call.name, "target", fmt::format("{} of shape [{}]", c10::toString(first.scalar_type()), fmt::join(first.sizes(), ", ")),
+       {call.name, "target",
+        fmt::format("{} of shape [{}]", c10::toString(first.scalar_type()), fmt::join(first.sizes(), ", ")),
         fmt::format("{} of shape [{}]", c10::toString(second.scalar_type()), fmt::join(second.sizes(), ", ")),
         "Bring both to one shape and dtype: a broadcast would be summed over the batch"});
 }
 
-at::Tensor element_loss(LossCall call, const at::Tensor& first, const at::Tensor& second, const at::Tensor& third) {
+at::Tensor element_loss(LossCall call, const at::Tensor& first, const at::Tensor& second,
+                        const at::Tensor& third) {
   require_same_shape(call, first, second);
   if (third.defined()) require_same_shape(call, first, third);
   at::Tensor result, dense_third;
@@ -167,13 +171,15 @@ at::Tensor element_loss(LossCall call, const at::Tensor& first, const at::Tensor
   return result;
 }
 
-at::Tensor high_mse(c10::DispatchKeySet keys, const at::Tensor& x, const at::Tensor& target, std::int64_t reduction) {
+at::Tensor high_mse(c10::DispatchKeySet keys, const at::Tensor& x, const at::Tensor& target,
+                    std::int64_t reduction) {
   require_supported("aten::mse_loss", keys, x);
   LOCKSTEP_COUNT_CALL("aten::mse_loss");
   return element_loss({ElementLoss::mse, "aten::mse_loss", reduction, 0, {}, {}}, x, target, {});
 }
 
-at::Tensor high_l1(c10::DispatchKeySet keys, const at::Tensor& x, const at::Tensor& target, std::int64_t reduction) {
+at::Tensor high_l1(c10::DispatchKeySet keys, const at::Tensor& x, const at::Tensor& target,
+                   std::int64_t reduction) {
   require_supported("aten::l1_loss", keys, x);
   LOCKSTEP_COUNT_CALL("aten::l1_loss");
   return element_loss({ElementLoss::l1, "aten::l1_loss", reduction, 0, {}, {}}, x, target, {});
@@ -191,7 +197,8 @@ at::Tensor high_bce(c10::DispatchKeySet keys, const at::Tensor& x, const at::Ten
   const InsideKernel inside;
   if (weight.has_value() && weight->defined()) call.weight = weight->expand_as(x).contiguous();
   if (positive.has_value() && positive->defined())
-    call.positive_weight = x.dim() == 0 ? positive->contiguous() : positive->expand(x.sizes().slice(1)).contiguous();
+    call.positive_weight =
+        x.dim() == 0 ? positive->contiguous() : positive->expand(x.sizes().slice(1)).contiguous();
   return element_loss(std::move(call), x, target, {});
 }
 
@@ -199,8 +206,12 @@ at::Tensor high_margin_ranking(c10::DispatchKeySet keys, const at::Tensor& first
                                const at::Tensor& target, double margin, std::int64_t reduction) {
   require_supported("aten::margin_ranking_loss", keys, first);
   LOCKSTEP_COUNT_CALL("aten::margin_ranking_loss");
-  return element_loss({ElementLoss::margin_ranking, "aten::margin_ranking_loss", reduction,
-                       static_cast<float>(margin), {}, {}},
+  return element_loss({ElementLoss::margin_ranking,
+                       "aten::margin_ranking_loss",
+                       reduction,
+                       static_cast<float>(margin),
+                       {},
+                       {}},
                       first, second, target.to(at::kFloat));
 }
 

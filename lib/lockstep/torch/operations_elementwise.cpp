@@ -1,4 +1,5 @@
-// Elementwise operations that are more than one IEEE operation, and sums and products with broadcast parameters.
+// Elementwise operations that are more than one IEEE operation, and sums and products with broadcast
+// parameters.
 
 #include <ATen/ATen.h>
 #include <ATen/ExpandUtils.h>
@@ -41,7 +42,8 @@ at::Tensor result_like(const at::Tensor& like, at::IntArrayRef shape) {
   return at::empty(shape, like.options().memory_format(std::nullopt));
 }
 
-// ---- x + alpha · y ----------------------------------------------------------------------------------------------------
+// ---- x + alpha · y
+// ----------------------------------------------------------------------------------------------------
 
 void add_into(const at::Tensor& out, const at::Tensor& x, const at::Tensor& other, float alpha) {
   const Values left(x, out.sizes()), right(other, out.sizes());
@@ -72,17 +74,19 @@ at::Tensor& low_add_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tenso
 }
 
 bool is_plain_sum(const at::Tensor& self, const at::Tensor& other, const at::Scalar& alpha) {
-  return alpha.equal(1) || !(at::isFloatingType(self.scalar_type()) || at::isFloatingType(other.scalar_type()));
+  return alpha.equal(1) ||
+         !(at::isFloatingType(self.scalar_type()) || at::isFloatingType(other.scalar_type()));
 }
 
-/// What add, subtract, multiply and divide have in common at kHigh: parameters that are broadcast get a node, other
-/// broadcasts over the batch are refused.
+/// What add, subtract, multiply and divide have in common at kHigh: parameters that are broadcast get a node,
+/// other broadcasts over the batch are refused.
 struct Broadcast {
   Broadcast(const char* name, c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& other) {
     require_plain(name, keys);
     if (!records_gradients() || !(self.requires_grad() || other.requires_grad())) return;
     shape = at::infer_size(self.sizes(), other.sizes());
-    if (is_row_parameter(other, shape) && self.sizes() == at::IntArrayRef(shape) && self.scalar_type() == at::kFloat)
+    if (is_row_parameter(other, shape) && self.sizes() == at::IntArrayRef(shape) &&
+        self.scalar_type() == at::kFloat)
       right_parameter = true;
     else if (is_row_parameter(self, shape) && other.sizes() == at::IntArrayRef(shape) &&
              other.scalar_type() == at::kFloat)
@@ -97,7 +101,8 @@ struct Broadcast {
 at::Tensor high_add(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& other,
                     const at::Scalar& alpha) {
   const Broadcast broadcast("aten::add", keys, self, other);
-  if (!is_plain_sum(self, other, alpha)) return at::_ops::add_Tensor::redispatch(through_low(keys), self, other, alpha);
+  if (!is_plain_sum(self, other, alpha))
+    return at::_ops::add_Tensor::redispatch(through_low(keys), self, other, alpha);
   if (broadcast.right_parameter)
     return broadcast_parameter("aten::add", BroadcastOperation::add, self, other, false);
   if (broadcast.left_parameter)
@@ -105,7 +110,8 @@ at::Tensor high_add(c10::DispatchKeySet keys, const at::Tensor& self, const at::
   return at::_ops::add_Tensor::redispatch(past_high(keys), self, other, alpha);
 }
 
-at::Tensor& high_add_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& other, const at::Scalar& alpha) {
+at::Tensor& high_add_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& other,
+                      const at::Scalar& alpha) {
   const Broadcast broadcast("aten::add_", keys, self, other);
   if (!is_plain_sum(self, other, alpha))
     return at::_ops::add__Tensor::redispatch(through_low(keys), self, other, alpha);
@@ -119,14 +125,16 @@ at::Tensor& high_add_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tens
 at::Tensor high_sub(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& other,
                     const at::Scalar& alpha) {
   const Broadcast broadcast("aten::sub", keys, self, other);
-  if (!is_plain_sum(self, other, alpha)) return at::_ops::sub_Tensor::redispatch(through_low(keys), self, other, alpha);
+  if (!is_plain_sum(self, other, alpha))
+    return at::_ops::sub_Tensor::redispatch(through_low(keys), self, other, alpha);
   if (broadcast.right_parameter)
     return broadcast_parameter("aten::sub", BroadcastOperation::subtract, self, other, false);
   if (broadcast.left_parameter) require_no_computed_broadcast("aten::sub", self, broadcast.shape);
   return at::_ops::sub_Tensor::redispatch(past_high(keys), self, other, alpha);
 }
 
-at::Tensor& high_sub_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& other, const at::Scalar& alpha) {
+at::Tensor& high_sub_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& other,
+                      const at::Scalar& alpha) {
   const Broadcast broadcast("aten::sub_", keys, self, other);
   if (!is_plain_sum(self, other, alpha))
     return at::_ops::sub__Tensor::redispatch(through_low(keys), self, other, alpha);
@@ -168,7 +176,8 @@ at::Tensor& high_div_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tens
   return at::_ops::div__Tensor::redispatch(past_high(keys), self, other);
 }
 
-// ---- addcmul, addcdiv, lerp -------------------------------------------------------------------------------------------
+// ---- addcmul, addcdiv, lerp
+// -------------------------------------------------------------------------------------------
 
 using Ternary = void (*)(float*, Operand, Operand, Operand, float, std::int64_t, Device, void*);
 
@@ -182,8 +191,8 @@ void ternary_into(Ternary function, const at::Tensor& out, const at::Tensor& x, 
 }
 
 template <Ternary function>
-at::Tensor low_ternary(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& a, const at::Tensor& b,
-                       const at::Scalar& value) {
+at::Tensor low_ternary(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& a,
+                       const at::Tensor& b, const at::Scalar& value) {
   require_supported(function == addcmul ? "aten::addcmul" : "aten::addcdiv", keys, self);
   const InsideKernel inside;
   const auto shape = at::infer_size(at::infer_size(self.sizes(), a.sizes()), b.sizes());
@@ -201,7 +210,8 @@ at::Tensor& low_ternary_(c10::DispatchKeySet keys, at::Tensor& self, const at::T
   return self;
 }
 
-at::Tensor low_lerp(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& end, const at::Scalar& weight) {
+at::Tensor low_lerp(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& end,
+                    const at::Scalar& weight) {
   require_supported("aten::lerp", keys, self);
   const InsideKernel inside;
   take_over_thread_count();
@@ -211,7 +221,8 @@ at::Tensor low_lerp(c10::DispatchKeySet keys, const at::Tensor& self, const at::
   return out;
 }
 
-at::Tensor& low_lerp_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& end, const at::Scalar& weight) {
+at::Tensor& low_lerp_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& end,
+                      const at::Scalar& weight) {
   require_supported("aten::lerp_", keys, self);
   const InsideKernel inside;
   take_over_thread_count();

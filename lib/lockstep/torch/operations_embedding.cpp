@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/LegacyTypeDispatch.h>
+
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
 
@@ -41,8 +42,8 @@ class LockstepEmbeddingBackward final : public Node {
     LOCKSTEP_COUNT_CALL("embedding backward");
     take_over_thread_count();
     const at::Tensor dy = gradients[0].contiguous();
-    FoldTarget target(*this, 0, PlaceKind::embedding, Window{{vocabulary_, dim_}, {dim_, 1}, 0}, index_.numel(),
-                      micro_batch_);
+    FoldTarget target(*this, 0, PlaceKind::embedding, Window{{vocabulary_, dim_}, {dim_, 1}, 0},
+                      index_.numel(), micro_batch_);
     embedding_backward({dy.const_data_ptr<float>(), index_.const_data_ptr<std::int64_t>(), vocabulary_, dim_,
                         padding_, target.span(), target.total().mutable_data_ptr<float>(),
                         target.open(embedding_open_elements(vocabulary_, dim_))});
@@ -56,18 +57,18 @@ class LockstepEmbeddingBackward final : public Node {
   MicroBatchPtr micro_batch_;
 };
 
-/// Position ids of shape [1, T] stand for one row a sample: the sum over samples would happen in autograd's order before
-/// this node sees it.
+/// Position ids of shape [1, T] stand for one row a sample: the sum over samples would happen in autograd's
+/// order before this node sees it.
 void require_rows_of_samples(const at::Tensor& index) {
   const MicroBatchPtr& micro_batch = open_micro_batch();
   if (!micro_batch || index.dim() == 0 || index.size(0) == micro_batch->samples) return;
   if (index.dim() == 1 && index.numel() % micro_batch->samples == 0) return;
   if (!micro_batch->lengths.empty()) return;
-  fail(ErrorCode::unsupported,
-       {"aten::embedding", "indices", "one row of them a sample of the micro-batch",
-        "indices that are shared by all samples",
-        "Expand them to [samples, …] first (position_ids.expand(samples, -1)), so that the table's gradient is a sum "
-        "over rows"});
+  fail(ErrorCode::unsupported, {"aten::embedding", "indices", "one row of them a sample of the micro-batch",
+                                "indices that are shared by all samples",
+                                "Expand them to [samples, …] first (position_ids.expand(samples, -1)), so "
+                                "that the table's gradient is a sum "
+                                "over rows"});
 }
 
 at::Tensor look_up(const at::Tensor& table, const at::Tensor& index) {
@@ -98,7 +99,8 @@ at::Tensor high_embedding(c10::DispatchKeySet keys, const at::Tensor& table, con
   require_rows_of_samples(indices);
   // Held until the edge holds it.
   const auto table_node = prepare_parameter(table.is_leaf() ? table : at::Tensor());
-  const std::shared_ptr<LockstepEmbeddingBackward> node(new LockstepEmbeddingBackward(), torch::autograd::deleteNode);
+  const std::shared_ptr<LockstepEmbeddingBackward> node(new LockstepEmbeddingBackward(),
+                                                        torch::autograd::deleteNode);
   node->set_next_edges(torch::autograd::collect_next_edges(table));
   node->save(table, std::move(index), padding.expect_int());
   torch::autograd::set_history(y, node);

@@ -1,11 +1,10 @@
-// linear, addmm, matmul and mm: where one operand is a parameter, its gradient is a fold over rows, and they get a node
-// of ours. LibTorch's torch::nn::Linear calls addmm or matmul with the weight transposed, Python's calls linear.
+// linear, addmm, matmul and mm: where one operand is a parameter, its gradient is a fold over rows, and they
+// get a node of ours. LibTorch's torch::nn::Linear calls addmm or matmul with the weight transposed, Python's
+// calls linear.
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
-#include <fmt/format.h>
 
-#include "lockstep/base/error.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/gradient_places_internal.h"
 #include "lockstep/torch/linear_node_internal.h"
@@ -15,13 +14,6 @@ namespace {
 
 bool is_parameter(const at::Tensor& tensor) {
   return records_gradients() && resolve_parameter(tensor).base.defined();
-}
-
-void require_no_left_parameter(const char* operation, const at::Tensor& left) {
-  if (is_parameter(left))
-    fail(ErrorCode::unsupported,
-         {operation, "left operand", "rows of the batch", "a parameter, whose gradient would sum over columns",
-          "Write it as x · Wᵀ, with the rows of the batch on the left"});
 }
 
 at::Tensor high_linear(c10::DispatchKeySet keys, const at::Tensor& x, const at::Tensor& weight,
@@ -35,7 +27,6 @@ at::Tensor high_linear(c10::DispatchKeySet keys, const at::Tensor& x, const at::
 at::Tensor high_addmm(c10::DispatchKeySet keys, const at::Tensor& bias, const at::Tensor& x,
                       const at::Tensor& right, const at::Scalar& beta, const at::Scalar& alpha) {
   require_supported("aten::addmm", keys, x);
-  require_no_left_parameter("aten::addmm", x);
   const bool is_linear = bias.dim() == 1 && bias.size(0) == right.size(1) && beta.equal(1) && alpha.equal(1);
   if (!is_linear) return at::_ops::addmm::redispatch(through_low(keys), bias, x, right, beta, alpha);
   LOCKSTEP_COUNT_CALL("aten::addmm");
@@ -44,7 +35,6 @@ at::Tensor high_addmm(c10::DispatchKeySet keys, const at::Tensor& bias, const at
 
 at::Tensor high_matmul(c10::DispatchKeySet keys, const at::Tensor& left, const at::Tensor& right) {
   require_supported("aten::matmul", keys, left);
-  require_no_left_parameter("aten::matmul", left);
   if (right.dim() == 2 && left.dim() >= 2 && is_parameter(right)) {
     LOCKSTEP_COUNT_CALL("aten::matmul");
     return linear("aten::matmul", left, right.t(), std::nullopt);
@@ -54,7 +44,6 @@ at::Tensor high_matmul(c10::DispatchKeySet keys, const at::Tensor& left, const a
 
 at::Tensor high_mm(c10::DispatchKeySet keys, const at::Tensor& left, const at::Tensor& right) {
   require_supported("aten::mm", keys, left);
-  require_no_left_parameter("aten::mm", left);
   if (is_parameter(right)) {
     LOCKSTEP_COUNT_CALL("aten::mm");
     return linear("aten::mm", left, right.t(), std::nullopt);

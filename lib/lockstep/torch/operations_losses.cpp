@@ -2,8 +2,10 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/LegacyTypeDispatch.h>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
 
@@ -26,8 +28,9 @@ struct Targets {
           std::int64_t ignore_index, double label_smoothing)
       : classes_of(target.contiguous()),
         weight(given_weight.value_or(at::Tensor())),
-        targets{classes_of.const_data_ptr<std::int64_t>(), scores.size(0), scores.size(1), nullptr, ignore_index,
-                static_cast<float>(label_smoothing)} {
+        targets{
+            classes_of.const_data_ptr<std::int64_t>(), scores.size(0), scores.size(1), nullptr, ignore_index,
+            static_cast<float>(label_smoothing)} {
     if (!weight.defined()) return;
     weight = weight.contiguous();
     targets.weight = weight.const_data_ptr<float>();
@@ -137,8 +140,8 @@ at::Tensor high_cross_entropy(c10::DispatchKeySet keys, const at::Tensor& logits
   return loss;
 }
 
-// PyTorch's formula hands the total weight that forward returned to backward, so a mean over the global batch needs no
-// node of ours: the total is the global one.
+// PyTorch's formula hands the total weight that forward returned to backward, so a mean over the global batch
+// needs no node of ours: the total is the global one.
 std::tuple<at::Tensor, at::Tensor> low_nll_forward(c10::DispatchKeySet keys, const at::Tensor& scores,
                                                    const at::Tensor& target,
                                                    const std::optional<at::Tensor>& weight,
@@ -164,7 +167,8 @@ std::tuple<at::Tensor, at::Tensor> low_nll_forward(c10::DispatchKeySet keys, con
 
 at::Tensor low_nll_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, const at::Tensor& scores,
                             const at::Tensor& target, const std::optional<at::Tensor>& weight,
-                            std::int64_t reduction, c10::SymInt ignore_index, const at::Tensor& total_weight) {
+                            std::int64_t reduction, c10::SymInt ignore_index,
+                            const at::Tensor& total_weight) {
   require_supported("aten::nll_loss_backward", keys, scores);
   const InsideKernel inside;
   LOCKSTEP_COUNT_CALL("aten::nll_loss_backward");
@@ -175,7 +179,8 @@ at::Tensor low_nll_backward(c10::DispatchKeySet keys, const at::Tensor& gradient
   if (reduction == at::Reduction::None)
     rows.rows = dy.const_data_ptr<float>();
   else
-    rows.all = dy.item<float>() * (reduction == at::Reduction::Mean ? 1.0f / total_weight.item<float>() : 1.0f);
+    rows.all =
+        dy.item<float>() * (reduction == at::Reduction::Mean ? 1.0f / total_weight.item<float>() : 1.0f);
   nll_backward(targets.targets, rows, result.mutable_data_ptr<float>());
   return result;
 }

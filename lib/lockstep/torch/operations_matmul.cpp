@@ -38,7 +38,8 @@ at::Tensor low_addmm(c10::DispatchKeySet keys, const at::Tensor& offset, const a
   LOCKSTEP_COUNT_CALL("aten::addmm");
   take_over_thread_count();
   const at::Tensor out = offset.expand({left.size(0), right.size(1)}).clone(at::MemoryFormat::Contiguous);
-  matmul(const_matrix(left), const_matrix(right), matrix(out), {alpha.to<float>(), beta.to<float>(), nullptr});
+  matmul(const_matrix(left), const_matrix(right), matrix(out),
+         {alpha.to<float>(), beta.to<float>(), nullptr});
   return out;
 }
 

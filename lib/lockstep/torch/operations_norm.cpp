@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/LegacyTypeDispatch.h>
+
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
 
@@ -34,8 +35,9 @@ struct NormCall {
     rstd = at::empty({rows}, x.options());
     if (centred) {
       mean = at::empty({rows}, x.options());
-      layer_norm({x.const_data_ptr<float>(), memory_or_null(gamma), memory_or_null(beta), y.mutable_data_ptr<float>(),
-                  mean.mutable_data_ptr<float>(), rstd.mutable_data_ptr<float>(), rows, features, eps});
+      layer_norm({x.const_data_ptr<float>(), memory_or_null(gamma), memory_or_null(beta),
+                  y.mutable_data_ptr<float>(), mean.mutable_data_ptr<float>(), rstd.mutable_data_ptr<float>(),
+                  rows, features, eps});
     } else {
       rms_norm({x.const_data_ptr<float>(), memory_or_null(gamma), y.mutable_data_ptr<float>(),
                 rstd.mutable_data_ptr<float>(), rows, features, eps});
@@ -82,11 +84,13 @@ class LockstepNormBackward final : public Node {
     if (has_gamma_ && task_should_compute_output(1)) dgamma.emplace(target(1, PlaceKind::scale));
     if (has_beta_ && task_should_compute_output(2)) dbeta.emplace(target(2, PlaceKind::bias));
     float* const dx = results[0].defined() ? results[0].mutable_data_ptr<float>() : nullptr;
-    const order::FoldSpan span = dgamma ? dgamma->span() : dbeta ? dbeta->span() : order::FoldSpan{0, call_.rows, true};
+    const order::FoldSpan span = dgamma  ? dgamma->span()
+                                 : dbeta ? dbeta->span()
+                                         : order::FoldSpan{0, call_.rows, true};
     if (call_.centred)
       layer_norm_backward({dy.const_data_ptr<float>(), x.const_data_ptr<float>(), memory_or_null(call_.mean),
-                           memory_or_null(call_.rstd), memory_or_null(scale), dx, fold(dgamma), fold(dbeta), span,
-                           call_.features});
+                           memory_or_null(call_.rstd), memory_or_null(scale), dx, fold(dgamma), fold(dbeta),
+                           span, call_.features});
     else
       rms_norm_backward({dy.const_data_ptr<float>(), x.const_data_ptr<float>(), memory_or_null(call_.rstd),
                          memory_or_null(scale), dx, fold(dgamma), span, call_.features});
@@ -129,8 +133,10 @@ at::Tensor normalise(const char* name, const at::Tensor& x, at::IntArrayRef shap
   if (!records_gradients() || !torch::autograd::compute_requires_grad(x, gamma, beta)) return y;
   require_sample_major(name, open_micro_batch(), x);
   // Held until the edges hold them.
-  const auto gamma_node = prepare_parameter(gamma.defined() && gamma.is_leaf() && gamma.requires_grad() ? gamma : at::Tensor());
-  const auto beta_node = prepare_parameter(beta.defined() && beta.is_leaf() && beta.requires_grad() ? beta : at::Tensor());
+  const auto gamma_node =
+      prepare_parameter(gamma.defined() && gamma.is_leaf() && gamma.requires_grad() ? gamma : at::Tensor());
+  const auto beta_node =
+      prepare_parameter(beta.defined() && beta.is_leaf() && beta.requires_grad() ? beta : at::Tensor());
   const std::shared_ptr<LockstepNormBackward> node(new LockstepNormBackward(), torch::autograd::deleteNode);
   node->set_next_edges(torch::autograd::collect_next_edges(x, gamma, beta));
   node->save(std::move(call), x, gamma, beta);
@@ -139,8 +145,8 @@ at::Tensor normalise(const char* name, const at::Tensor& x, at::IntArrayRef shap
 }
 
 at::Tensor high_layer_norm(c10::DispatchKeySet keys, const at::Tensor& x, c10::SymIntArrayRef shape,
-                           const std::optional<at::Tensor>& gamma, const std::optional<at::Tensor>& beta, double eps,
-                           bool) {
+                           const std::optional<at::Tensor>& gamma, const std::optional<at::Tensor>& beta,
+                           double eps, bool) {
   require_supported("aten::layer_norm", keys, x);
   LOCKSTEP_COUNT_CALL("aten::layer_norm");
   return normalise("aten::layer_norm", x, C10_AS_INTARRAYREF_SLOW(shape), gamma.value_or(at::Tensor()),
@@ -151,8 +157,9 @@ at::Tensor high_rms_norm(c10::DispatchKeySet keys, const at::Tensor& x, c10::Sym
                          const std::optional<at::Tensor>& gamma, std::optional<double> eps) {
   require_supported("aten::rms_norm", keys, x);
   LOCKSTEP_COUNT_CALL("aten::rms_norm");
-  return normalise("aten::rms_norm", x, C10_AS_INTARRAYREF_SLOW(shape), gamma.value_or(at::Tensor()), at::Tensor(),
-                   eps.value_or(static_cast<double>(std::numeric_limits<float>::epsilon())), false);
+  return normalise("aten::rms_norm", x, C10_AS_INTARRAYREF_SLOW(shape), gamma.value_or(at::Tensor()),
+                   at::Tensor(), eps.value_or(static_cast<double>(std::numeric_limits<float>::epsilon())),
+                   false);
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
-// Sums and means. Over axes inside a row: lanes. Over the first axis: a fold over all reduced positions, sample first.
-// PyTorch's derivatives, which only spread a gradient.
-
-#include <algorithm>
-#include <numeric>
+// Sums and means. Over axes inside a row: lanes. Over the first axis: a fold over all reduced positions,
+// sample first. PyTorch's derivatives, which only spread a gradient.
 
 #include <ATen/ATen.h>
 #include <ATen/WrapDimUtils.h>
+#include <algorithm>
+#include <numeric>
+
 #include <fmt/format.h>
 
 #include "lockstep/base/error.h"
@@ -32,7 +32,8 @@ std::vector<std::int64_t> axes_of(const at::Tensor& x, at::OptionalIntArrayRef g
   return axes;
 }
 
-std::vector<std::int64_t> reduced_sizes(const at::Tensor& x, const std::vector<std::int64_t>& axes, bool keep) {
+std::vector<std::int64_t> reduced_sizes(const at::Tensor& x, const std::vector<std::int64_t>& axes,
+                                        bool keep) {
   std::vector<std::int64_t> sizes;
   for (std::int64_t axis = 0; axis < x.dim(); ++axis) {
     const bool is_reduced = std::binary_search(axes.begin(), axes.end(), axis);
@@ -88,13 +89,15 @@ at::Tensor sum_of(const at::Tensor& x, at::OptionalIntArrayRef given, bool keep)
   }
   const at::Tensor source = gathered(x, axes, true);  // [reduced, kept]
   const std::int64_t rows = extent_of(x, axes), cols = y.numel();
-  row_sum_fold(source.const_data_ptr<float>(), cols, cols, {0, rows, true}, y.mutable_data_ptr<float>(), nullptr);
+  row_sum_fold(source.const_data_ptr<float>(), cols, cols, {0, rows, true}, y.mutable_data_ptr<float>(),
+               nullptr);
   return y;
 }
 
 /// Sums of whole numbers are exact in any order.
 bool is_exact_sum(const at::Tensor& x, std::optional<at::ScalarType> dtype) {
-  return !at::isFloatingType(dtype.value_or(at::isIntegralType(x.scalar_type(), true) ? at::kLong : x.scalar_type()));
+  return !at::isFloatingType(
+      dtype.value_or(at::isIntegralType(x.scalar_type(), true) ? at::kLong : x.scalar_type()));
 }
 
 void require_same_dtype(const char* name, const at::Tensor& x, std::optional<at::ScalarType> dtype) {
@@ -111,8 +114,8 @@ at::Tensor low_sum(c10::DispatchKeySet keys, const at::Tensor& self, std::option
   return sum_of(self, std::nullopt, false);
 }
 
-at::Tensor low_sum_axes(c10::DispatchKeySet keys, const at::Tensor& self, at::OptionalIntArrayRef axes, bool keep,
-                        std::optional<at::ScalarType> dtype) {
+at::Tensor low_sum_axes(c10::DispatchKeySet keys, const at::Tensor& self, at::OptionalIntArrayRef axes,
+                        bool keep, std::optional<at::ScalarType> dtype) {
   if (is_exact_sum(self, dtype))
     return at::_ops::sum_dim_IntList::redispatch(keys & below(kLow), self, axes, keep, dtype);
   require_supported("aten::sum", keys, self);
@@ -122,14 +125,15 @@ at::Tensor low_sum_axes(c10::DispatchKeySet keys, const at::Tensor& self, at::Op
   return sum_of(self, axes, keep);
 }
 
-at::Tensor low_mean_axes(c10::DispatchKeySet keys, const at::Tensor& self, at::OptionalIntArrayRef axes, bool keep,
-                         std::optional<at::ScalarType> dtype) {
+at::Tensor low_mean_axes(c10::DispatchKeySet keys, const at::Tensor& self, at::OptionalIntArrayRef axes,
+                         bool keep, std::optional<at::ScalarType> dtype) {
   require_supported("aten::mean", keys, self);
   require_same_dtype("aten::mean", self, dtype);
   const InsideKernel inside;
   LOCKSTEP_COUNT_CALL("aten::mean.dim");
   const at::Tensor sum = sum_of(self, axes, keep);
-  return sum.div_(static_cast<double>(self.numel()) / static_cast<double>(std::max<std::int64_t>(1, sum.numel())));
+  return sum.div_(static_cast<double>(self.numel()) /
+                  static_cast<double>(std::max<std::int64_t>(1, sum.numel())));
 }
 
 at::Tensor low_mean(c10::DispatchKeySet keys, const at::Tensor& self, std::optional<at::ScalarType> dtype) {
@@ -151,8 +155,8 @@ at::Tensor high_mean(c10::DispatchKeySet keys, const at::Tensor& self, std::opti
   return at::_ops::mean::redispatch(through_low(keys), self, dtype);
 }
 
-at::Tensor high_mean_axes(c10::DispatchKeySet keys, const at::Tensor& self, at::OptionalIntArrayRef axes, bool keep,
-                          std::optional<at::ScalarType> dtype) {
+at::Tensor high_mean_axes(c10::DispatchKeySet keys, const at::Tensor& self, at::OptionalIntArrayRef axes,
+                          bool keep, std::optional<at::ScalarType> dtype) {
   require_no_mean_of_samples(self, axes);
   return at::_ops::mean_dim::redispatch(through_low(keys), self, axes, keep, dtype);
 }

@@ -23,7 +23,8 @@ using Forward = void (*)(const float*, float*, const AxisExtents&, Device, void*
 using Backward = void (*)(const float*, const float*, float*, const AxisExtents&, Device, void*);
 
 template <Forward function>
-at::Tensor low_forward(c10::DispatchKeySet keys, const at::Tensor& self, std::int64_t dim, bool half_to_float) {
+at::Tensor low_forward(c10::DispatchKeySet keys, const at::Tensor& self, std::int64_t dim,
+                       bool half_to_float) {
   constexpr const char* kName = function == softmax ? "aten::_softmax" : "aten::_log_softmax";
   require_supported(kName, keys, self);
   const InsideKernel inside;
@@ -31,7 +32,8 @@ at::Tensor low_forward(c10::DispatchKeySet keys, const at::Tensor& self, std::in
   take_over_thread_count();
   (void)half_to_float;  // of 16-bit input alone
   const at::Tensor x = self.contiguous(), y = at::empty(x.sizes(), x.options());
-  function(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), extents_around(x, dim), Device::cpu, nullptr);
+  function(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), extents_around(x, dim), Device::cpu,
+           nullptr);
   return y;
 }
 
@@ -44,7 +46,8 @@ at::Tensor low_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, co
   const InsideKernel inside;
   LOCKSTEP_COUNT_CALL(kName);
   take_over_thread_count();
-  const at::Tensor dy = gradient.contiguous(), y = output.contiguous(), dx = at::empty(y.sizes(), y.options());
+  const at::Tensor dy = gradient.contiguous(), y = output.contiguous(),
+                   dx = at::empty(y.sizes(), y.options());
   function(dy.const_data_ptr<float>(), y.const_data_ptr<float>(), dx.mutable_data_ptr<float>(),
            extents_around(y, dim), Device::cpu, nullptr);
   return dx;
