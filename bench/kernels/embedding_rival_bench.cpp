@@ -3,6 +3,7 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include "accuracy.h"
 #include "lockstep/embedding/embedding.h"
 #include "rival.h"
 
@@ -41,10 +42,34 @@ void compare_tokens(const std::string& name, std::int64_t vocabulary, std::int64
       [&] { at::embedding_dense_backward(dy, index, vocabulary, -1, false); });
 }
 
+void print_accuracy(std::int64_t vocabulary, std::int64_t rows) {
+  at::manual_seed(1);
+  const Tensor dy = at::randn({rows, 16}), index = at::randint(vocabulary, {rows}, at::kLong);
+  const Tensor total = at::zeros({vocabulary, 16});
+  lockstep::embedding_backward({dy.const_data_ptr<float>(),
+                                index.const_data_ptr<std::int64_t>(),
+                                vocabulary,
+                                16,
+                                -1,
+                                {0, rows, true},
+                                total.mutable_data_ptr<float>(),
+                                nullptr});
+  lockstep::bench::print_errors(
+      "embedding backward " + std::to_string(rows) + " of " + std::to_string(vocabulary), total,
+      at::embedding_dense_backward(dy, index, vocabulary, -1, false),
+      at::embedding_dense_backward(dy.to(at::kDouble), index, vocabulary, -1, false));
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   const c10::InferenceMode inference;
+  if (lockstep::bench::wanted("accuracy", argc, argv)) {
+    print_accuracy(1000, 8192);
+    print_accuracy(10, 1'000'000);
+    print_accuracy(1, 1'000'000);
+  }
+  if (!lockstep::bench::wanted("speed", argc, argv)) return 0;
   compare_tokens(", spread,", 8192, 384, 2048, 8192);
   compare_tokens(", spread,", 50'257, 768, 8192, 50'257);
   compare_tokens(", bytes,", 256, 384, 2048, 256);

@@ -3,6 +3,7 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include "accuracy.h"
 #include "lockstep/norm/norm.h"
 #include "rival.h"
 
@@ -97,6 +98,42 @@ void compare_group_norm(std::int64_t n, std::int64_t c, std::int64_t pixels, std
       });
 }
 
+void print_accuracy(std::int64_t rows, std::int64_t features, double offset, const std::string& name) {
+  at::manual_seed(1);
+  const Tensor x = at::randn({rows, features}) + offset, dy = at::randn({rows, features});
+  const Tensor gamma = at::randn({features}), beta = at::randn({features});
+  const auto wide = [](const Tensor& t) { return t.to(at::kDouble); };
+  const auto theirs = at::native_layer_norm(x, {features}, gamma, beta, 1e-5);
+  const auto exact = at::native_layer_norm(wide(x), {features}, wide(gamma), wide(beta), 1e-5);
+  const auto their_gradients = at::native_layer_norm_backward(
+      dy, x, {features}, std::get<1>(theirs), std::get<2>(theirs), gamma, beta, {true, true, true});
+  const auto exact_gradients =
+      at::native_layer_norm_backward(wide(dy), wide(x), {features}, std::get<1>(exact), std::get<2>(exact),
+                                     wide(gamma), wide(beta), {true, true, true});
+  const Tensor y = at::empty_like(x), mean = at::empty({rows}), rstd = at::empty({rows}),
+               dx = at::empty_like(x);
+  const Tensor dgamma = at::zeros({features}), dbeta = at::zeros({features});
+  lockstep::layer_norm({in(x), in(gamma), in(beta), out(y), out(mean), out(rstd), rows, features});
+  lockstep::layer_norm_backward({in(dy),
+                                 in(x),
+                                 in(mean),
+                                 in(rstd),
+                                 in(gamma),
+                                 out(dx),
+                                 {out(dgamma), nullptr},
+                                 {out(dbeta), nullptr},
+                                 {0, rows, true},
+                                 features});
+  const std::string shape = " " + std::to_string(rows) + " x " + std::to_string(features) + name;
+  lockstep::bench::print_errors("layer_norm" + shape, y, std::get<0>(theirs), std::get<0>(exact));
+  lockstep::bench::print_errors("layer_norm dx" + shape, dx, std::get<0>(their_gradients),
+                                std::get<0>(exact_gradients));
+  lockstep::bench::print_errors("layer_norm dgamma" + shape, dgamma, std::get<1>(their_gradients),
+                                std::get<1>(exact_gradients));
+  lockstep::bench::print_errors("layer_norm dbeta" + shape, dbeta, std::get<2>(their_gradients),
+                                std::get<2>(exact_gradients));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -108,5 +145,11 @@ int main(int argc, char** argv) {
     compare_group_norm(64, 32, 784, 8);
     compare_group_norm(64, 64, 196, 8);
     compare_group_norm(16, 128, 1024, 32);
+  }
+  if (lockstep::bench::wanted("accuracy", argc, argv)) {
+    print_accuracy(512, 768, 0, ", normal");
+    print_accuracy(512, 768, 100, ", normal + 100");
+    print_accuracy(64, 9000, 0, ", normal");
+    print_accuracy(1'000'000, 32, 0, ", normal");
   }
 }

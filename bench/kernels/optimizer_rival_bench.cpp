@@ -3,6 +3,7 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include "accuracy.h"
 #include "lockstep/optimizer/optimizer.h"
 #include "rival.h"
 
@@ -62,10 +63,54 @@ void compare_steps(std::int64_t count, std::int64_t elements) {
       });
 }
 
+void print_norm_accuracy(std::int64_t elements) {
+  at::manual_seed(1);
+  const Tensor gradient = at::randn({elements});
+  const std::span<const float> span(data(gradient), static_cast<std::size_t>(elements));
+  lockstep::bench::print_errors(
+      "gradient norm of " + std::to_string(elements), at::scalar_tensor(lockstep::gradient_norm({&span, 1})),
+      at::linalg_vector_norm(gradient), at::linalg_vector_norm(gradient.to(at::kDouble)));
+}
+
+/// 100 AdamW steps of normal gradients.
+void print_adam_accuracy() {
+  at::manual_seed(1);
+  const std::int64_t n = 100'000;
+  std::vector<Tensor> parameter{at::randn({n})}, mean{at::zeros({n})}, square{at::zeros({n})},
+      step{at::zeros({})};
+  const auto wide = [](const std::vector<Tensor>& list) {
+    return std::vector<Tensor>{list[0].to(at::kDouble)};
+  };
+  const auto wide_parameter = wide(parameter), wide_mean = wide(mean), wide_square = wide(square);
+  const std::vector<Tensor> wide_step{at::zeros({})};
+  const Tensor own = parameter[0].clone(), own_mean = at::zeros({n}), own_square = at::zeros({n});
+  lockstep::AdamOptions options;
+  options.weight_decay = 0.1;
+  options.decoupled_weight_decay = true;
+  for (std::int64_t t = 1; t <= 100; ++t) {
+    const std::vector<Tensor> gradient{at::randn({n})};
+    const lockstep::AdamParameter one{data(own),        data(gradient[0]), data(own_mean),
+                                      data(own_square), nullptr,           n};
+    lockstep::adam({&one, 1}, options, t);
+    step[0].add_(1);
+    wide_step[0].add_(1);
+    at::_fused_adamw_(parameter, gradient, mean, square, {}, step, 1e-3, 0.9, 0.999, 0.1, 1e-8, false, false);
+    at::_fused_adamw_(wide_parameter, wide(gradient), wide_mean, wide_square, {}, wide_step, 1e-3, 0.9, 0.999,
+                      0.1, 1e-8, false, false);
+  }
+  lockstep::bench::print_errors("adamw, parameter after 100 steps", own, parameter[0], wide_parameter[0]);
+  lockstep::bench::print_errors("adamw, square after 100 steps", own_square, square[0], wide_square[0]);
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   const c10::InferenceMode inference;
+  if (lockstep::bench::wanted("accuracy", argc, argv)) {
+    for (const std::int64_t elements : {1000, 100'000, 10'000'000}) print_norm_accuracy(elements);
+    print_adam_accuracy();
+  }
+  if (!lockstep::bench::wanted("speed", argc, argv)) return 0;
   compare_steps(50, 1000);
   compare_steps(20, 147'456);
   compare_steps(4, 2'359'296);
