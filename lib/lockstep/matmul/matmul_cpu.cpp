@@ -18,7 +18,7 @@ namespace lockstep::matmul_internal {
 namespace {
 
 constexpr std::int64_t kDepthPerPass = 128;  // a strip's rows that stay in the first cache beside a panel
-constexpr std::int64_t kFloatsPerPass = 1 << 13;  // of a strip, where each pass packs its own
+constexpr std::int64_t kFloatsPerPass = 1 << 15;  // of a strip, where each pass packs its own
 constexpr std::int64_t kDepthPerSweep = 16;       // rows of an operand that are read side by side
 constexpr std::int64_t kPanelsPerBlock = 10;      // packed rows that stay in the second cache
 constexpr std::int64_t kColsPerBlock = 1024;      // packed columns that the rows pass by
@@ -135,6 +135,7 @@ class Rectangle {
                  const float* packed);
   NextStrip next_strip(const order::FoldSegment& place, std::int64_t begin, Range cols, bool is_packed_next,
                        const float* packed) const;
+  void run_few(const Segment& segment);
   void run_once(const Segment& segment);
   void sweep(const Segment& segment);
   void end_without_depth();
@@ -182,7 +183,7 @@ Rectangle::Rectangle(const Problem& problem, std::int64_t batch, Range rows, Ran
   // Panels differ by one row at most.
   const std::int64_t most = ceil_div(rows.size(), panels_);
   const std::int64_t tallest = std::max(tile_height(most), tile_height(rows.size() / panels_));
-  for (widest_ = kWidths - 1; forms_.chain[tallest - 1][widest_] == nullptr;) --widest_;
+  for (widest_ = is_swept_ ? kWidths - 1 : 2; forms_.chain[tallest - 1][widest_] == nullptr;) --widest_;
 }
 
 /// For packing, which fills the last vector.
@@ -351,6 +352,8 @@ NextStrip Rectangle::next_strip(const order::FoldSegment& place, std::int64_t be
 void Rectangle::run_segment(const Segment& segment) {
   const std::int64_t blocks = ceil_div(panels_, kPanelsPerBlock),
                      col_blocks = ceil_div(cols_.size(), kColsPerBlock);
+  const bool few = rows_.size() <= kFewRows && p_.right.depth_stride == 1;
+  if (few && forms_.chain_few[rows_.size() - 1] != nullptr) return run_few(segment);
   if (blocks == 1) return run_once(segment);
   const auto block = [&](std::int64_t index) { return part_of({0, panels_}, 1, blocks, index); };
   const std::int64_t widest = std::int64_t{forms_.lanes} << widest_;
@@ -360,6 +363,21 @@ void Rectangle::run_segment(const Segment& segment) {
     for (std::int64_t down = 0; down < blocks; ++down) {
       run_block(segment, block(down), cols, down == 0, packed);
     }
+  }
+}
+
+/// Still fewer: nothing is packed.
+void Rectangle::run_few(const Segment& segment) {
+  const std::int64_t depth = segment.place.rows, width = 2 * forms_.lanes;
+  const float* const left = pack_left(segment.place, {0, panels_});
+  float* const tile = scratch_.tile.get(rows_.size() * width);
+  for (std::int64_t begin = cols_.begin; begin < cols_.end; begin += width) {
+    const Strip strip{begin, std::min(width, cols_.end - begin), 1, width};
+    const float* const right = right_ + begin * p_.right.place_stride + segment.place.offset;
+    load_open(segment, rows_, strip, tile);
+    forms_.chain_few[rows_.size() - 1](depth, left, right, p_.right.place_stride, strip.cols, tile,
+                                       !segment.place.opens);
+    finish(segment, rows_, strip, tile);
   }
 }
 

@@ -149,6 +149,11 @@ class Matmul : public testing::TestWithParam<Twin> {
     if (is_ref()) return matmul_ref(ref(a), ref(b), ref(c), e.alpha, e.beta, e.bias);
     matmul(a, b, c, e);
   }
+  static void multiply_batched(std::int64_t batch, ConstMatrix a, std::int64_t a_step, ConstMatrix b,
+                               std::int64_t b_step, Matrix c, std::int64_t c_step, const MatmulEpilogue& e) {
+    if (!is_ref()) return matmul_batched(batch, a, a_step, b, b_step, c, c_step, e);
+    for (; batch > 0; --batch, a.data += a_step, b.data += b_step, c.data += c_step) multiply(a, b, c, e);
+  }
   static void fold(const ConstMatrix& a, const ConstMatrix& b, const order::FoldSpan& span,
                    const Matrix& total, float* open) {
     if (is_ref()) return matmul_fold_ref(ref(a), ref(b), span, ref(total), open);
@@ -206,7 +211,7 @@ std::vector<Extents> shapes(bool slow) {
   for (const std::int64_t m : {64, 167, 168, 169, 340}) all.push_back({m, 70, 300});
   all.push_back({20, 2047, 40});
   all.push_back({170, 2100, 33});
-  all.push_back({600, 40, 1100});
+  all.push_back({300, 40, 1100});
   return all;
 }
 
@@ -222,28 +227,25 @@ TEST_P(Matmul, EveryShapeAsTheReference) {
 }
 
 TEST_P(Matmul, EveryLayoutAsTheReference) {
-  const std::vector<Extents> extents = is_slow()
-                                           ? std::vector<Extents>{{5, 9, 20}, {18, 3, 5}}
-                                           : std::vector<Extents>{{5, 9, 20},  {18, 3, 5},     {1, 100, 50},
-                                                                  {50, 1, 37}, {40, 70, 1030}, {200, 33, 65}};
+  std::vector<Extents> extents{{5, 9, 20}, {18, 3, 5}, {1, 40, 37}, {3, 33, 19}};
+  if (!is_slow()) extents.insert(extents.end(), {{1, 100, 50}, {50, 1, 37}, {18, 40, 1030}, {200, 33, 65}});
   const Values bias = elements(200, 7);
-  for (const Extents& e : extents) {
+  const MatmulEpilogue epilogues[] = {{}, {1, 1, bias.data()}, {0.3f, -0.7f, bias.data()}};
+  std::size_t turn = 0;
+  for (const Extents& e : extents)
     for (const Layout left : kLayouts)
       for (const Layout right : kLayouts)
         for (const Layout result : kLayouts) {
-          for (const MatmulEpilogue& epilogue : {MatmulEpilogue{}, MatmulEpilogue{1, 1, bias.data()},
-                                                 MatmulEpilogue{0.3f, -0.7f, bias.data()}}) {
-            Stored a(e.m, e.k, left, 1), b(e.k, e.n, right, 50000), c(e.m, e.n, result, 90000);
-            Stored expected = c;
-            multiply(a.read(), b.read(), c.write(), epilogue);
-            matmul_ref(ref(a.read()), ref(b.read()), ref(expected.write()), epilogue.alpha, epilogue.beta,
-                       epilogue.bias);
-            EXPECT_EQ(differences(c.memory, expected.memory), 0u)
-                << e.m << " x " << e.n << " x " << e.k << ", layouts " << static_cast<int>(left)
-                << static_cast<int>(right) << static_cast<int>(result);
-          }
+          const MatmulEpilogue& epilogue = epilogues[turn++ % 3];
+          Stored a(e.m, e.k, left, 1), b(e.k, e.n, right, 50000), c(e.m, e.n, result, 90000);
+          Stored expected = c;
+          multiply(a.read(), b.read(), c.write(), epilogue);
+          matmul_ref(ref(a.read()), ref(b.read()), ref(expected.write()), epilogue.alpha, epilogue.beta,
+                     epilogue.bias);
+          EXPECT_EQ(differences(c.memory, expected.memory), 0u)
+              << e.m << " x " << e.n << " x " << e.k << ", layouts " << static_cast<int>(left)
+              << static_cast<int>(right) << static_cast<int>(result);
         }
-  }
 }
 
 TEST_P(Matmul, ARowDoesNotKnowTheOthers) {
@@ -292,7 +294,7 @@ TEST_P(Matmul, AFoldDoesNotKnowItsCuts) {
 TEST_P(Matmul, AFoldInEveryLayoutAsTheReference) {
   const std::vector<Extents> extents =
       is_slow() ? std::vector<Extents>{{3, 5, 40}}
-                : std::vector<Extents>{{3, 5, 40}, {40, 70, 1300}, {200, 33, 65}, {8, 8, 9000}};
+                : std::vector<Extents>{{3, 5, 40}, {18, 40, 1300}, {200, 33, 65}, {3, 5, 5000}};
   for (const Extents& e : extents)
     for (const Layout left : kLayouts)
       for (const Layout right : kLayouts)
@@ -392,14 +394,13 @@ TEST_P(Matmul, AnOpenPartialKeepsMinusZero) {
 // ---- Batches
 
 TEST_P(Matmul, ABatchIsItsProducts) {
-  if (is_ref()) GTEST_SKIP() << "the reference has no batched form";
   for (const std::int64_t batch : {1, 2, 5, 7}) {
     const std::int64_t m = 9, n = 20, k = 33;
     const Values a = elements(batch * m * k, 1), b = elements(k * n, 40000);
     Values c = elements(batch * m * n, 80000), expected = c;
     const MatmulEpilogue epilogue{0.5f, 1, nullptr};
-    matmul_batched(batch, row_major(a, m, k), m * k, row_major(b, k, n), 0, row_major(c, m, n), m * n,
-                   epilogue);
+    multiply_batched(batch, row_major(a, m, k), m * k, row_major(b, k, n), 0, row_major(c, m, n), m * n,
+                     epilogue);
     for (std::int64_t p = 0; p < batch; ++p)
       matmul_ref<float>({a.data() + p * m * k, m, k, k, 1}, ref(row_major(b, k, n)),
                         {expected.data() + p * m * n, m, n, n, 1}, 0.5f, 1.0f);

@@ -106,6 +106,111 @@ void set_chains(Forms& forms, std::integer_sequence<int, kRowsMinusOne...>) {
    ...);
 }
 
+// ---- Chains of few rows, for which packing would cost more than the chains
+
+#if HWY_TARGET != HWY_SCALAR
+
+/// Vectors of kLanes / 4 blocks: out[b] takes block b of each.
+HWY_INLINE void transpose_blocks(V (&v)[kLanes / 4]) {
+#if HWY_TARGET <= HWY_AVX3
+  const D d;
+  const V even01 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(v[1]), v[0]);
+  const V odd01 = hn::OddEvenBlocks(v[1], hn::SwapAdjacentBlocks(v[0]));
+  const V even23 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(v[3]), v[2]);
+  const V odd23 = hn::OddEvenBlocks(v[3], hn::SwapAdjacentBlocks(v[2]));
+  v[0] = hn::ConcatLowerLower(d, even23, even01);
+  v[1] = hn::ConcatLowerLower(d, odd23, odd01);
+  v[2] = hn::ConcatUpperUpper(d, even23, even01);
+  v[3] = hn::ConcatUpperUpper(d, odd23, odd01);
+#elif HWY_TARGET <= HWY_AVX2
+  const D d;
+  const V lower = hn::ConcatLowerLower(d, v[1], v[0]), upper = hn::ConcatUpperUpper(d, v[1], v[0]);
+  v[0] = lower;
+  v[1] = upper;
+#else
+  (void)v;
+#endif
+}
+
+/// kLanes places of kLanes depths each become kLanes depths of kLanes places each.
+HWY_INLINE void transpose(V (&v)[kLanes]) {
+  const D d;
+  const hn::Repartition<double, D> pairs;
+#pragma GCC unroll 4
+  for (int g = 0; g < kLanes; g += 4) {
+    const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, v[g], v[g + 1]));
+    const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, v[g + 2], v[g + 3]));
+    const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, v[g], v[g + 1]));
+    const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, v[g + 2], v[g + 3]));
+    v[g] = hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23));
+    v[g + 1] = hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23));
+    v[g + 2] = hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23));
+    v[g + 3] = hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23));
+  }
+  V out[kLanes];
+#pragma GCC unroll 4
+  for (int q = 0; q < 4; ++q) {
+    V blocks[kLanes / 4];
+#pragma GCC unroll 4
+    for (int g = 0; g < kLanes / 4; ++g) blocks[g] = v[4 * g + q];
+    transpose_blocks(blocks);
+#pragma GCC unroll 4
+    for (int b = 0; b < kLanes / 4; ++b) out[4 * b + q] = blocks[b];
+  }
+#pragma GCC unroll 16
+  for (int k = 0; k < kLanes; ++k) v[k] = out[k];
+}
+
+/// The chains continue with `count` depths, which `v` holds.
+template <int kRows>
+HWY_INLINE void continue_few(V (&v)[kLanes], std::int64_t count, const float* HWY_RESTRICT left,
+                             V (&chain)[kRows]) {
+  const D d;
+  transpose(v);
+#pragma GCC unroll 16
+  for (int j = 0; j < kLanes; ++j) {
+    if (j >= count) break;
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) chain[i] = vectors::fma(hn::Set(d, left[j * kRows + i]), v[j], chain[i]);
+  }
+}
+
+/// One vector of places. Order: each element of the tile is one chain, k ascending.
+template <int kRows>
+void chain_few_of(std::int64_t depth, const float* HWY_RESTRICT left, const float* right,
+                  std::int64_t place_stride, std::int64_t places, float* HWY_RESTRICT tile, bool continues) {
+  const D d;
+  const float* from[kLanes];  // the last place again for those that are not there
+  for (std::int64_t j = 0; j < kLanes; ++j) from[j] = right + std::min(j, places - 1) * place_stride;
+  V chain[kRows], v[kLanes];
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) chain[i] = continues ? hn::LoadU(d, tile + 2 * i * kLanes) : hn::Zero(d);
+  std::int64_t k = 0;
+  for (; k + kLanes <= depth; k += kLanes) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; ++j) v[j] = hn::LoadU(d, from[j] + k);
+    continue_few<kRows>(v, kLanes, left + k * kRows, chain);
+  }
+  if (k < depth) {
+    for (int j = 0; j < kLanes; ++j)
+      v[j] = vectors::load_first(d, from[j] + k, static_cast<std::size_t>(depth - k));
+    continue_few<kRows>(v, depth - k, left + k * kRows, chain);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) hn::StoreU(chain[i], d, tile + 2 * i * kLanes);
+}
+
+template <int kRows>
+void chain_few(std::int64_t depth, const float* left,               // [depth, kRows]
+               const float* right, std::int64_t place_stride,       // [places, depth], place_stride apart
+               std::int64_t places, float* tile, bool continues) {  // [kRows, 2 * kLanes]
+  for (std::int64_t half = 0; half < 2 * kLanes && half < places; half += kLanes)
+    chain_few_of<kRows>(depth, left, right + half * place_stride, place_stride,
+                        std::min<std::int64_t>(kLanes, places - half), tile + half, continues);
+}
+
+#endif
+
 // ---- Packing
 
 void pack_elements(const float* source, std::int64_t place_stride, std::int64_t depth_stride,
@@ -327,6 +432,12 @@ Forms make_forms() {
   forms.panel_rows = kPanelRows;
   forms.tall_rows = kTallRows;
   set_chains(forms, std::make_integer_sequence<int, kMostRows>());
+#if HWY_TARGET != HWY_SCALAR
+  forms.chain_few[0] = chain_few<1>;
+  forms.chain_few[1] = chain_few<2>;
+  forms.chain_few[2] = chain_few<3>;
+  forms.chain_few[3] = chain_few<4>;
+#endif
   forms.pack = pack;
   forms.finish = finish;
   return forms;

@@ -8,6 +8,7 @@
 namespace lockstep::matmul_internal {
 
 constexpr int kMostRows = 14;    // of a tile, on any instruction set
+constexpr int kFewRows = 4;      // of a tile whose right operand is not packed, though it lies across
 constexpr int kMostVectors = 8;  // of a tile's row: 1, 2, 4 or 8
 constexpr int kWidths = 4;
 
@@ -24,6 +25,12 @@ struct Ahead {
 /// - 1. left[k, i] is left[k * left_step + i], right[k, j] is right[k * right_step + j].
 using ChainTile = void (*)(std::int64_t depth, const float* left, std::int64_t left_step, const float* right,
                            std::int64_t right_step, float* tile, bool continues, Ahead ahead);
+
+/// ChainTile for few rows and a right operand whose depths are neighbours in memory, read where it lies:
+/// right[k, j] is right[j * place_stride + k] for j < places, at most two vectors. The tile is two vectors
+/// wide.
+using ChainFew = void (*)(std::int64_t depth, const float* left, const float* right,
+                          std::int64_t place_stride, std::int64_t places, float* tile, bool continues);
 
 /// target[k * width + j] = source[j * place_stride + k * depth_stride] for j < places, k < depth. The places
 /// from there to `width` are +0; up to 16 elements behind the end are overwritten. Where one of the strides
@@ -52,6 +59,7 @@ struct Forms {
   int tall_rows = 1;   ///< of the highest tile
   /// [rows - 1][log2 of the vectors of a row]; null where the tile would not fit the registers.
   ChainTile chain[kMostRows][kWidths] = {};
+  ChainFew chain_few[kFewRows] = {};  ///< [rows - 1]; null where there is none
   Pack pack = nullptr;
   /// Ends the chains of `rows` × `cols` elements of tiles, row-major in rows of `width`.
   void (*finish)(const float* tile, std::int64_t width, std::int64_t rows, std::int64_t cols,
