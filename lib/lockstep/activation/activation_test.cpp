@@ -12,6 +12,7 @@
 
 #include "lockstep/activation/activation_inl.h"
 #include "lockstep/activation/activation_ref.h"
+#include "lockstep/activation/activation_vectors.h"
 #include "lockstep/base/error.h"
 #include "lockstep/simd/every_form_test.h"
 
@@ -161,6 +162,31 @@ TEST(Activation, BackwardHasTheReferencesBitsInEveryForm) {
       EXPECT_EQ(difference(dx, expected), "") << operation.name;
     });
   }
+}
+
+TEST(Activation, GivesTheExpectedBitsInEveryForm) {
+  simd::in_every_form([] {
+    for (const ActivationVector& vector : kForwardVectors) {
+      for (const Forward& operation : kForward) {
+        if (std::string(operation.name) != vector.name) continue;
+        const Values x(20, std::bit_cast<float>(vector.x));
+        Values y(20);
+        operation.run(x.data(), y.data(), 20);
+        EXPECT_EQ(bits(y[0]), vector.result) << vector.name << " of " << x[0];
+        EXPECT_EQ(bits(y[19]), vector.result) << vector.name << " of " << x[0];
+      }
+    }
+    for (const ActivationVector& vector : kBackwardVectors) {
+      for (const Backward& operation : kBackward) {
+        if (std::string(operation.name) != vector.name) continue;
+        const Values dy(20, std::bit_cast<float>(vector.dy)), x(20, std::bit_cast<float>(vector.x));
+        Values dx(20);
+        operation.run(dy.data(), x.data(), dx.data(), 20);
+        EXPECT_EQ(bits(dx[0]), vector.result) << vector.name << " of " << dy[0] << " and " << x[0];
+        EXPECT_EQ(bits(dx[19]), vector.result) << vector.name << " of " << dy[0] << " and " << x[0];
+      }
+    }
+  });
 }
 
 TEST(Activation, AnElementDoesNotKnowItsPlace) {

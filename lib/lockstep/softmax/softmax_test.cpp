@@ -14,6 +14,7 @@
 #include "lockstep/math/math_inl.h"
 #include "lockstep/simd/every_form_test.h"
 #include "lockstep/softmax/softmax_ref.h"
+#include "lockstep/softmax/softmax_vectors.h"
 
 namespace lockstep {
 namespace {
@@ -126,6 +127,29 @@ TYPED_TEST(SoftmaxRoom, HasTheReferencesBitsInEveryForm) {
     simd::in_every_form([&] {
       EXPECT_EQ(bits(TypeParam::run(x, dy, extents)), expected)
           << extents.outer << " x " << extents.axis << " x " << extents.inner;
+    });
+  }
+}
+
+TEST(Softmax, GivesTheExpectedBitsInEveryForm) {
+  const auto checksum = [](const Values& values) {
+    const auto words = bits(values);
+    std::uint64_t sum = 0;
+    for (std::size_t j = 0; j < words.size(); ++j) sum += words[j] * std::uint64_t{2 * j + 1};
+    return sum;
+  };
+  for (const SoftmaxVector& vector : kSoftmaxVectors) {
+    Values x, dy;
+    for (std::uint32_t j = 0; j < vector.n; ++j) {
+      x.push_back(softmax_element(j));
+      dy.push_back(softmax_element(vector.n + j));
+    }
+    const AxisExtents extents{1, vector.n, 1};
+    simd::in_every_form([&] {
+      EXPECT_EQ(checksum(Softmax::run(x, dy, extents)), vector.softmax) << vector.n;
+      EXPECT_EQ(checksum(LogSoftmax::run(x, dy, extents)), vector.log_softmax) << vector.n;
+      EXPECT_EQ(checksum(SoftmaxBackward::run(x, dy, extents)), vector.softmax_backward) << vector.n;
+      EXPECT_EQ(checksum(LogSoftmaxBackward::run(x, dy, extents)), vector.log_softmax_backward) << vector.n;
     });
   }
 }
