@@ -11,6 +11,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/cross_entropy/cross_entropy_ref.h"
+#include "lockstep/cross_entropy/cross_entropy_vectors.h"
 #include "lockstep/simd/every_form_test.h"
 #include "lockstep/softmax/softmax.h"
 #include "lockstep/softmax/softmax_ref.h"
@@ -149,6 +150,25 @@ TEST(CrossEntropy, HasTheReferencesBitsInEveryForm) {
         EXPECT_TRUE(composed(p) == answer) << "log_softmax and nll";
       });
     }
+  }
+}
+
+TEST(CrossEntropy, GivesTheExpectedBitsInEveryForm) {
+  for (const CrossEntropyVector& vector : kCrossEntropyVectors) {
+    Problem p{1, vector.n, {}, {vector.target}, {}, vector.smoothed ? 0.1f : 0.0f, {}};
+    for (std::uint32_t j = 0; j < vector.n; ++j) {
+      p.logits.push_back(cross_entropy_element(j));
+      if (vector.weighted) p.weight.push_back(std::fabs(cross_entropy_element(vector.n + j)));
+    }
+    simd::in_every_form([&] {
+      for (const Answer& answer : {fused(p), composed(p)}) {
+        std::uint64_t checksum = 0;
+        for (std::size_t j = 0; j < vector.n; ++j)
+          checksum += bits(answer.gradient[j]) * std::uint64_t{2 * j + 1};
+        EXPECT_EQ(bits(answer.loss[0]), vector.loss) << vector.n << " classes";
+        EXPECT_EQ(checksum, vector.gradient) << vector.n << " classes";
+      }
+    });
   }
 }
 

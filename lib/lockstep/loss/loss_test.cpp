@@ -13,6 +13,7 @@
 #include "lockstep/cross_entropy/cross_entropy.h"
 #include "lockstep/loss/loss_inl.h"
 #include "lockstep/loss/loss_ref.h"
+#include "lockstep/loss/loss_vectors.h"
 #include "lockstep/simd/every_form_test.h"
 
 namespace lockstep {
@@ -167,6 +168,34 @@ TEST(Loss, HasTheReferencesBitsInEveryForm) {
       EXPECT_EQ(result.back(), -7.0f) << "nothing behind the end is written";
     });
   }
+}
+
+float by_name(const std::string& name, float x, float target) {
+  const LossExtents one{1, 1};
+  const LossGradient g{nullptr, 0.3f};
+  const float positive = 3.0f, weight = 0.625f, ranking = -1.0f;
+  float result = -7;
+  if (name == "mse") mse(&x, &target, &result, one);
+  if (name == "mse_backward") mse_backward(&x, &target, g, &result, one);
+  if (name == "l1") l1(&x, &target, &result, one);
+  if (name == "l1_backward") l1_backward(&x, &target, g, &result, one);
+  if (name == "bce_with_logits") bce_with_logits(&x, &target, {&weight, &positive}, &result, one);
+  if (name == "bce_with_logits_backward")
+    bce_with_logits_backward(&x, &target, {&weight, &positive}, g, &result, one);
+  if (name == "margin_ranking") margin_ranking(&x, &target, &ranking, 0.75f, &result, one);
+  if (name == "margin_ranking_backward")
+    margin_ranking_backward(&x, &target, &ranking, 0.75f, g, &result, one);
+  return result;
+}
+
+TEST(Loss, GivesTheExpectedBitsInEveryForm) {
+  simd::in_every_form([] {
+    for (const LossVector& vector : kLossVectors)
+      EXPECT_EQ(
+          bits(by_name(vector.name, std::bit_cast<float>(vector.x), std::bit_cast<float>(vector.target))),
+          vector.result)
+          << vector.name;
+  });
 }
 
 TEST(Loss, AnElementDoesNotKnowItsPlace) {
