@@ -1,4 +1,4 @@
-// activation against LibTorch's elementwise kernels. usage: activation_rival_bench [part of a name]
+// activation against LibTorch's elementwise kernels. usage: activation_rival_bench [part of a name | errors]
 
 #include <c10/core/InferenceMode.h>
 #include <cstdint>
@@ -25,8 +25,27 @@ struct Tensors {
   at::Tensor x, dy, ours, theirs;
 };
 
+/// Relative L2 error of both against LibTorch's own kernel in double.
+template <class Ours, class Theirs>
+void print_errors(const std::string& name, Ours ours, Theirs theirs) {
+  Tensors t(1 << 20);
+  t.x.mul_(3);
+  Tensors wide(0);
+  wide.x = t.x.to(at::kDouble);
+  wide.dy = t.dy.to(at::kDouble);
+  wide.theirs = at::empty_like(wide.x);
+  ours(t);
+  theirs(t);
+  theirs(wide);
+  const auto error = [&](const at::Tensor& of) {
+    return ((of.to(at::kDouble) - wide.theirs).norm() / wide.theirs.norm()).item<double>();
+  };
+  std::printf("%-44s    error %.2e  LibTorch %.2e\n", name.c_str(), error(t.ours), error(t.theirs));
+}
+
 template <class Ours, class Theirs>
 void compare(const std::string& name, int argc, char** argv, Ours ours, Theirs theirs) {
+  if (argc > 1 && std::string(argv[1]) == "errors") return print_errors(name, ours, theirs);
   if (!wanted(name, argc, argv)) return;
   for (const std::int64_t size : kSizes) {
     Tensors t(size);

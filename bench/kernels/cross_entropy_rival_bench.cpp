@@ -2,6 +2,7 @@
 // of a name]
 
 #include <c10/core/InferenceMode.h>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <tuple>
@@ -56,7 +57,29 @@ struct Problem {
   float mean = 0;
 };
 
+/// Relative errors of the mean loss and of the gradient, of both, against LibTorch in double.
+void print_errors(std::int64_t rows, std::int64_t classes) {
+  Problem p(rows, classes);
+  p.our_forward();
+  p.our_backward();
+  p.their_forward();
+  p.their_backward();
+  const at::Tensor y = at::log_softmax(p.logits.to(at::kDouble), 1);
+  const auto [loss, weight] = at::nll_loss_forward(y, p.targets, {}, at::Reduction::Mean, -100);
+  const at::Tensor dy =
+      at::nll_loss_backward(at::ones({}, at::kDouble), y, p.targets, {}, at::Reduction::Mean, -100, weight);
+  const at::Tensor dx = at::_log_softmax_backward_data(dy, y, 1, at::kDouble);
+  const auto loss_error = [&](double of) { return std::abs(of / loss.item<double>() - 1); };
+  const auto error = [&](const at::Tensor& of) {
+    return ((of.to(at::kDouble) - dx).norm() / dx.norm()).item<double>();
+  };
+  std::printf("%lldx%lld  loss: error %.2e  LibTorch %.2e  gradient: error %.2e  LibTorch %.2e\n",
+              static_cast<long long>(rows), static_cast<long long>(classes), loss_error(p.mean),
+              loss_error(p.their_loss.item<float>()), error(p.gradient), error(p.their_gradient));
+}
+
 void shape(std::int64_t rows, std::int64_t classes, int argc, char** argv) {
+  if (argc > 1 && std::string(argv[1]) == "errors") return print_errors(rows, classes);
   Problem p(rows, classes);
   const std::string size = std::to_string(rows) + "x" + std::to_string(classes);
   if (wanted("forward " + size, argc, argv))
@@ -77,5 +100,6 @@ int main(int argc, char** argv) {
   shape(4096, 10, argc, argv);
   shape(1024, 1000, argc, argv);
   shape(512, 50257, argc, argv);
+  if (argc > 1 && std::string(argv[1]) == "errors") print_errors(1 << 20, 10);
   return 0;
 }

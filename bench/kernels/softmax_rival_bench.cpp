@@ -1,4 +1,4 @@
-// softmax against LibTorch's kernels. usage: softmax_rival_bench [part of a name]
+// softmax against LibTorch's kernels. usage: softmax_rival_bench [part of a name | errors]
 
 #include <c10/core/InferenceMode.h>
 #include <cstdint>
@@ -39,7 +39,32 @@ void compare(const std::string& name, int argc, char** argv, Ours ours, Theirs t
   if (wanted(name, argc, argv)) lockstep::bench::compare(name, ours, theirs);
 }
 
+/// Relative L2 error of both against LibTorch's own kernels in double, at the fp32 values that backward is
+/// given.
+void print_errors(const AxisExtents& extents) {
+  Tensors t(extents);
+  const at::Tensor x = t.x.to(at::kDouble), dy = t.dy.to(at::kDouble);
+  const auto line = [&](const char* name, const at::Tensor& theirs, const at::Tensor& exact) {
+    const auto error = [&](const at::Tensor& of) {
+      return ((of.to(at::kDouble) - exact).norm() / exact.norm()).item<double>();
+    };
+    std::printf("%-44s    error %.2e  LibTorch %.2e\n", text(name, extents).c_str(), error(t.ours),
+                error(theirs));
+  };
+  lockstep::softmax(t.of(t.x), t.out(), extents);
+  line("softmax", t.y, at::softmax(x, 1));
+  lockstep::log_softmax(t.of(t.x), t.out(), extents);
+  line("log_softmax", t.log_y, at::log_softmax(x, 1));
+  lockstep::softmax_backward(t.of(t.dy), t.of(t.y), t.out(), extents);
+  line("softmax_backward", at::_softmax_backward_data(t.dy, t.y, 1, at::kFloat),
+       at::_softmax_backward_data(dy, t.y.to(at::kDouble), 1, at::kDouble));
+  lockstep::log_softmax_backward(t.of(t.dy), t.of(t.log_y), t.out(), extents);
+  line("log_softmax_backward", at::_log_softmax_backward_data(t.dy, t.log_y, 1, at::kFloat),
+       at::_log_softmax_backward_data(dy, t.log_y.to(at::kDouble), 1, at::kDouble));
+}
+
 void shape(const AxisExtents& extents, int argc, char** argv) {
+  if (argc > 1 && std::string(argv[1]) == "errors") return print_errors(extents);
   Tensors t(extents);
   compare(
       text("softmax", extents), argc, argv, [&] { lockstep::softmax(t.of(t.x), t.out(), extents); },

@@ -92,6 +92,38 @@ void continue_chains_as(Rows r, float* partial) {
   for (; r.rows > 0; r = r.after(1)) add_rows_to_all<1, kProduct>(r, partial);
 }
 
+/// kChunks whole chunks of rows that no vector holds more than one of: their chains side by side, since one
+/// alone waits for each of its adds. Order: each chunk's chain continues from +0 with its rows, ascending.
+template <int kChunks, bool kProduct>
+void sum_chunks_as(const Rows& r, float* partials) {
+  const Rest place{static_cast<std::size_t>(r.cols)};
+  V chain[kChunks];
+#pragma GCC unroll 8
+  for (int c = 0; c < kChunks; ++c) chain[c] = hn::Zero(D());
+  for (std::int64_t row = 0; row < order::kRowsPerChunk; ++row) {
+#pragma GCC unroll 8
+    for (int c = 0; c < kChunks; ++c)
+      chain[c] = add_row<kProduct>(chain[c], r, c * order::kRowsPerChunk + row, 0, place);
+  }
+#pragma GCC unroll 8
+  for (int c = 0; c < kChunks; ++c) place.store(chain[c], partials + c * r.cols);
+}
+
+template <int kChunks>
+void sum_chunks(const Rows& r, float* partials) {
+  r.y == nullptr ? sum_chunks_as<kChunks, false>(r, partials) : sum_chunks_as<kChunks, true>(r, partials);
+}
+
+/// Sums the first chunks of those in `r`, whole ones from +0, to a partial each; the number of chunks that it
+/// has taken: none where rows are too long.
+std::int64_t sum_some_chunks(const Rows& r, float* partials) {
+  const std::int64_t chunks = r.rows / order::kRowsPerChunk;
+  if (r.cols >= static_cast<std::int64_t>(hn::Lanes(D())) || chunks < 2) return 0;
+  if (chunks >= 8) return sum_chunks<8>(r, partials), 8;
+  if (chunks >= 4) return sum_chunks<4>(r, partials), 4;
+  return sum_chunks<2>(r, partials), 2;
+}
+
 void continue_chains(const Rows& r, float* partial) {
   r.y == nullptr ? continue_chains_as<false>(r, partial) : continue_chains_as<true>(r, partial);
 }
@@ -105,12 +137,13 @@ HWY_AFTER_NAMESPACE();
 namespace lockstep::row_sum_internal {
 
 HWY_EXPORT(continue_chains);
+HWY_EXPORT(sum_some_chunks);
 
 namespace {
 
 constexpr std::int64_t kFloatsPerLine = 16;
 constexpr std::int64_t kTermsPerThread = 1 << 15;  // worth a thread's start
-constexpr std::int64_t kChunksPerThread = 4;       // whose partials wait for the fold at a time
+constexpr std::int64_t kChunksPerThread = 64;      // whose partials wait for the fold at a time
 
 Rows rows_of(const Problem& p, const order::FoldSegment& segment, std::int64_t begin, std::int64_t end) {
   const Rows all{p.x + begin,    p.x_row_stride, p.y == nullptr ? p.y : p.y + begin,
@@ -152,6 +185,26 @@ void sum_by_columns(const Problem& p, std::int64_t columns_per_thread) {
   });
 }
 
+/// The segments begin … end - 1, each to a partial of its own.
+void sum_segments(const Problem& p, std::int64_t begin, std::int64_t end, float* partials) {
+  for (std::int64_t index = begin; index < end;) {
+    const order::FoldSegment segment = order::fold_segment(p.span, index);
+    std::int64_t taken = 0;
+    if (segment.opens) {
+      Rows rows = rows_of(p, segment, 0, p.cols);
+      const order::FoldSegment last = order::fold_segment(p.span, end - 1);
+      rows.rows = last.offset + last.rows - segment.offset;
+      taken = LOCKSTEP_SIMD_CALL(sum_some_chunks)(rows, partials);
+    }
+    if (taken == 0) {
+      sum_segment(p, segment, 0, p.cols, partials);
+      taken = 1;
+    }
+    index += taken;
+    partials += taken * p.cols;
+  }
+}
+
 /// Threads take chunks, whose partials are then folded in their order.
 void sum_by_chunks(const Problem& p, std::int64_t threads) {
   const std::int64_t segments = order::fold_segments(p.span);
@@ -161,9 +214,7 @@ void sum_by_chunks(const Problem& p, std::int64_t threads) {
     const std::int64_t count = std::min(wave, segments - first);
     parallel::for_each_range(count, (count + threads - 1) / threads,
                              [&](std::int64_t begin, std::int64_t end) {
-                               for (std::int64_t index = begin; index < end; ++index)
-                                 sum_segment(p, order::fold_segment(p.span, first + index), 0, p.cols,
-                                             partials.data() + index * p.cols);
+                               sum_segments(p, first + begin, first + end, partials.data() + begin * p.cols);
                              });
     const FloatMode mode;
     for (std::int64_t index = 0; index < count; ++index)
