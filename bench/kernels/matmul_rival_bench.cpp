@@ -1,7 +1,9 @@
 // matmul and matmul_fold against at::mm and friends. usage: matmul_rival_bench [part of a name]
 
 #include <c10/core/InferenceMode.h>
+#include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <string>
 
 #include "lockstep/matmul/matmul.h"
@@ -63,10 +65,43 @@ void linear(const Shape& s, int argc, char** argv) {
   gradient("dW = dYt·X " + s.text(), s, argc, argv);
 }
 
+double relative_error(const at::Tensor& got, const at::Tensor& exact) {
+  return ((got.to(at::kDouble) - exact).norm() / exact.norm()).item<double>();
+}
+
+/// Relative L2 errors against fp64, beside LibTorch's and those of one chain for the whole sum.
+void accuracy(const char* values, std::int64_t k, const at::Tensor& a, const at::Tensor& b) {
+  at::Tensor ours = at::empty({a.size(0), b.size(1)});
+  lockstep::matmul(read(a), read(b), write(ours));
+  at::Tensor chain = at::zeros({a.size(0), b.size(1)});
+  for (std::int64_t i = 0; i < chain.size(0); ++i) {
+    for (std::int64_t j = 0; j < chain.size(1); ++j) {
+      const float* const x = a.data_ptr<float>() + i * a.stride(0);
+      const float* const y = b.data_ptr<float>() + j * b.stride(1);
+      float sum = 0;
+      for (std::int64_t p = 0; p < k; ++p) sum = std::fma(x[p * a.stride(1)], y[p * b.stride(0)], sum);
+      chain.data_ptr<float>()[i * chain.size(1) + j] = sum;
+    }
+  }
+  const at::Tensor exact = at::mm(a.to(at::kDouble), b.to(at::kDouble));
+  std::printf("error, %-7s k = %7lld   ours %.1e   LibTorch %.1e   one chain %.1e\n", values,
+              static_cast<long long>(k), relative_error(ours, exact), relative_error(at::mm(a, b), exact),
+              relative_error(chain, exact));
+}
+
+void accuracies(int argc, char** argv) {
+  if (!wanted("error", argc, argv)) return;
+  for (const std::int64_t k : {64, 1024, 16384, 1 << 20}) {
+    accuracy("normal", k, at::randn({8, k}), at::randn({k, 8}));
+    accuracy("uniform", k, at::rand({8, k}), at::rand({k, 8}));
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const c10::InferenceMode inference;
+  accuracies(argc, argv);
   layouts({512, 512, 512}, argc, argv);
   layouts({1024, 1024, 1024}, argc, argv);
   linear({4096, 3072, 768}, argc, argv);

@@ -3,6 +3,7 @@
 
 #include <c10/core/InferenceMode.h>
 #include <cstdint>
+#include <cstdio>
 #include <string>
 
 #include "lockstep/row_sum/row_sum.h"
@@ -32,10 +33,35 @@ void sums(std::int64_t rows, std::int64_t cols, int argc, char** argv) {
         [&] { at::sum_out(theirs, x * y, 0); }, 0, 15, 0.004);
 }
 
+double relative_error(const at::Tensor& got, const at::Tensor& exact) {
+  return ((got.to(at::kDouble) - exact).norm() / exact.norm()).item<double>();
+}
+
+/// Relative L2 errors against fp64, beside LibTorch's and those of one chain for the whole sum.
+void accuracy(const char* values, const at::Tensor& x) {
+  const std::int64_t rows = x.size(0), cols = x.size(1);
+  at::Tensor ours = at::zeros({cols}), chain = at::zeros({cols});
+  lockstep::row_sum_fold(x.data_ptr<float>(), cols, cols, {0, rows, true}, ours.data_ptr<float>(), nullptr);
+  for (std::int64_t i = 0; i < rows * cols; ++i) chain.data_ptr<float>()[i % cols] += x.data_ptr<float>()[i];
+  const at::Tensor exact = x.to(at::kDouble).sum(0);
+  std::printf("error, %-7s rows %7lld   ours %.1e   LibTorch %.1e   one chain %.1e\n", values,
+              static_cast<long long>(rows), relative_error(ours, exact), relative_error(x.sum(0), exact),
+              relative_error(chain, exact));
+}
+
+void accuracies(int argc, char** argv) {
+  if (!lockstep::bench::wanted("error", argc, argv)) return;
+  for (const std::int64_t rows : {64, 1024, 16384, 1 << 20}) {
+    accuracy("normal", at::randn({rows, 16}));
+    accuracy("uniform", at::rand({rows, 16}));
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const c10::InferenceMode inference;
+  accuracies(argc, argv);
   sums(64, 128, argc, argv);
   sums(2048, 10, argc, argv);
   sums(2048, 384, argc, argv);
