@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "lockstep/base/float_mode.h"
 #include "lockstep/matmul/matmul_internal.h"
@@ -522,11 +523,7 @@ std::int64_t useful_threads(const Problem& p) {
       1, std::min<std::int64_t>(parallel::thread_count(), static_cast<std::int64_t>(work / kWorkPerThread)));
 }
 
-}  // namespace
-
-void sum_cpu(const Problem& p) {
-  if (p.batch == 0 || p.rows == 0 || p.cols == 0) return;
-  if (p.accumulates && p.span.rows == 0) return close_without_rows(p);
+void sum_rectangles(const Problem& p) {
   const std::int64_t threads = useful_threads(p);
   const Grid grid = p.batch >= threads ? Grid{} : choose_grid(p, ceil_div(threads, p.batch));
   const std::int64_t rectangles = grid.down * grid.across, tasks = p.batch * rectangles;
@@ -538,6 +535,26 @@ void sum_cpu(const Problem& p) {
                part_of({0, p.cols}, unit, grid.across, rectangle % grid.across));
     }
   });
+}
+
+/// The same sums with rows for columns: a product of two numbers does not know which came first.
+Problem transposed(Problem p) {
+  std::swap(p.rows, p.cols);
+  std::swap(p.left, p.right);
+  std::swap(p.left_batch_stride, p.right_batch_stride);
+  std::swap(p.row_stride, p.col_stride);
+  std::swap(p.bias_row_stride, p.bias_col_stride);
+  return p;
+}
+
+}  // namespace
+
+void sum_cpu(const Problem& p) {
+  if (p.batch == 0 || p.rows == 0 || p.cols == 0) return;
+  if (p.accumulates && p.span.rows == 0) return close_without_rows(p);
+  // Vectors lie along a result's columns, so those should be neighbours in memory; an open partial's are.
+  const bool lies_across = p.col_stride != 1 && p.row_stride == 1 && !order::needs_open_partial(p.span);
+  lies_across ? sum_rectangles(transposed(p)) : sum_rectangles(p);
 }
 
 }  // namespace lockstep::matmul_internal
