@@ -565,7 +565,7 @@ class GroupNormDx {
   const GroupNormBackward& c_;
   std::int64_t elements_;
   std::vector<float> gamma_;
-  decltype(LOCKSTEP_SIMD_CALL(backward_form)) form_ = LOCKSTEP_SIMD_CALL(backward_form);
+  std::decay_t<decltype(LOCKSTEP_SIMD_CALL(backward_form))> form_ = LOCKSTEP_SIMD_CALL(backward_form);
 };
 
 /// The terms of all channels in some rows that lie in one segment.
@@ -585,7 +585,8 @@ class GroupNormTerms {
  private:
   const GroupNormBackward& c_;
   Partials& partials_;
-  decltype(LOCKSTEP_SIMD_CALL(channel_terms_form)) form_ = LOCKSTEP_SIMD_CALL(channel_terms_form);
+  std::decay_t<decltype(LOCKSTEP_SIMD_CALL(channel_terms_form))> form_ =
+      LOCKSTEP_SIMD_CALL(channel_terms_form);
   std::int64_t wide_ = LOCKSTEP_SIMD_CALL(channels_form)();
 };
 
