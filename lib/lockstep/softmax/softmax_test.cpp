@@ -205,6 +205,20 @@ TYPED_TEST(SoftmaxRoom, EmptyExtentsWriteNothing) {
     EXPECT_TRUE(TypeParam::run({}, {}, extents).empty());
 }
 
+// The vector form divides by way of a reciprocal and corrections. Terms of every size meet sums of every size
+// here.
+TEST(Softmax, QuotientsAreThoseOfADivision) {
+  for (std::uint32_t seed = 1; seed <= 40; ++seed) {
+    const std::int64_t n = 50 + 37 * seed;
+    Values x = random_values(static_cast<std::size_t>(n), seed);
+    const float spread = seed % 4 == 0 ? 5.0f : seed % 4 == 1 ? 0.01f : 1.0f;
+    for (float& value : x) value *= spread;
+    const AxisExtents extents{1, n, 1};
+    const auto expected = bits(Softmax::expected(x, {}, extents));
+    simd::in_every_form([&] { EXPECT_EQ(bits(Softmax::run(x, {}, extents)), expected) << seed; });
+  }
+}
+
 TEST(Softmax, WorksInPlace) {
   for (const AxisExtents& extents : {AxisExtents{3, 300, 1}, AxisExtents{2, 30, 33}}) {
     const Values x = random_values(elements(extents)), dy = random_values(elements(extents), 99);
