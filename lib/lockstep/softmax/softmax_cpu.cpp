@@ -59,48 +59,90 @@ class QuotientBy {
   bool exact_;
 };
 
-void softmax_row(const float* x, float* y, std::int64_t n) {
-  const float m = vector_math::row_max(x, n);
-  const float total = vector_math::exponential_sum(
-      x, m, order::lane_count(n), n, [&](V term, auto place) HWY_ATTR { place.store(term, y); });
-  const QuotientBy quotient(total);
-  lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR { place.store(quotient(place.load(y)), y); });
+// A short row is all waiting: for its maximum, then for its sum's tree. So rows go through each stage in
+// groups, whose members do not wait for each other.
+constexpr std::int64_t kGroup = 16, kGroupElements = 2048;
+
+/// Calls stages(first row, rows) for groups of rows begin … end - 1.
+template <class Stages>
+HWY_INLINE void for_groups(std::int64_t n, std::int64_t begin, std::int64_t end, Stages stages) {
+  const std::int64_t group = std::max<std::int64_t>(1, std::min(kGroup, kGroupElements / n));
+  for (std::int64_t first = begin; first < end; first += group) stages(first, std::min(group, end - first));
 }
 
-void log_softmax_row(const float* x, float* y, std::int64_t n) {
-  const float m = vector_math::row_max(x, n);
-  const float sum = vector_math::exponential_sum(x, m, order::lane_count(n), n, [](V, auto) HWY_ATTR {});
-  const V largest = hn::Set(D(), m), logarithm = vector_math::log(hn::Set(D(), sum));
-  lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR {
-    place.store(hn::Sub(hn::Sub(place.load(x), largest), logarithm), y);
-  });
+void softmax_group(const float* x, float* y, std::int64_t n, std::int64_t rows) {
+  float m[kGroup], sum[kGroup];
+  for (std::int64_t r = 0; r < rows; ++r) m[r] = vector_math::row_max(x + r * n, n);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float* const to = y + r * n;
+    sum[r] = vector_math::exponential_sum(x + r * n, m[r], order::lane_count(n), n,
+                                          [&](V term, auto place) HWY_ATTR { place.store(term, to); });
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float* const to = y + r * n;
+    const QuotientBy quotient(sum[r]);
+    lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR { place.store(quotient(place.load(to)), to); });
+  }
 }
 
-void softmax_backward_row(const float* dy, const float* y, float* dx, std::int64_t n) {
-  const D d;
-  const float dot = lanes::lane_reduce(
-      order::lane_count(n), n, hn::Zero(d),
+void log_softmax_group(const float* x, float* y, std::int64_t n, std::int64_t rows) {
+  float m[kGroup], sum[kGroup];
+  for (std::int64_t r = 0; r < rows; ++r) m[r] = vector_math::row_max(x + r * n, n);
+  for (std::int64_t r = 0; r < rows; ++r)
+    sum[r] = vector_math::exponential_sum(x + r * n, m[r], order::lane_count(n), n, [](V, auto) HWY_ATTR {});
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float* const from = x + r * n;
+    float* const to = y + r * n;
+    const V largest = hn::Set(D(), m[r]), logarithm = vector_math::log(hn::Set(D(), sum[r]));
+    lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR {
+      place.store(hn::Sub(hn::Sub(place.load(from), largest), logarithm), to);
+    });
+  }
+}
+
+HWY_INLINE void ask_ahead(const float* dy, const float* y, std::int64_t j) {
+  hwy::Prefetch(dy + j + vector_math::kRowAhead);
+  hwy::Prefetch(y + j + vector_math::kRowAhead);
+}
+
+float product_sum(const float* dy, const float* y, std::int64_t n) {
+  return lanes::lane_reduce(
+      order::lane_count(n), n, hn::Zero(D()),
       [&](V lane, auto place) HWY_ATTR {
-        hwy::Prefetch(dy + place.j + vector_math::kRowAhead);
-        hwy::Prefetch(y + place.j + vector_math::kRowAhead);
+        ask_ahead(dy, y, place.j);
         return place.keep(lanes::fma(place.load(dy), place.load(y), lane), lane);
       },
       lanes::AddVectors());
-  const V all = hn::Set(d, dot);
-  lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR {
-    place.store(hn::Mul(hn::Sub(place.load(dy), all), place.load(y)), dx);
-  });
 }
 
-void log_softmax_backward_row(const float* dy, const float* y, float* dx, std::int64_t n) {
-  const V sum = hn::Set(D(), lanes::lane_sum(order::lane_count(n), n, [&](auto place) HWY_ATTR {
-                          hwy::Prefetch(dy + place.j + vector_math::kRowAhead);
-                          hwy::Prefetch(y + place.j + vector_math::kRowAhead);
-                          return place.load(dy);
-                        }));
-  lanes::for_each_vector(0, n, [&](auto place) HWY_ATTR {
-    place.store(hn::Sub(place.load(dy), hn::Mul(vector_math::exp(place.load(y)), sum)), dx);
-  });
+void softmax_backward_group(const float* dy, const float* y, float* dx, std::int64_t n, std::int64_t rows) {
+  float dot[kGroup];
+  for (std::int64_t r = 0; r < rows; ++r) dot[r] = product_sum(dy + r * n, y + r * n, n);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const V all = hn::Set(D(), dot[r]);
+    lanes::for_each_vector(r * n, (r + 1) * n, [&](auto place) HWY_ATTR {
+      place.store(hn::Mul(hn::Sub(place.load(dy), all), place.load(y)), dx);
+    });
+  }
+}
+
+void log_softmax_backward_group(const float* dy, const float* y, float* dx, std::int64_t n,
+                                std::int64_t rows) {
+  float sum[kGroup];
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float* const from = dy + r * n;
+    const float* const beside = y + r * n;
+    sum[r] = lanes::lane_sum(order::lane_count(n), n, [&](auto place) HWY_ATTR {
+      ask_ahead(from, beside, place.j);
+      return place.load(from);
+    });
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const V total = hn::Set(D(), sum[r]);
+    lanes::for_each_vector(r * n, (r + 1) * n, [&](auto place) HWY_ATTR {
+      place.store(hn::Sub(place.load(dy), hn::Mul(vector_math::exp(place.load(y)), total)), dx);
+    });
+  }
 }
 
 // ---- Another axis: slices lie side by side, a strip of columns at a time
@@ -218,17 +260,18 @@ void backward_strip(Kind kind, const float* dy, const float* y, float* dx, const
 // ---- What the switch chooses
 
 void forward_rows(Kind kind, const float* x, float* y, std::int64_t n, std::int64_t begin, std::int64_t end) {
-  for (std::int64_t r = begin; r < end; ++r)
-    kind == Kind::softmax ? softmax_row(x + r * n, y + r * n, n) : log_softmax_row(x + r * n, y + r * n, n);
+  for_groups(n, begin, end, [&](std::int64_t first, std::int64_t rows) {
+    (kind == Kind::softmax ? softmax_group : log_softmax_group)(x + first * n, y + first * n, n, rows);
+  });
 }
 
 void backward_rows(Kind kind, const float* dy, const float* y, float* dx, std::int64_t n, std::int64_t begin,
                    std::int64_t end) {
-  for (std::int64_t r = begin; r < end; ++r) {
-    const std::int64_t at = r * n;
-    kind == Kind::softmax ? softmax_backward_row(dy + at, y + at, dx + at, n)
-                          : log_softmax_backward_row(dy + at, y + at, dx + at, n);
-  }
+  for_groups(n, begin, end, [&](std::int64_t first, std::int64_t rows) {
+    const std::int64_t at = first * n;
+    (kind == Kind::softmax ? softmax_backward_group : log_softmax_backward_group)(dy + at, y + at, dx + at, n,
+                                                                                  rows);
+  });
 }
 
 /// Strips begin … end - 1 of all, those of one outer index side by side. Calls one(strip, offset of its first
