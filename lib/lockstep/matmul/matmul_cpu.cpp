@@ -9,6 +9,8 @@
 #include <new>
 #include <utility>
 
+#include <hwy/cache_control.h>
+
 #include "lockstep/base/float_mode.h"
 #include "lockstep/matmul/matmul_internal.h"
 #include "lockstep/matmul/tile_internal.h"
@@ -19,13 +21,14 @@ namespace lockstep::matmul_internal {
 namespace {
 
 constexpr std::int64_t kDepthPerPass = 128;  // a strip's rows that stay in the first cache beside a panel
-constexpr std::int64_t kFloatsPerPass = 1 << 15;  // of a strip, where each pass packs its own
-constexpr std::int64_t kDepthPerSweep = 16;       // rows of an operand that are read side by side
-constexpr std::int64_t kPanelsPerBlock = 10;      // packed rows that stay in the second cache
-constexpr std::int64_t kColsPerBlock = 1024;      // packed columns that the rows pass by
-constexpr std::int64_t kRowsWithSums = 512;       // where the sums of blocks need memory of their own
-constexpr std::int64_t kColsWithSums = 2048;      // columns there
-constexpr std::int64_t kRowsUnpacked = 16;        // up to which packing the right operand does not pay
+constexpr std::int64_t kFloatsPerPass = 1 << 15;     // of a strip, where each pass packs its own
+constexpr std::int64_t kDepthPerSweep = 16;          // rows of an operand that are read side by side
+constexpr std::int64_t kFloatsPerBlock = 200 << 10;  // of packed rows that stay in the second cache
+constexpr std::int64_t kColsPerBlock = 1024;         // packed columns that the rows pass by
+constexpr std::int64_t kRowsWithSums = 512;          // where the sums of blocks need memory of their own
+constexpr std::int64_t kColsWithSums = 2048;         // columns there
+constexpr std::int64_t kRowsUnpacked = 16;           // up to which packing the right operand does not pay
+constexpr std::int64_t kFloatsStreamed = 1 << 21;    // a result that will not be found in a cache
 constexpr std::int64_t kFloatsPerLine = 16;
 constexpr std::int64_t kColUnit = 128;      // columns that are never cut apart
 constexpr std::int64_t kSpill = 16;         // elements that packing may write behind its end
@@ -266,6 +269,7 @@ TileEnd Rectangle::tile_end(const Segment& segment, std::int64_t i, std::int64_t
     end.sum_row_stride = p_.row_stride;
     end.sum_col_stride = p_.col_stride;
   }
+  end.streams = segment.last && p_.beta == 0 && p_.batch * p_.rows * p_.cols >= kFloatsStreamed;
   end.has_epilogue = segment.last && !p_.accumulates;
   end.alpha = p_.alpha;
   end.beta = p_.beta;
@@ -351,7 +355,7 @@ NextStrip Rectangle::next_strip(const order::FoldSegment& place, std::int64_t be
 }
 
 void Rectangle::run_segment(const Segment& segment) {
-  const std::int64_t blocks = ceil_div(panels_, kPanelsPerBlock),
+  const std::int64_t blocks = ceil_div(rows_.size() * segment.place.rows, kFloatsPerBlock),
                      col_blocks = ceil_div(cols_.size(), kColsPerBlock);
   const bool few = rows_.size() <= kFewRows && p_.right.depth_stride == 1;
   if (few && forms_.chain_few[rows_.size() - 1] != nullptr) return run_few(segment);
@@ -534,6 +538,7 @@ void sum_rectangles(const Problem& p) {
       run_part(p, task / rectangles, part_of({0, p.rows}, 1, grid.down, rectangle / grid.across),
                part_of({0, p.cols}, unit, grid.across, rectangle % grid.across));
     }
+    hwy::FlushStream();  // before another thread reads what went past the caches
   });
 }
 

@@ -248,6 +248,27 @@ TEST_P(Matmul, EveryLayoutAsTheReference) {
         }
 }
 
+TEST_P(Matmul, AResultThatNoCacheHoldsAsTheReference) {
+  if (is_slow()) GTEST_SKIP() << "results of this size have no form of their own here";
+  const std::int64_t m = 1024, n = 2064, k = 5, floats_per_line = 16;
+  const Values a = elements(m * k, 1), b = elements(k * n, 50000), bias = elements(n, 9);
+  Values memory(static_cast<std::size_t>(m * n + floats_per_line)), expected(static_cast<std::size_t>(m * n));
+  const std::size_t line = reinterpret_cast<std::uintptr_t>(memory.data()) / sizeof(float) % floats_per_line;
+  for (const std::size_t begin :
+       {(floats_per_line - line) % floats_per_line, (floats_per_line - line) % floats_per_line + 1}) {
+    for (const float* const some_bias : {static_cast<const float*>(nullptr), bias.data()}) {
+      if (begin + expected.size() > memory.size()) continue;
+      multiply(row_major(a, m, k), row_major(b, k, n), {memory.data() + begin, m, n, n, 1},
+               {1, 0, some_bias});
+      matmul_ref<float>(ref(row_major(a, m, k)), ref(row_major(b, k, n)), ref(row_major(expected, m, n)), 1,
+                        0, some_bias);
+      const auto got = memory.begin() + static_cast<std::ptrdiff_t>(begin);
+      EXPECT_EQ(differences(Values(got, got + m * n), expected), 0u)
+          << "from float " << begin << " of a line on";
+    }
+  }
+}
+
 TEST_P(Matmul, ARowDoesNotKnowTheOthers) {
   const std::int64_t n = 40, k = 1100;
   for (const std::int64_t m : {2, 9, 20, 200}) {

@@ -9,8 +9,10 @@
 // After foreach_target.h: the order of the two matters.
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <utility>
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "lockstep/matmul/tile_internal.h"
@@ -359,6 +361,10 @@ struct WholeVector {
   HWY_INLINE void store(V v, float* p) const { hn::StoreU(v, D(), p); }
 };
 
+struct StreamedVector : WholeVector {
+  HWY_INLINE void store(V v, float* p) const { hn::Stream(v, D(), p); }
+};
+
 struct RestOfRow {
   std::size_t count;
   HWY_INLINE V load(const float* p) const { return vectors::load_first(D(), p, count); }
@@ -398,16 +404,21 @@ HWY_INLINE void end_vector(const float* chains, std::int64_t i, std::int64_t j, 
   place.store(x, out);
 }
 
-template <Ending ending>
+template <Ending ending, class Whole>
 void finish_vectors(const float* tile, std::int64_t width, std::int64_t rows, std::int64_t cols,
                     TileEnd end) {
   for (std::int64_t i = 0; i < rows; ++i) {
     std::int64_t j = 0;
-    for (; j + kLanes <= cols; j += kLanes)
-      end_vector<ending>(tile + i * width + j, i, j, end, WholeVector{});
+    for (; j + kLanes <= cols; j += kLanes) end_vector<ending>(tile + i * width + j, i, j, end, Whole());
     if (j < cols)
       end_vector<ending>(tile + i * width + j, i, j, end, RestOfRow{static_cast<std::size_t>(cols - j)});
   }
+}
+
+bool streams(const TileEnd& end) {
+  constexpr std::uintptr_t kLine = 64;
+  return end.streams && reinterpret_cast<std::uintptr_t>(end.out) % kLine == 0 &&
+         end.row_stride % kFloatsPerLine == 0;
 }
 
 void finish(const float* tile, std::int64_t width, std::int64_t rows, std::int64_t cols, const TileEnd& end) {
@@ -415,13 +426,17 @@ void finish(const float* tile, std::int64_t width, std::int64_t rows, std::int64
     return finish_elements(tile, width, rows, cols, end);
   switch (ending_of(end)) {
     case Ending::stays_open:
-      return finish_vectors<Ending::stays_open>(tile, width, rows, cols, end);
+      return finish_vectors<Ending::stays_open, WholeVector>(tile, width, rows, cols, end);
     case Ending::starts_sum:
-      return finish_vectors<Ending::starts_sum>(tile, width, rows, cols, end);
+      if (streams(end))
+        return finish_vectors<Ending::starts_sum, StreamedVector>(tile, width, rows, cols, end);
+      return finish_vectors<Ending::starts_sum, WholeVector>(tile, width, rows, cols, end);
     case Ending::continues_sum:
-      return finish_vectors<Ending::continues_sum>(tile, width, rows, cols, end);
+      return finish_vectors<Ending::continues_sum, WholeVector>(tile, width, rows, cols, end);
     case Ending::has_epilogue:
-      return finish_vectors<Ending::has_epilogue>(tile, width, rows, cols, end);
+      if (streams(end))
+        return finish_vectors<Ending::has_epilogue, StreamedVector>(tile, width, rows, cols, end);
+      return finish_vectors<Ending::has_epilogue, WholeVector>(tile, width, rows, cols, end);
   }
 }
 

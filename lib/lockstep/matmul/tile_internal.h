@@ -46,6 +46,7 @@ struct TileEnd {
   const float* sum = nullptr;  ///< what the chains are added to; null: +0
   std::int64_t sum_row_stride = 0, sum_col_stride = 0;
   bool stays_open = false;  ///< stored as it is, added to nothing
+  bool streams = false;  ///< out is not read soon: past the caches, where it begins at a multiple of 64 bytes
   bool has_epilogue = false;
   float alpha = 1, beta = 0;
   const float* bias = nullptr;
