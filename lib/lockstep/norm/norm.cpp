@@ -69,7 +69,7 @@ void layer_norm(const LayerNorm& call, Device device, void*) {
   check.memory("y", call.y, call.rows * call.features);
   check.device(device);
   norm::rows_cpu({call.x, call.gamma, call.beta, call.y, call.mean, call.rstd, call.features, 1,
-                  call.features, static_cast<float>(call.eps), true},
+                  call.features, static_cast<float>(call.eps), true, 0},
                  call.rows);
 }
 
@@ -88,7 +88,7 @@ void layer_norm_backward(const LayerNormBackward& call, Device device, void*) {
   check.fold("dbeta", call.dbeta, call.span, call.features);
   check.device(device);
   norm::rows_backward_cpu(
-      {call.dy, call.x, call.mean, call.rstd, call.gamma, call.dx, call.features, 1, call.features, true},
+      {call.dy, call.x, call.mean, call.rstd, call.gamma, call.dx, call.features, 1, call.features, true, 0},
       call.dgamma, call.dbeta, call.span);
 }
 
@@ -101,7 +101,7 @@ void rms_norm(const RmsNorm& call, Device device, void*) {
   check.memory("y", call.y, call.rows * call.features);
   check.device(device);
   norm::rows_cpu({call.x, call.gamma, nullptr, call.y, nullptr, call.rstd, call.features, 1, call.features,
-                  static_cast<float>(call.eps), false},
+                  static_cast<float>(call.eps), false, 0},
                  call.rows);
 }
 
@@ -116,7 +116,7 @@ void rms_norm_backward(const RmsNormBackward& call, Device device, void*) {
   check.fold("dgamma", call.dgamma, call.span, call.features);
   check.device(device);
   norm::rows_backward_cpu(
-      {call.dy, call.x, nullptr, call.rstd, call.gamma, call.dx, call.features, 1, call.features, false},
+      {call.dy, call.x, nullptr, call.rstd, call.gamma, call.dx, call.features, 1, call.features, false, 0},
       call.dgamma, {}, call.span);
 }
 

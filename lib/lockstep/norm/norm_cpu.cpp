@@ -32,18 +32,30 @@ using vec::fma;
 using D = vec::LaneTag;
 using V = vec::LaneVector;
 
-/// An element each of a row, or the same number for all where the row has none.
-class RowOr {
+/// gamma or beta of a row's elements: one for each element or, kChannels, for `pixels` of them; or the same
+/// for all.
+template <bool kChannels>
+class Scale {
  public:
-  RowOr(const float* row, float otherwise) : row_(row), otherwise_(otherwise) {}
+  Scale(const float* values, float otherwise, std::int64_t pixels)
+      : values_(values),
+        otherwise_(otherwise),
+        reciprocal_(kChannels ? ((std::uint64_t{1} << 32) + static_cast<std::uint64_t>(pixels) - 1) /
+                                    static_cast<std::uint64_t>(pixels)
+                              : 0) {}
   template <class Place>
   HWY_INLINE V load(Place place) const {
-    return row_ != nullptr ? place.load(row_) : hn::Set(D(), otherwise_);
+    if (values_ == nullptr) return hn::Set(D(), otherwise_);
+    if constexpr (kChannels)  // j / pixels: exact below 2^32 / pixels, which the caller sees to
+      return hn::Set(D(), values_[static_cast<std::uint64_t>(place.j) * reciprocal_ >> 32]);
+    else
+      return place.load(values_);
   }
 
  private:
-  const float* row_;
+  const float* values_;
   float otherwise_;
+  std::uint64_t reciprocal_;
 };
 
 /// A row's elements, normalized as norm_inl.h does.
@@ -72,7 +84,7 @@ HWY_INLINE float lane_product(std::int64_t n, A a, B b) {
       vec::AddVectors());
 }
 
-template <bool kCentered>
+template <bool kCentered, bool kChannels>
 void row(const Rows& c, std::int64_t r) {
   const D d;
   const float* const x = c.x + r * c.row_stride;
@@ -86,7 +98,7 @@ void row(const Rows& c, std::int64_t r) {
   const auto deviation = [&](auto place)
                              HWY_ATTR { return kCentered ? hn::Sub(place.load(x), middle) : place.load(x); };
   const float rstd = reciprocal_root(lane_product(n, deviation, deviation), count, c.eps);
-  const RowOr gamma(c.gamma, 1.0f), beta(c.beta, 0.0f);
+  const Scale<kChannels> gamma(c.gamma, 1.0f, c.pixels), beta(c.beta, 0.0f, c.pixels);
   const Normalized<kCentered> normalized(x, mean, rstd);
   vec::for_each_vector(0, n, [&](auto place) HWY_ATTR {
     const V value = normalized.load(place);
@@ -97,8 +109,14 @@ void row(const Rows& c, std::int64_t r) {
   if (c.rstd != nullptr) c.rstd[r * c.statistics_stride] = rstd;
 }
 
+template <bool kCentered, bool kChannels>
+void all_rows(const Rows& call, std::int64_t begin, std::int64_t end) {
+  for (std::int64_t r = begin; r < end; ++r) row<kCentered, kChannels>(call, r);
+}
+
 void rows_form(const Rows& call, std::int64_t begin, std::int64_t end) {
-  for (std::int64_t r = begin; r < end; ++r) call.is_centered ? row<true>(call, r) : row<false>(call, r);
+  if (call.pixels > 0) return all_rows<true, true>(call, begin, end);
+  call.is_centered ? all_rows<true, false>(call, begin, end) : all_rows<false, false>(call, begin, end);
 }
 
 template <bool kCentered>
@@ -112,12 +130,12 @@ struct Means {
   float of_g, of_product;
 };
 
-template <bool kCentered>
+template <bool kCentered, bool kChannels>
 Means row_means(const RowsBackward& c, std::int64_t r) {
   const float* const dy = c.dy + r * c.row_stride;
   const std::int64_t n = c.features;
   const auto count = static_cast<float>(n);
-  const RowOr gamma(c.gamma, 1.0f);
+  const Scale<kChannels> gamma(c.gamma, 1.0f, c.pixels);
   const auto normalized = normalized_row<kCentered>(c, r);
   const auto g = [&](auto place) HWY_ATTR { return hn::Mul(place.load(dy), gamma.load(place)); };
   const auto value = [&](auto place) HWY_ATTR { return normalized.load(place); };
@@ -131,12 +149,12 @@ Means row_means(const RowsBackward& c, std::int64_t r) {
   return {sums.first / count, sums.second / count};
 }
 
-template <bool kCentered>
+template <bool kCentered, bool kChannels>
 void row_dx(const RowsBackward& c, std::int64_t r, const Means& means) {
   const D d;
   const float* const dy = c.dy + r * c.row_stride;
   float* const dx = c.dx + r * c.row_stride;
-  const RowOr gamma(c.gamma, 1.0f);
+  const Scale<kChannels> gamma(c.gamma, 1.0f, c.pixels);
   const auto normalized = normalized_row<kCentered>(c, r);
   const V of_g = hn::Set(d, means.of_g), of_product = hn::Set(d, means.of_product);
   const V rstd = hn::Set(d, c.rstd[r * c.statistics_stride]);
@@ -183,28 +201,29 @@ void rows_terms(const RowsBackward& c, std::int64_t r, std::int64_t begin, std::
 }
 
 /// kRows rows: terms before dx, which may lie where dy does.
-template <bool kCentered, int kRows>
+template <bool kCentered, bool kChannels, int kRows>
 void rows_backward(const RowsBackward& c, std::int64_t r, float* dgamma, float* dbeta) {
   if (dgamma != nullptr || dbeta != nullptr) rows_terms<kCentered, kRows>(c, r, 0, c.features, dgamma, dbeta);
   if (c.dx == nullptr) return;
   Means means[kRows];
-  for (int i = 0; i < kRows; ++i) means[i] = row_means<kCentered>(c, r + i);
-  for (int i = 0; i < kRows; ++i) row_dx<kCentered>(c, r + i, means[i]);
+  for (int i = 0; i < kRows; ++i) means[i] = row_means<kCentered, kChannels>(c, r + i);
+  for (int i = 0; i < kRows; ++i) row_dx<kCentered, kChannels>(c, r + i, means[i]);
 }
 
-template <bool kCentered>
+template <bool kCentered, bool kChannels>
 void all_rows_backward(const RowsBackward& c, std::int64_t begin, std::int64_t end, float* dgamma,
                        float* dbeta) {
   std::int64_t r = begin;
-  for (; r + 4 <= end; r += 4) rows_backward<kCentered, 4>(c, r, dgamma, dbeta);
-  for (; r < end; ++r) rows_backward<kCentered, 1>(c, r, dgamma, dbeta);
+  for (; r + 4 <= end; r += 4) rows_backward<kCentered, kChannels, 4>(c, r, dgamma, dbeta);
+  for (; r < end; ++r) rows_backward<kCentered, kChannels, 1>(c, r, dgamma, dbeta);
 }
 
 /// Rows begin … end - 1: dx where it is wanted, and the terms of all columns where there are partials.
 void backward_form(const RowsBackward& call, std::int64_t begin, std::int64_t end, float* dgamma,
                    float* dbeta) {
-  call.is_centered ? all_rows_backward<true>(call, begin, end, dgamma, dbeta)
-                   : all_rows_backward<false>(call, begin, end, dgamma, dbeta);
+  if (call.pixels > 0) return all_rows_backward<true, true>(call, begin, end, dgamma, dbeta);
+  call.is_centered ? all_rows_backward<true, false>(call, begin, end, dgamma, dbeta)
+                   : all_rows_backward<false, false>(call, begin, end, dgamma, dbeta);
 }
 
 template <bool kCentered>
@@ -492,20 +511,33 @@ void rows_backward_cpu(const RowsBackward& call, const NormFold& dgamma, const N
 
 namespace {
 
-/// gamma or beta of all channels, an element each of a sample.
-std::vector<float> spread(const float* channels, std::int64_t count, std::int64_t pixels) {
-  std::vector<float> sample;
-  if (channels == nullptr) return sample;
-  sample.reserve(static_cast<std::size_t>(count * pixels));
-  for (std::int64_t c = 0; c < count; ++c)
-    sample.insert(sample.end(), static_cast<std::size_t>(pixels), channels[c]);
-  return sample;
-}
+/// gamma or beta of all channels as the rows of groups read it: as they are where channels hold whole
+/// vectors, else an element each of a sample.
+class ChannelScale {
+ public:
+  ChannelScale(const float* values, std::int64_t channels, std::int64_t groups, std::int64_t pixels)
+      : values_(values), wide_(channels / groups), pixels_(pixels) {
+    if (values == nullptr || is_direct()) return;
+    sample_.reserve(static_cast<std::size_t>(channels * pixels));
+    for (std::int64_t c = 0; c < channels; ++c)
+      sample_.insert(sample_.end(), static_cast<std::size_t>(pixels), values[c]);
+  }
+  bool is_direct() const {
+    return pixels_ > 0 && pixels_ % kWholePixels == 0 && wide_ * pixels_ < kLimit / pixels_;
+  }
+  /// What Rows::pixels must be.
+  std::int64_t row_pixels() const { return is_direct() ? pixels_ : 0; }
+  const float* of_group(std::int64_t group) const {
+    if (values_ == nullptr) return nullptr;
+    return is_direct() ? values_ + group * wide_ : sample_.data() + group * wide_ * pixels_;
+  }
 
-/// Where group `group` lies in what spread() gave.
-const float* part(const std::vector<float>& sample, std::int64_t group, std::int64_t group_elements) {
-  return sample.empty() ? nullptr : sample.data() + group * group_elements;
-}
+ private:
+  static constexpr std::int64_t kLimit = std::int64_t{1} << 32;
+  const float* values_;
+  std::int64_t wide_, pixels_;
+  std::vector<float> sample_;
+};
 
 /// Calls work(group, first sample, last sample) for all pairs, groups outside.
 template <class Work>
@@ -526,14 +558,14 @@ void for_each_group(std::int64_t samples, std::int64_t groups, std::int64_t grou
 void group_norm_cpu(const GroupNorm& c) {
   const auto form = LOCKSTEP_SIMD_CALL(rows_form);
   const std::int64_t elements = c.channels / c.groups * c.pixels;
-  const std::vector<float> gamma = spread(c.gamma, c.channels, c.pixels),
-                           beta = spread(c.beta, c.channels, c.pixels);
+  const ChannelScale gamma(c.gamma, c.channels, c.groups, c.pixels),
+      beta(c.beta, c.channels, c.groups, c.pixels);
   for_each_group(
       c.samples, c.groups, elements, [&](std::int64_t group, std::int64_t first, std::int64_t last) {
         const std::int64_t offset = group * elements;
-        form({c.x + offset, part(gamma, group, elements), part(beta, group, elements), c.y + offset,
+        form({c.x + offset, gamma.of_group(group), beta.of_group(group), c.y + offset,
               c.mean == nullptr ? nullptr : c.mean + group, c.rstd == nullptr ? nullptr : c.rstd + group,
-              c.channels * c.pixels, c.groups, elements, static_cast<float>(c.eps), true},
+              c.channels * c.pixels, c.groups, elements, static_cast<float>(c.eps), true, gamma.row_pixels()},
              first, last);
       });
 }
@@ -544,16 +576,20 @@ namespace {
 class GroupNormDx {
  public:
   explicit GroupNormDx(const GroupNormBackward& c)
-      : c_(c), elements_(c.channels / c.groups * c.pixels), gamma_(spread(c.gamma, c.channels, c.pixels)) {}
+      : c_(c), elements_(c.channels / c.groups * c.pixels), gamma_(c.gamma, c.channels, c.groups, c.pixels) {}
 
   void run(std::int64_t group, std::int64_t first, std::int64_t last) const {
     const std::int64_t offset = group * elements_;
-    form_({c_.dy + offset, c_.x + offset, c_.mean + group, c_.rstd + group, part(gamma_, group, elements_),
-           c_.dx + offset, c_.channels * c_.pixels, c_.groups, elements_, true},
+    form_({c_.dy + offset, c_.x + offset, c_.mean + group, c_.rstd + group, gamma_.of_group(group),
+           c_.dx + offset, c_.channels * c_.pixels, c_.groups, elements_, true, gamma_.row_pixels()},
           first, last, nullptr, nullptr);
   }
-  void run_sample(std::int64_t sample) const {
-    for (std::int64_t group = 0; group < c_.groups; ++group) run(group, sample, sample + 1);
+  /// The first group that run_sample leaves, of those from `group` on: it runs all that begin before channel
+  /// `until`.
+  std::int64_t run_sample(std::int64_t sample, std::int64_t group, std::int64_t until) const {
+    for (; group < c_.groups && group * (c_.channels / c_.groups) < until; ++group)
+      run(group, sample, sample + 1);
+    return group;
   }
   void run_all() const {
     for_each_group(
@@ -564,7 +600,7 @@ class GroupNormDx {
  private:
   const GroupNormBackward& c_;
   std::int64_t elements_;
-  std::vector<float> gamma_;
+  ChannelScale gamma_;
   std::decay_t<decltype(LOCKSTEP_SIMD_CALL(backward_form))> form_ = LOCKSTEP_SIMD_CALL(backward_form);
 };
 
@@ -573,6 +609,7 @@ class GroupNormTerms {
  public:
   GroupNormTerms(const GroupNormBackward& c, Partials& partials) : c_(c), partials_(partials) {}
 
+  std::int64_t channels() const { return wide_; }  ///< of a block
   std::int64_t blocks() const { return (c_.channels + wide_ - 1) / wide_; }
   void run_block(std::int64_t block, const order::FoldSegment& rows, std::int64_t slot) {
     const std::int64_t channel = block * wide_, count = std::min(wide_, c_.channels - channel);
@@ -597,9 +634,11 @@ void run_by_samples(const GroupNormBackward& c, const order::FoldSegment& segmen
   const std::int64_t end = segment.offset + segment.rows;
   for (std::int64_t row = segment.offset; row < end;) {
     const std::int64_t sample = row / c.pixels, until = std::min(end, (sample + 1) * c.pixels);
-    if (row == sample * c.pixels) dx.run_sample(sample);
-    for (std::int64_t block = 0; block < terms.blocks(); ++block)
+    std::int64_t group = row == sample * c.pixels ? 0 : c.groups;
+    for (std::int64_t block = 0; block < terms.blocks(); ++block) {
+      group = dx.run_sample(sample, group, (block + 1) * terms.channels());
       terms.run_block(block, {row, until - row}, slot);
+    }
     row = until;
   }
 }

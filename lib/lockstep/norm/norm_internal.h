@@ -7,6 +7,9 @@
 
 namespace lockstep::norm {
 
+/// So many elements of one channel hold whole vectors of every form.
+constexpr std::int64_t kWholePixels = 16;
+
 /// A row norm as the kernels see it: each of LayerNorm, RMSNorm, and one group of GroupNorm for all samples.
 /// Row r begins at x + r * row_stride; gamma and beta hold an element each of a row, or are null.
 struct Rows {
@@ -20,6 +23,8 @@ struct Rows {
   std::int64_t features;
   float eps;
   bool is_centered;
+  std::int64_t pixels;  ///< above 0: gamma and beta hold a number for so many elements each, a multiple of
+                        ///< kWholePixels
 };
 
 struct RowsBackward {
@@ -32,6 +37,7 @@ struct RowsBackward {
   std::int64_t row_stride, statistics_stride;
   std::int64_t features;
   bool is_centered;
+  std::int64_t pixels;  ///< as in Rows
 };
 
 void rows_cpu(const Rows& call, std::int64_t rows);

@@ -238,6 +238,8 @@ std::vector<Problem> problems() {
   all.emplace_back(Kind::group, 2, 17, 1030, 17);
   all.emplace_back(Kind::group, 1, 40, 40, 1);
   all.emplace_back(Kind::group, 33, 8, 100, 2);
+  all.emplace_back(Kind::group, 3, 20, 144, 5);  // channels of whole vectors
+  all.emplace_back(Kind::group, 2, 24, 1040, 2);
   return all;
 }
 
@@ -251,8 +253,8 @@ TEST(NormCpu, IsTheReference) {
 }
 
 TEST(NormCpu, GammaAndBetaMayBeAbsent) {
-  for (const Kind kind : {Kind::layer, Kind::rms, Kind::group}) {
-    Problem p(kind, 5, 24, kind == Kind::group ? 10 : 1, kind == Kind::group ? 3 : 1);
+  for (Problem p : {Problem(Kind::layer, 5, 24), Problem(Kind::rms, 5, 24),
+                    Problem(Kind::group, 5, 24, 10, 3), Problem(Kind::group, 3, 24, 48, 3)}) {
     for (int which = 0; which < 3; ++which) {
       p.has_gamma = (which & 1) != 0, p.has_beta = (which & 2) != 0;
       const Results expected = run_ref(p);
