@@ -115,12 +115,12 @@ float product_sum(const float* dy, const float* y, std::int64_t n) {
       lanes::AddVectors());
 }
 
+/// Row by row: this is little but reading, and a row's second pass finds it where the first one left it.
 void softmax_backward_group(const float* dy, const float* y, float* dx, std::int64_t n, std::int64_t rows) {
-  float dot[kGroup];
-  for (std::int64_t r = 0; r < rows; ++r) dot[r] = product_sum(dy + r * n, y + r * n, n);
   for (std::int64_t r = 0; r < rows; ++r) {
-    const V all = hn::Set(D(), dot[r]);
+    const V all = hn::Set(D(), product_sum(dy + r * n, y + r * n, n));
     lanes::for_each_vector(r * n, (r + 1) * n, [&](auto place) HWY_ATTR {
+      hwy::Prefetch(dx + place.j + vector_math::kRowAhead);
       place.store(hn::Mul(hn::Sub(place.load(dy), all), place.load(y)), dx);
     });
   }
@@ -140,6 +140,7 @@ void log_softmax_backward_group(const float* dy, const float* y, float* dx, std:
   for (std::int64_t r = 0; r < rows; ++r) {
     const V total = hn::Set(D(), sum[r]);
     lanes::for_each_vector(r * n, (r + 1) * n, [&](auto place) HWY_ATTR {
+      hwy::Prefetch(dx + place.j + vector_math::kRowAhead);
       place.store(hn::Sub(place.load(dy), hn::Mul(vector_math::exp(place.load(y)), total)), dx);
     });
   }
