@@ -109,7 +109,7 @@ void Writer::tensor(const TensorSummary& tensor) {
 void Writer::statistics(const fingerprint::Statistics& s) {
   row("sum, mean, std", fmt::format("{}  {}  {}", s.sum, s.mean, s.std));
   row("min, max, norm", fmt::format("{}  {}  {}", s.min, s.max, s.norm));
-  if (s.nan_count + s.inf_count > 0)
+  if (s.nan_count != 0 || s.inf_count != 0)  // whatever a file says: their sum may not be a number
     row("NaN, Inf", fmt::format("{} and {} of {}", s.nan_count, s.inf_count, s.count));
 }
 
