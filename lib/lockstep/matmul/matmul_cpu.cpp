@@ -26,7 +26,7 @@ constexpr std::int64_t kDepthPerSweep = 16;          // rows of an operand that 
 constexpr std::int64_t kFloatsPerBlock = 200 << 10;  // of packed rows that stay in the second cache
 constexpr std::int64_t kColsPerBlock = 1024;         // packed columns that the rows pass by
 constexpr std::int64_t kRowsWithSums = 512;          // where the sums of blocks need memory of their own
-constexpr std::int64_t kColsWithSums = 2048;         // columns there
+constexpr std::int64_t kColsWithSums = 2048;         // columns there, and where all tiles wait
 constexpr std::int64_t kRowsUnpacked = 16;           // up to which packing the right operand does not pay
 constexpr std::int64_t kFloatsStreamed = 1 << 21;    // a result that will not be found in a cache
 constexpr std::int64_t kFloatsPerLine = 16;
@@ -473,7 +473,8 @@ void Rectangle::run() {
 void run_part(const Problem& p, std::int64_t batch, Range rows, Range cols) {
   const bool sums_lie_apart = p.beta != 0 && order::fold_segments(p.span) > 1;
   const std::int64_t down = sums_lie_apart ? ceil_div(rows.size(), kRowsWithSums) : 1;
-  const std::int64_t across = sums_lie_apart ? ceil_div(cols.size(), kColsWithSums) : 1;
+  const bool few_rows = rows.size() <= kRowsUnpacked;  // whose tiles all wait in the scratch
+  const std::int64_t across = sums_lie_apart || few_rows ? ceil_div(cols.size(), kColsWithSums) : 1;
   for (std::int64_t i = 0; i < down; ++i) {
     for (std::int64_t j = 0; j < across; ++j) {
       const Range some_rows = part_of(rows, 1, down, i), some_cols = part_of(cols, kColUnit, across, j);

@@ -209,6 +209,7 @@ std::vector<Extents> shapes(bool slow) {
     all.push_back({3, 18, k}), all.push_back({17, 5, k});
   if (slow) return all;
   for (const std::int64_t m : {64, 167, 168, 169, 340}) all.push_back({m, 70, 300});
+  all.push_back({5, 2200, 9});
   all.push_back({20, 2047, 40});
   all.push_back({170, 2100, 33});
   all.push_back({300, 40, 1100});
