@@ -83,6 +83,9 @@ struct Wrong {
   const char* words;
 };
 
+/// For the names that the test runner prints.
+void PrintTo(const Wrong& wrong, std::ostream* stream) { *stream << wrong.kind; }
+
 class CliClass : public Cli, public testing::WithParamInterface<Wrong> {};
 
 TEST_P(CliClass, IsNamed) {
@@ -112,7 +115,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Wrong{"loss", "only_loss", "Only the value reported as 'loss' differs"},
                     Wrong{"metric", "only_loss", "Only the value reported as 'accuracy' differs"},
                     Wrong{"init", "state_before", "begin from other states"}),
-    [](const auto& info) { return std::string(info.param.kind); });
+    [](const auto& test) { return std::string(test.param.kind); });
 
 TEST_F(Cli, TheFirstDivergenceHasElementValuesAndDistance) {
   train("record=a");
@@ -239,7 +242,7 @@ TEST_F(Cli, HelpAndVersion) {
     EXPECT_TRUE(has(help.out, "Examples"));
     EXPECT_TRUE(has(help.out, "130 interrupted"));
     EXPECT_TRUE(has(shell(*tool + " --version").out, "numeric flags"));
-    EXPECT_TRUE(has(shell("LOCKSTEP_ISA=SCALAR " + *tool + " --version").out, "instruction set  SCALAR"));
+    EXPECT_TRUE(has(shell("LOCKSTEP_ISA=SCALAR " + *tool + " --version").out, "instruction set SCALAR"));
     EXPECT_TRUE(has(shell("LOCKSTEP_ISA=AVX99 " + *tool + " --version").err, "one that this machine has"));
   }
 }
