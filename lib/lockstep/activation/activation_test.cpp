@@ -13,7 +13,7 @@
 #include "lockstep/activation/activation_inl.h"
 #include "lockstep/activation/activation_ref.h"
 #include "lockstep/activation/activation_vectors.h"
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep/simd/every_form_test.h"
 
 namespace lockstep {
@@ -296,25 +296,15 @@ TEST(ActivationTwin, AnotherFormulaGoesRed) {
 
 // ---- Errors, by code and by words
 
-template <class Call>
-void refuses(ErrorCode code, const std::string& words, Call call) {
-  try {
-    call();
-    FAIL() << "accepted; expected: " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
-
 TEST(ActivationErrors, SayWhatIsWrong) {
   float a[4] = {};
-  refuses(ErrorCode::invalid_argument, "relu: count: expected 0 or more, got -1", [&] { relu(a, a, -1); });
-  refuses(ErrorCode::invalid_argument, "gelu: data: expected memory of 4 elements, got a null pointer",
-          [&] { gelu(nullptr, a, 4, GeluForm::erf); });
-  refuses(ErrorCode::invalid_argument, "silu_backward: data", [&] { silu_backward(a, nullptr, a, 4); });
-  refuses(ErrorCode::unsupported, "softplus: device: expected Device::cpu",
-          [&] { softplus(a, a, 4, {}, Device::cuda); });
+  expect_error(ErrorCode::invalid_argument, "relu: count: expected 0 or more, got -1",
+               [&] { relu(a, a, -1); });
+  expect_error(ErrorCode::invalid_argument, "gelu: data: expected memory of 4 elements, got a null pointer",
+               [&] { gelu(nullptr, a, 4, GeluForm::erf); });
+  expect_error(ErrorCode::invalid_argument, "silu_backward: data", [&] { silu_backward(a, nullptr, a, 4); });
+  expect_error(ErrorCode::unsupported, "softplus: device: expected Device::cpu",
+               [&] { softplus(a, a, 4, {}, Device::cuda); });
 }
 
 }  // namespace

@@ -7,24 +7,13 @@
 #include <gtest/gtest.h>
 
 #include "lockstep/base/dtype.h"
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/shape.h"
 #include "lockstep/base/version.h"
 #include "lockstep/base/view.h"
 
 namespace lockstep {
 namespace {
-
-template <class Function>
-void expect_error(ErrorCode code, const std::string& words, Function function) {
-  try {
-    function();
-    FAIL() << "no error; expected " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
 
 std::string message_of(const ErrorParts& parts) { return Error(ErrorCode::io, parts).what(); }
 

@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep/cross_entropy/cross_entropy_ref.h"
 #include "lockstep/cross_entropy/cross_entropy_vectors.h"
 #include "lockstep/simd/every_form_test.h"
@@ -310,48 +310,38 @@ TEST(CrossEntropyTwin, AnotherFormulaGoesRed) {
 
 // ---- Errors, by code and by words
 
-template <class Call>
-void refuses(ErrorCode code, const std::string& words, Call call) {
-  try {
-    call();
-    FAIL() << "accepted; expected: " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
-
 TEST(CrossEntropyErrors, SayWhatIsWrong) {
   constexpr auto kInvalid = ErrorCode::invalid_argument;
   float a[12] = {};
   const std::int64_t targets[] = {0, 3, 2};
   const ClassTargets good{targets, 3, 4};
-  refuses(kInvalid, "nll: targets[1]: expected a class 0 to 2, or -100 to ignore the row, got 3", [&] {
+  expect_error(kInvalid, "nll: targets[1]: expected a class 0 to 2, or -100 to ignore the row, got 3", [&] {
     nll(a, {targets, 3, 3}, a);
   });
-  refuses(kInvalid, "counted_targets: targets[1]", [&] { counted_targets({targets, 3, 3}); });
-  refuses(kInvalid, "rows: expected 0 or more, got -1", [&] { nll(a, {targets, -1, 3}, a); });
-  refuses(kInvalid, "classes: expected 0 or more, got -4", [&] { nll(a, {targets, 0, -4}, a); });
-  refuses(kInvalid, "label_smoothing: expected 0 to 1, got 1.5", [&] {
+  expect_error(kInvalid, "counted_targets: targets[1]", [&] { counted_targets({targets, 3, 3}); });
+  expect_error(kInvalid, "rows: expected 0 or more, got -1", [&] { nll(a, {targets, -1, 3}, a); });
+  expect_error(kInvalid, "classes: expected 0 or more, got -4", [&] { nll(a, {targets, 0, -4}, a); });
+  expect_error(kInvalid, "label_smoothing: expected 0 to 1, got 1.5", [&] {
     nll(a, {targets, 3, 4, nullptr, -100, 1.5f}, a);
   });
-  refuses(kInvalid, "label_smoothing", [&] { nll(a, {targets, 3, 4, nullptr, -100, kNan}, a); });
-  refuses(kInvalid, "targets: expected memory of 3 elements, got a null pointer", [&] {
+  expect_error(kInvalid, "label_smoothing", [&] { nll(a, {targets, 3, 4, nullptr, -100, kNan}, a); });
+  expect_error(kInvalid, "targets: expected memory of 3 elements, got a null pointer", [&] {
     nll(a, {nullptr, 3, 4}, a);
   });
-  refuses(kInvalid, "nll: log_probabilities", [&] { nll(nullptr, good, a); });
-  refuses(kInvalid, "nll: loss", [&] { nll(a, good, nullptr); });
-  refuses(kInvalid, "nll_backward: log_probabilities_gradient", [&] { nll_backward(good, {}, nullptr); });
-  refuses(kInvalid, "cross_entropy: row_max", [&] { cross_entropy(a, good, a, nullptr, a); });
-  refuses(kInvalid, "cross_entropy: row_log_sum", [&] { cross_entropy(a, good, a, a, nullptr); });
-  refuses(kInvalid, "cross_entropy_backward: logits",
-          [&] { cross_entropy_backward(nullptr, good, a, a, {}, a); });
-  refuses(kInvalid, "loss_scale: count: expected 1 or more targets that are not ignored, got 0",
-          [] { loss_scale(0); });
-  refuses(kInvalid, "loss_fold: open", [&] { loss_fold(a, {0, 3, false}, a, nullptr); });
-  refuses(kInvalid, "loss_fold: span.first_row", [&] { loss_fold(a, {-1, 3, true}, a, a); });
-  refuses(ErrorCode::unsupported, "expected Device::cpu", [&] { nll(a, good, a, Device::cuda); });
-  refuses(ErrorCode::unsupported, "expected Device::cpu", [&] {
+  expect_error(kInvalid, "nll: log_probabilities", [&] { nll(nullptr, good, a); });
+  expect_error(kInvalid, "nll: loss", [&] { nll(a, good, nullptr); });
+  expect_error(kInvalid, "nll_backward: log_probabilities_gradient",
+               [&] { nll_backward(good, {}, nullptr); });
+  expect_error(kInvalid, "cross_entropy: row_max", [&] { cross_entropy(a, good, a, nullptr, a); });
+  expect_error(kInvalid, "cross_entropy: row_log_sum", [&] { cross_entropy(a, good, a, a, nullptr); });
+  expect_error(kInvalid, "cross_entropy_backward: logits",
+               [&] { cross_entropy_backward(nullptr, good, a, a, {}, a); });
+  expect_error(kInvalid, "loss_scale: count: expected 1 or more targets that are not ignored, got 0",
+               [] { loss_scale(0); });
+  expect_error(kInvalid, "loss_fold: open", [&] { loss_fold(a, {0, 3, false}, a, nullptr); });
+  expect_error(kInvalid, "loss_fold: span.first_row", [&] { loss_fold(a, {-1, 3, true}, a, a); });
+  expect_error(ErrorCode::unsupported, "expected Device::cpu", [&] { nll(a, good, a, Device::cuda); });
+  expect_error(ErrorCode::unsupported, "expected Device::cpu", [&] {
     loss_fold(a, {0, 3, true}, a, a, Device::cuda);
   });
 }

@@ -10,7 +10,7 @@
 
 #include <gtest/gtest.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep/dropout/dropout_ref.h"
 #include "lockstep/dropout/dropout_vectors.h"
 #include "lockstep/simd/every_form_test.h"
@@ -188,17 +188,6 @@ TEST(DropoutRef, DoubleFollowsTheSameDraws) {
 }
 
 // ---- Errors, by code and by words
-
-template <class Call>
-void expect_refusal(Call call, const std::string& words, ErrorCode code = ErrorCode::invalid_argument) {
-  try {
-    call();
-    FAIL() << "accepted; expected: " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
 
 TEST(DropoutErrors, SayWhatIsWrong) {
   float x[4] = {};

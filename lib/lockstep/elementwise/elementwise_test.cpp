@@ -10,7 +10,8 @@
 
 #include <gtest/gtest.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
+#include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/elementwise/elementwise_ref.h"
 #include "lockstep/elementwise/elementwise_vectors.h"
 #include "lockstep/simd/every_form_test.h"
@@ -213,32 +214,18 @@ TEST(Lerp, IsExactAtItsEnds) {
 
 #if defined(__x86_64__)
 TEST(ElementwiseCpu, KeepsSubnormalsForACallerThatFlushesThem) {
-  constexpr unsigned kFlushAndDenormalsAreZero = 0x8040;
   const float least = std::bit_cast<float>(1u);
   const Values x(5, least);
   Values out(5);
-  const unsigned before = __builtin_ia32_stmxcsr();
-  __builtin_ia32_ldmxcsr(before | kFlushAndDenormalsAreZero);
+  FlushingCaller caller;
   add_scaled(out.data(), x.data(), x.data(), 1.0f, 5);
-  const unsigned after = __builtin_ia32_stmxcsr();
-  __builtin_ia32_ldmxcsr(before);
+  const bool kept = caller.end();
   EXPECT_EQ(bits(out[4]), 2u);
-  EXPECT_EQ(after & kFlushAndDenormalsAreZero, kFlushAndDenormalsAreZero) << "the caller's mode comes back";
+  EXPECT_TRUE(kept) << "the caller's mode comes back";
 }
 #endif
 
 // ---- Errors, by code and by words
-
-template <class Call>
-void expect_refusal(Call call, const std::string& words, ErrorCode code = ErrorCode::invalid_argument) {
-  try {
-    call();
-    FAIL() << "accepted; expected: " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
 
 TEST(ElementwiseErrors, SayWhatIsWrong) {
   float x[2] = {1, 2};

@@ -11,7 +11,8 @@
 
 #include <gtest/gtest.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
+#include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/embedding/embedding_ref.h"
 #include "lockstep/embedding/embedding_vectors.h"
 #include "lockstep/simd/every_form_test.h"
@@ -243,31 +244,17 @@ TEST(EmbeddingTwin, ADescendingChainGoesRed) {
 
 #if defined(__x86_64__)
 TEST(EmbeddingBackward, KeepsSubnormalsForACallerThatFlushesThem) {
-  constexpr unsigned kFlushAndDenormalsAreZero = 0x8040;
   Problem p(3, 1, 1);
   std::fill(p.dy.begin(), p.dy.end(), std::bit_cast<float>(1u));
-  const unsigned before = __builtin_ia32_stmxcsr();
-  __builtin_ia32_ldmxcsr(before | kFlushAndDenormalsAreZero);
+  FlushingCaller caller;
   const Values total = run_cpu(p);
-  const unsigned after = __builtin_ia32_stmxcsr();
-  __builtin_ia32_ldmxcsr(before);
+  const bool kept = caller.end();
   EXPECT_EQ(bits(total[0]), 3u);
-  EXPECT_EQ(after & kFlushAndDenormalsAreZero, kFlushAndDenormalsAreZero) << "the caller's mode comes back";
+  EXPECT_TRUE(kept) << "the caller's mode comes back";
 }
 #endif
 
 // ---- Errors, by code and by words
-
-template <class Call>
-void expect_refusal(Call call, const std::string& words, ErrorCode code = ErrorCode::invalid_argument) {
-  try {
-    call();
-    FAIL() << "accepted; expected: " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
 
 TEST(EmbeddingErrors, SayWhatIsWrong) {
   float m[12] = {};

@@ -10,7 +10,7 @@
 
 #include <gtest/gtest.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep/fingerprint/digest_keys_internal.h"
 #include "lockstep/fingerprint/digest_vectors.h"
 #include "lockstep/fingerprint/kernel_internal.h"
@@ -282,17 +282,6 @@ TEST(Digest, WordsOfASample) {
   EXPECT_EQ(words_per_sample(DType::boolean, {}), 1);
   EXPECT_EQ(words_per_sample(DType::int64, {}), 2);
   EXPECT_EQ(words_per_sample(DType::float32, {3, 0}), 0);
-}
-
-template <class Function>
-void expect_error(ErrorCode code, const std::string& words, Function function) {
-  try {
-    function();
-    FAIL() << "no error; expected " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
 }
 
 TEST(Digest, RefusesWhatItCannotRead) {

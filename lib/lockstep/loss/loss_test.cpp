@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep/cross_entropy/cross_entropy.h"
 #include "lockstep/loss/loss_inl.h"
 #include "lockstep/loss/loss_ref.h"
@@ -288,36 +288,25 @@ TEST(LossTwin, AnotherFormulaGoesRed) {
 
 // ---- Errors, by code and by words
 
-template <class Call>
-void refuses(ErrorCode code, const std::string& words, Call call) {
-  try {
-    call();
-    FAIL() << "accepted; expected: " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
-
 TEST(LossErrors, SayWhatIsWrong) {
   float a[4] = {};
-  refuses(ErrorCode::invalid_argument, "mse: extents: expected 0 or more, got -1", [&] {
+  expect_error(ErrorCode::invalid_argument, "mse: extents: expected 0 or more, got -1", [&] {
     mse(a, a, a, {-1, 2});
   });
-  refuses(ErrorCode::invalid_argument, "l1: data: expected [2, 2] elements of memory, got a null pointer",
-          [&] {
-            l1(a, nullptr, a, {2, 2});
-          });
-  refuses(ErrorCode::invalid_argument, "bce_with_logits_backward: data", [&] {
+  expect_error(ErrorCode::invalid_argument,
+               "l1: data: expected [2, 2] elements of memory, got a null pointer", [&] {
+                 l1(a, nullptr, a, {2, 2});
+               });
+  expect_error(ErrorCode::invalid_argument, "bce_with_logits_backward: data", [&] {
     bce_with_logits_backward(a, a, {}, {}, nullptr, {2, 2});
   });
-  refuses(ErrorCode::invalid_argument, "margin_ranking: data", [&] {
+  expect_error(ErrorCode::invalid_argument, "margin_ranking: data", [&] {
     margin_ranking(a, a, nullptr, 1.0f, a, {2, 2});
   });
-  refuses(ErrorCode::invalid_argument, "row_losses: rows_loss", [&] {
+  expect_error(ErrorCode::invalid_argument, "row_losses: rows_loss", [&] {
     row_losses(nullptr, nullptr, {2, 0});
   });
-  refuses(ErrorCode::unsupported, "mse: device: expected Device::cpu", [&] {
+  expect_error(ErrorCode::unsupported, "mse: device: expected Device::cpu", [&] {
     mse(a, a, a, {2, 2}, Device::cuda);
   });
 }

@@ -10,7 +10,8 @@
 
 #include <gtest/gtest.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
+#include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/norm/norm_ref.h"
 #include "lockstep/norm/norm_vectors.h"
 #include "lockstep/simd/every_form_test.h"
@@ -409,32 +410,18 @@ TEST(NormRef, GradientsAreThoseOfFiniteDifferences) {
 
 #if defined(__x86_64__)
 TEST(NormCpu, KeepsSubnormalsForACallerThatFlushesThem) {
-  constexpr unsigned kFlushAndDenormalsAreZero = 0x8040;
   Problem p(Kind::layer, 2, 5);
   for (float& beta : p.beta) beta = std::bit_cast<float>(3u);
   std::fill(p.x.begin(), p.x.end(), 1.0f);
-  const unsigned before = __builtin_ia32_stmxcsr();
-  __builtin_ia32_ldmxcsr(before | kFlushAndDenormalsAreZero);
+  FlushingCaller caller;
   const Results got = run_cpu(p);
-  const unsigned after = __builtin_ia32_stmxcsr();
-  __builtin_ia32_ldmxcsr(before);
+  const bool kept = caller.end();
   EXPECT_EQ(bits(got.y[4]), 3u);
-  EXPECT_EQ(after & kFlushAndDenormalsAreZero, kFlushAndDenormalsAreZero) << "the caller's mode comes back";
+  EXPECT_TRUE(kept) << "the caller's mode comes back";
 }
 #endif
 
 // ---- Errors, by code and by words
-
-template <class Call>
-void expect_refusal(Call call, const std::string& words, ErrorCode code = ErrorCode::invalid_argument) {
-  try {
-    call();
-    FAIL() << "accepted; expected: " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
 
 TEST(NormErrors, SayWhatIsWrong) {
   float m[8] = {};

@@ -11,7 +11,8 @@
 
 #include <gtest/gtest.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
+#include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/elementwise/elementwise.h"
 #include "lockstep/optimizer/optimizer_internal.h"
 #include "lockstep/optimizer/optimizer_ref.h"
@@ -393,34 +394,20 @@ TEST(OptimizerRef, DoubleFollowsTheSameOrder) {
 
 #if defined(__x86_64__)
 TEST(OptimizerCpu, KeepsSubnormalsForACallerThatFlushesThem) {
-  constexpr unsigned kFlushAndDenormalsAreZero = 0x8040;
   State state(3);
   state.parameter.assign(3, std::bit_cast<float>(8u));
   const Values gradient(3, std::bit_cast<float>(2u));
-  const unsigned before = __builtin_ia32_stmxcsr();
-  __builtin_ia32_ldmxcsr(before | kFlushAndDenormalsAreZero);
+  FlushingCaller caller;
   Cpu::sgd(state, gradient, {1.0, 0, 0, 0, false, false}, true);
   const float norm = Cpu::norm({{std::bit_cast<float>(0x00800000u)}});
-  const unsigned after = __builtin_ia32_stmxcsr();
-  __builtin_ia32_ldmxcsr(before);
+  const bool kept = caller.end();
   for (const float p : state.parameter) EXPECT_EQ(bits(p), 6u);
   EXPECT_EQ(norm, 0.0f) << "the square is below the least subnormal";
-  EXPECT_EQ(after & kFlushAndDenormalsAreZero, kFlushAndDenormalsAreZero) << "the caller's mode comes back";
+  EXPECT_TRUE(kept) << "the caller's mode comes back";
 }
 #endif
 
 // ---- Errors, by code and by words
-
-template <class Call>
-void expect_refusal(Call call, const std::string& words, ErrorCode code = ErrorCode::invalid_argument) {
-  try {
-    call();
-    FAIL() << "accepted; expected: " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
 
 TEST(OptimizerErrors, SgdSaysWhatIsWrong) {
   float x[2] = {1, 2};

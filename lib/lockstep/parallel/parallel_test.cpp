@@ -13,7 +13,7 @@
 
 #include <gtest/gtest.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 
 namespace lockstep::parallel {
 namespace {
@@ -223,17 +223,6 @@ TEST(Parallel, EveryRangeRunsInTheContractsMode) {
 #endif
 
 // ---- Errors
-
-template <class Call>
-void expect_refusal(Call call, const std::string& words) {
-  try {
-    call();
-    FAIL() << "accepted; expected: " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
 
 TEST(ParallelErrors, SayWhatIsWrong) {
   const auto nothing = [](std::int64_t, std::int64_t) {};

@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep/random/philox.h"
 
 namespace lockstep::random {
@@ -165,17 +165,6 @@ TEST(Generator, BernoulliComparesOneWord) {
     EXPECT_TRUE(a.bernoulli(1));
     EXPECT_FALSE(a.bernoulli(0));
     EXPECT_FALSE(a.bernoulli(0x1p-33)) << "below the smallest step of 2^-32";
-  }
-}
-
-template <class Function>
-void expect_error(ErrorCode code, const std::string& words, Function function) {
-  try {
-    function();
-    FAIL() << "no error; expected " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
   }
 }
 

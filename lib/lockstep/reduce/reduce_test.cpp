@@ -11,7 +11,8 @@
 
 #include <gtest/gtest.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
+#include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/reduce/reduce_ref.h"
 #include "lockstep/reduce/reduce_vectors.h"
 #include "lockstep/simd/every_form_test.h"
@@ -395,35 +396,21 @@ TEST(ReduceTwin, OneFoldOverAllElementsGoesRed) {
 
 #if defined(__x86_64__)
 TEST(ReduceCpu, KeepsSubnormalsForACallerThatFlushesThem) {
-  constexpr unsigned kFlushAndDenormalsAreZero = 0x8040;
   const Values x(6, std::bit_cast<float>(1u));
   float row = 0, columns[2] = {}, total = 0;
-  const unsigned before = __builtin_ia32_stmxcsr();
-  __builtin_ia32_ldmxcsr(before | kFlushAndDenormalsAreZero);
+  FlushingCaller caller;
   reduce_sum(x.data(), &row, {1, 6, 1});
   reduce_sum(x.data(), columns, {1, 3, 2});
   reduce_sum_fold(x.data(), 2, {0, 3, true}, &total, nullptr);
-  const unsigned after = __builtin_ia32_stmxcsr();
-  __builtin_ia32_ldmxcsr(before);
+  const bool kept = caller.end();
   EXPECT_EQ(bits(row), 6u);
   EXPECT_EQ(bits(columns[1]), 3u);
   EXPECT_EQ(bits(total), 6u);
-  EXPECT_EQ(after & kFlushAndDenormalsAreZero, kFlushAndDenormalsAreZero) << "the caller's mode comes back";
+  EXPECT_TRUE(kept) << "the caller's mode comes back";
 }
 #endif
 
 // ---- Errors, by code and by words
-
-template <class Call>
-void expect_refusal(Call call, const std::string& words, ErrorCode code = ErrorCode::invalid_argument) {
-  try {
-    call();
-    FAIL() << "accepted; expected: " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
 
 TEST(ReduceErrors, SayWhatIsWrong) {
   float x[6] = {}, y[6] = {};

@@ -10,7 +10,7 @@
 
 #include <gtest/gtest.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep/math/math_inl.h"
 #include "lockstep/simd/every_form_test.h"
 #include "lockstep/softmax/softmax_ref.h"
@@ -286,33 +286,24 @@ TEST(SoftmaxTwin, AProductWithTheReciprocalGoesRed) {
 
 // ---- Errors, by code and by words
 
-template <class Call>
-void refuses(ErrorCode code, const std::string& words, Call call) {
-  try {
-    call();
-    FAIL() << "accepted; expected: " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
-
 TEST(SoftmaxErrors, SayWhatIsWrong) {
   float a[4] = {};
-  refuses(ErrorCode::invalid_argument, "softmax: extents: expected 0 or more, got -2", [&] {
+  expect_error(ErrorCode::invalid_argument, "softmax: extents: expected 0 or more, got -2", [&] {
     softmax(a, a, {-2, 2, 1});
   });
-  refuses(ErrorCode::invalid_argument,
-          "log_softmax: data: expected [2, 2, 1] elements of memory, got a null pointer", [&] {
-            log_softmax(nullptr, a, {2, 2, 1});
-          });
-  refuses(ErrorCode::invalid_argument, "softmax_backward: data", [&] {
+  expect_error(ErrorCode::invalid_argument,
+               "log_softmax: data: expected [2, 2, 1] elements of memory, got a null pointer", [&] {
+                 log_softmax(nullptr, a, {2, 2, 1});
+               });
+  expect_error(ErrorCode::invalid_argument, "softmax_backward: data", [&] {
     softmax_backward(a, nullptr, a, {2, 2, 1});
   });
-  refuses(ErrorCode::invalid_argument, "log_softmax_backward: data", [&] {
+  expect_error(ErrorCode::invalid_argument, "log_softmax_backward: data", [&] {
     log_softmax_backward(a, a, nullptr, {2, 2, 1});
   });
-  refuses(ErrorCode::unsupported, "expected Device::cpu", [&] { softmax(a, a, {2, 2, 1}, Device::cuda); });
+  expect_error(ErrorCode::unsupported, "expected Device::cpu", [&] {
+    softmax(a, a, {2, 2, 1}, Device::cuda);
+  });
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 
 #include <torch/torch.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep/torch/gradient_accumulator.h"
 #include "lockstep/torch/invariant_mode.h"
 #include "lockstep/torch/tensor_view.h"
@@ -170,16 +170,6 @@ TEST(InvariantMode, LeavesEverythingAsItWas) {
   }
   EXPECT_FALSE(invariant_mode_enabled());
   EXPECT_EQ(plain(), before);
-}
-
-void expect_error(ErrorCode code, const std::string& words, const std::function<void()>& call) {
-  try {
-    call();
-    FAIL() << "accepted; expected: " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
 }
 
 TEST(InvariantModeErrors, UnknownOperationsAreRefusedByName) {

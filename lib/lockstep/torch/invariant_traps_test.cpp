@@ -13,7 +13,7 @@
 
 #include <torch/torch.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep/torch/gradient_accumulator.h"
 #include "lockstep/torch/invariant_mode.h"
 #include "lockstep/torch/tensor_view.h"
@@ -80,16 +80,6 @@ void expect_one_gradient(const std::vector<at::Tensor>& parameters, const Loss& 
   copy_out(theirs);
   for (std::size_t i = 0; i < ours.size(); ++i)
     EXPECT_TRUE(torch::allclose(ours[i], theirs[i], 1e-4, 1e-6)) << "parameter " << i;
-}
-
-void expect_error(ErrorCode code, const std::string& words, const std::function<void()>& call) {
-  try {
-    call();
-    FAIL() << "accepted; expected: " << words;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
 }
 
 at::Tensor rows(std::int64_t features, int seed) {

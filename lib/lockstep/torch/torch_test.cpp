@@ -11,7 +11,7 @@
 
 #include <torch/torch.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep/record/reader.h"
 #include "lockstep/torch/environment.h"
 #include "lockstep/torch/serialize.h"
@@ -20,17 +20,6 @@
 
 namespace lockstep {
 namespace {
-
-template <class Call>
-void expect_error(ErrorCode code, const std::string& words, Call call) {
-  try {
-    call();
-    FAIL() << "no error; expected one with '" << words << "'";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
 
 class TemporaryFolder {
  public:

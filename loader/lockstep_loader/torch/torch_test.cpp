@@ -4,7 +4,7 @@
 
 #include <torch/torch.h>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep_loader/prefetch/loader.h"
 #include "lockstep_loader/sampler/native.h"
 #include "lockstep_loader/torch/batch_tensors.h"
@@ -12,17 +12,6 @@
 
 namespace lockstep::loader {
 namespace {
-
-template <class Call>
-void expect_error(ErrorCode code, const std::string& words, Call call) {
-  try {
-    call();
-    FAIL() << "no error; expected one with '" << words << "'";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-  }
-}
 
 Loader loader_over(const std::vector<NamedTensor>& columns, int workers = 0) {
   const DatasetPtr dataset = tensor_dataset(columns);
