@@ -2,9 +2,8 @@
 
 #include <cmath>
 #include <string>
-#include <utility>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/call_check_internal.h"
 #include "lockstep/base/float_mode.h"
 #include "lockstep/dropout/dropout_internal.h"
 
@@ -13,33 +12,16 @@ namespace {
 
 constexpr std::int64_t kWords = std::int64_t{1} << 32;
 
-[[noreturn]] void refuse(const char* operation, const char* what, std::string expected, std::string got,
-                         ErrorCode code = ErrorCode::invalid_argument) {
-  fail(code, {operation, what, std::move(expected), std::move(got), {}});
-}
-
-void check_extent(const char* operation, const char* name, std::int64_t extent) {
-  if (extent < 0) refuse(operation, name, "0 or more", std::to_string(extent));
-}
+using internal::check_device;
+using internal::check_extent;
+using internal::check_memory;
+using internal::refuse;
 
 /// A counter's word; `count` numbers from `first` on must fit.
 void check_word(const char* operation, const char* name, std::int64_t first, std::int64_t count = 1) {
   check_extent(operation, name, first);
   if (first > kWords - count)
     refuse(operation, name, "at most 2^32 - 1", std::to_string(first + count - 1), ErrorCode::unsupported);
-}
-
-void check_memory(const char* operation, const char* name, const void* data, std::int64_t elements) {
-  if (data == nullptr && elements > 0)
-    refuse(operation, name, std::to_string(elements) + " elements of memory", "a null pointer");
-}
-
-void check_device(const char* operation, Device device) {
-  if (device == Device::cpu) return;
-  if (device == Device::cuda)
-    fail(ErrorCode::unsupported,
-         {operation, "device", "Device::cpu", "Device::cuda", "Copy the memory to the CPU."});
-  refuse(operation, "device", "Device::cpu or Device::cuda", "another number");
 }
 
 dropout_draws::Call checked(const char* operation, std::int64_t samples, std::int64_t elements, double p,

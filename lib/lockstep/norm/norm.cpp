@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/call_check_internal.h"
 #include "lockstep/norm/norm_internal.h"
 
 namespace lockstep {
@@ -16,15 +16,14 @@ class Check {
   explicit Check(const char* operation) : operation_(operation) {}
 
   void extent(const char* name, std::int64_t value, std::int64_t least = 0) const {
-    if (value < least) refuse(name, std::to_string(least) + " or more", std::to_string(value));
+    internal::check_extent(operation_, name, value, least);
   }
   void eps(double value) const {
     if (!(value >= 0) || std::isinf(value))
       refuse("eps", "a finite number, 0 or more", std::to_string(value));
   }
   void memory(const char* name, const void* data, std::int64_t elements) const {
-    if (data == nullptr && elements > 0)
-      refuse(name, std::to_string(elements) + " elements of memory", "a null pointer");
+    internal::check_memory(operation_, name, data, elements);
   }
   void groups(std::int64_t channels, std::int64_t count) const {
     extent("groups", count, 1);
@@ -41,15 +40,9 @@ class Check {
       return;
     refuse(std::string(name) + ".open", "memory, since the span's cuts leave a chunk open", "a null pointer");
   }
-  void device(Device device) const {
-    if (device == Device::cpu) return;
-    if (device == Device::cuda)
-      fail(ErrorCode::unsupported,
-           {operation_, "device", "Device::cpu", "Device::cuda", "Copy the memory to the CPU."});
-    refuse("device", "Device::cpu or Device::cuda", "another number");
-  }
+  void device(Device device) const { internal::check_device(operation_, device); }
   [[noreturn]] void refuse(std::string what, std::string expected, std::string got) const {
-    fail(ErrorCode::invalid_argument, {operation_, std::move(what), std::move(expected), std::move(got), {}});
+    internal::refuse(operation_, std::move(what), std::move(expected), std::move(got));
   }
 
  private:

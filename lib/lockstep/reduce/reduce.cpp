@@ -4,39 +4,22 @@
 #include <cmath>
 #include <limits>
 #include <string>
-#include <utility>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/call_check_internal.h"
 #include "lockstep/reduce/reduce_internal.h"
 
 namespace lockstep {
 namespace {
 
-[[noreturn]] void refuse(const char* operation, std::string what, std::string expected, std::string got) {
-  fail(ErrorCode::invalid_argument, {operation, std::move(what), std::move(expected), std::move(got), {}});
-}
-
-void check_extent(const char* operation, const char* name, std::int64_t extent) {
-  if (extent < 0) refuse(operation, name, "0 or more", std::to_string(extent));
-}
-
-void check_memory(const char* operation, const char* name, const void* data, std::int64_t elements) {
-  if (data == nullptr && elements > 0)
-    refuse(operation, name, std::to_string(elements) + " elements of memory", "a null pointer");
-}
+using internal::check_device;
+using internal::check_extent;
+using internal::check_memory;
+using internal::refuse;
 
 void check_shape(const char* operation, const ReduceShape& shape) {
   check_extent(operation, "outer", shape.outer);
   check_extent(operation, "axis", shape.axis);
   check_extent(operation, "inner", shape.inner);
-}
-
-void check_device(const char* operation, Device device) {
-  if (device == Device::cpu) return;
-  if (device == Device::cuda)
-    fail(ErrorCode::unsupported,
-         {operation, "device", "Device::cpu", "Device::cuda", "Copy the memory to the CPU."});
-  refuse(operation, "device", "Device::cpu or Device::cuda", "another number");
 }
 
 std::int64_t whole(const ReduceShape& shape) { return shape.outer * shape.axis * shape.inner; }
