@@ -1,25 +1,17 @@
 #include <ATen/ATen.h>
-#include <ATen/core/LegacyTypeDispatch.h>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <torch/csrc/autograd/VariableTypeUtils.h>
-#include <torch/csrc/autograd/functions/utils.h>
-#include <torch/csrc/autograd/saved_variable.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/row_sum/row_sum.h"
 #include "lockstep/torch/broadcast_node_internal.h"
-#include "lockstep/torch/dispatch_internal.h"
-#include "lockstep/torch/gradient_places_internal.h"
+#include "lockstep/torch/node_internal.h"
 
 namespace lockstep::invariant {
 namespace {
-
-using torch::autograd::Node;
-using torch::autograd::SavedVariable;
-using torch::autograd::variable_list;
 
 /// A shape without the leading axes of extent 1, which broadcasting adds anyway.
 at::IntArrayRef core_of(at::IntArrayRef shape) {
@@ -62,20 +54,14 @@ class LockstepBroadcastBackward final : public Node {
   variable_list apply(variable_list&& gradients) override {
     const at::Tensor& dy = gradients[0];
     if (!dy.defined()) return variable_list(2);
-    if (at::GradMode::is_enabled())
-      fail(ErrorCode::unsupported, {"invariant mode backward", name(), "one backward", "create_graph",
-                                    "Leave the mode for a double backward through a broadcast parameter"});
-    const InsideKernel inside;
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    refuse_create_graph(*this, "Leave the mode for a double backward through a broadcast parameter");
+    const Computation computation;
     LOCKSTEP_COUNT_CALL("broadcast backward");
-    take_over_thread_count();
     const at::Tensor base = parameter_.unpack();
     variable_list results(2);
     if (task_should_compute_output(0)) {
       const bool scales = operation_ == BroadcastOperation::multiply;
-      results[0] = scales ? at::mul(dy, base.as_strided(window_.sizes, window_.strides,
-                                                        base.storage_offset() + window_.offset))
-                          : dy;
+      results[0] = scales ? at::mul(dy, part_of(base, window_)) : dy;
     }
     if (task_should_compute_output(1)) results[1] = parameter_gradient(dy, base);
     return results;
@@ -120,14 +106,11 @@ at::Tensor broadcast_parameter(const char* name, BroadcastOperation operation, c
   require_sample_major(name, open_micro_batch(), x);
   const Parameter resolved = resolve_parameter(parameter);
   const auto parameter_node = prepare_parameter(resolved.base);
-  const std::shared_ptr<LockstepBroadcastBackward> node(new LockstepBroadcastBackward(),
-                                                        torch::autograd::deleteNode);
-  node->set_next_edges(torch::autograd::collect_next_edges(x, resolved.base));
+  const auto node = make_node<LockstepBroadcastBackward>(x, resolved.base);
   node->save(operation, in_place && operation == BroadcastOperation::multiply ? x.clone() : x, resolved);
   at::Tensor y;
   {
-    const InsideKernel inside;
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    const Computation computation;
     y = compute(operation, x, parameter, in_place);
   }
   if (!in_place) {

@@ -34,8 +34,8 @@ class WholeBatches {
     if (entries_.size() >= 2 * swept_size_) sweep();
     auto& entry = entries_[parameter.unsafeGetTensorImpl()];
     if (!entry || entry->parameter.expired()) entry = std::make_unique<Entry>(parameter);
-    if (entry->task != task) entry->places.clear();  // a backward that an exception ended left something
-    entry->task = task;
+    if (!entry->places.met_in(task))
+      entry->places.clear();  // a backward that an exception ended left something
     return entry->places;
   }
   /// Null where this backward has met none.
@@ -51,7 +51,6 @@ class WholeBatches {
     explicit Entry(const at::Tensor& tensor) : parameter(tensor.getIntrusivePtr()) {}
     c10::weak_intrusive_ptr<c10::TensorImpl> parameter;
     Places places;
-    int task = -1;
   };
 
   void sweep() {
@@ -287,7 +286,7 @@ void require_sample_major(const char* operation, const MicroBatchPtr& micro_batc
 }
 
 std::shared_ptr<torch::autograd::Node> prepare_parameter(const at::Tensor& parameter) {
-  if (!parameter.defined()) return nullptr;
+  if (!parameter.defined() || !parameter.is_leaf() || !parameter.requires_grad()) return nullptr;
   auto node = torch::autograd::impl::grad_accumulator(parameter);
   if (!is_prepared(*node)) node->add_pre_hook(std::make_unique<TakeSum>(parameter));
   return node;

@@ -50,7 +50,6 @@ class Places {
   void clear();
   /// The gradient: all places, added in order.
   at::Tensor sum(const at::Tensor& parameter);
-  std::size_t size() const { return places_.size(); }
   /// Bytes held.
   std::int64_t bytes() const;
 
@@ -80,8 +79,8 @@ const MicroBatchPtr& open_micro_batch();
 /// Returns what was open before.
 MicroBatchPtr set_open_micro_batch(MicroBatchPtr micro_batch);
 
-/// Throws Error(invalid_argument) where `rows` rows with a leading extent of `leading` cannot be the rows of
-/// the micro-batch in sample-major order. No micro-batch: nothing.
+/// Throws Error(invalid_argument) where the rows of `input`, which are all its axes but the last, cannot be
+/// those of the micro-batch in sample-major order. No micro-batch: nothing.
 void require_sample_major(const char* operation, const MicroBatchPtr& micro_batch, const at::Tensor& input);
 
 /// While an accumulation is begun it owns its parameters' gradients; null ends that.
@@ -89,7 +88,7 @@ void set_owner(const at::Tensor& parameter, const std::shared_ptr<Accumulation>&
 std::shared_ptr<Accumulation> owner_of(const at::Tensor& parameter);
 
 /// Prepares the parameter's AccumulateGrad node to take the sum of its places at the end of a backward. Hold
-/// the result until a graph refers to that node. Null where `parameter` is undefined.
+/// the result until a graph refers to that node. Null for what is no leaf that needs a gradient.
 std::shared_ptr<torch::autograd::Node> prepare_parameter(const at::Tensor& parameter);
 
 /// What the backward of a node folds one parameter's gradient into.
@@ -123,7 +122,7 @@ struct LossPlace {
 };
 
 /// What an accumulator holds between begin() and finish().
-class Accumulation : public std::enable_shared_from_this<Accumulation> {
+class Accumulation {
  public:
   struct Entry {
     at::Tensor parameter;

@@ -1,25 +1,15 @@
 #include <ATen/ATen.h>
-#include <ATen/core/LegacyTypeDispatch.h>
-
-#include <torch/csrc/autograd/functions/utils.h>
-#include <torch/csrc/autograd/saved_variable.h>
 
 #include "lockstep/matmul/matmul.h"
 #include "lockstep/row_sum/row_sum.h"
-#include "lockstep/torch/dispatch_internal.h"
-#include "lockstep/torch/gradient_places_internal.h"
 #include "lockstep/torch/linear_node_internal.h"
+#include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/tensor_matrix_internal.h"
 
 namespace lockstep::invariant {
 namespace {
 
-using torch::autograd::Node;
-using torch::autograd::SavedVariable;
-using torch::autograd::variable_list;
-
 at::Tensor forward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  take_over_thread_count();
   const at::Tensor rows = as_rows(x);                                           // [rows, in]
   const at::Tensor y = at::empty({rows.size(0), weight.size(0)}, x.options());  // [rows, out]
   const at::Tensor offset = bias.defined() ? bias.contiguous() : bias;
@@ -39,11 +29,6 @@ struct Operand {
     if (used.defined()) parameter.window = {used.sizes().vec(), used.strides().vec(), 0};
   }
   const at::Tensor& variable() const { return parameter.base.defined() ? parameter.base : computed; }
-  at::Tensor part_of(const at::Tensor& base) const {
-    if (!parameter.base.defined()) return base;
-    return base.as_strided(parameter.window.sizes, parameter.window.strides,
-                           base.storage_offset() + parameter.window.offset);
-  }
 
   Parameter parameter;
   at::Tensor computed;
@@ -75,34 +60,24 @@ class LockstepLinearBackward final : public Node {
   }
 
  private:
-  at::Tensor part(const at::Tensor& base, const Window& window) const {
-    return base.as_strided(window.sizes, window.strides, base.storage_offset() + window.offset);
-  }
-
   variable_list plain(const at::Tensor& gradient, const at::Tensor& x, const at::Tensor& weight) {
-    const InsideKernel inside;
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    const Computation computation;
     LOCKSTEP_COUNT_CALL("linear backward");
-    take_over_thread_count();
     const at::Tensor dy = as_rows(gradient), rows = as_rows(x);  // [rows, out], [rows, in]
     variable_list results(3);
     if (task_should_compute_output(0)) {
       const at::Tensor dx = at::empty({rows.size(0), rows.size(1)}, x.options().requires_grad(false));
-      matmul(const_matrix(dy), const_matrix(part(weight, window_)), matrix(dx));
+      matmul(const_matrix(dy), const_matrix(part_of(weight, window_)), matrix(dx));
       results[0] = dx.view(x.sizes());
     }
     if (task_should_compute_output(1)) {
       FoldTarget target(*this, 1, PlaceKind::matmul, window_, rows.size(0), micro_batch_);
-      matmul_fold(const_transposed_rows(dy), const_matrix(rows), target.span(), matrix(target.total()),
-                  target.open());
+      matmul_fold(const_matrix(dy), const_matrix(rows), target.span(), matrix(target.total()), target.open());
       results[1] = target.returned(weight);
     }
     if (has_bias_ && task_should_compute_output(2)) results[2] = bias_gradient(dy);
     return results;
   }
-
-  // matmul_fold takes both operands as [rows, columns].
-  static ConstMatrix const_transposed_rows(const at::Tensor& dy) { return const_matrix(dy); }
 
   at::Tensor bias_gradient(const at::Tensor& dy) {
     FoldTarget target(*this, 2, PlaceKind::bias, bias_window_, dy.size(0), micro_batch_);
@@ -116,7 +91,7 @@ class LockstepLinearBackward final : public Node {
   variable_list differentiable(const at::Tensor& gradient, const at::Tensor& x, const at::Tensor& weight) {
     const at::Tensor dy = as_rows(gradient), rows = as_rows(x);
     variable_list results(3);
-    if (task_should_compute_output(0)) results[0] = at::matmul(gradient, part(weight, window_));
+    if (task_should_compute_output(0)) results[0] = at::matmul(gradient, part_of(weight, window_));
     if (task_should_compute_output(1)) {
       results[1] = at::mm(dy.t(), rows);
       if (weight.sizes() != at::IntArrayRef(window_.sizes) || window_.offset != 0)
@@ -140,10 +115,9 @@ class LockstepLinearBackward final : public Node {
 at::Tensor linear(const char* operation, const at::Tensor& x, const at::Tensor& weight,
                   const std::optional<at::Tensor>& given_bias) {
   const at::Tensor bias = given_bias.value_or(at::Tensor());
-  const bool needs_gradient = records_gradients() && torch::autograd::compute_requires_grad(x, weight, bias);
+  const bool needs_gradient = needs_node(x, weight, bias);
   if (!needs_gradient) {
-    const InsideKernel inside;
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    const Computation computation;
     return forward(x, weight, bias);
   }
   require_sample_major(operation, open_micro_batch(), x);
@@ -151,15 +125,11 @@ at::Tensor linear(const char* operation, const at::Tensor& x, const at::Tensor& 
   // Held until the edges hold them.
   const auto weight_node = prepare_parameter(weight_operand.parameter.base);
   const auto bias_node = prepare_parameter(bias_operand.parameter.base);
-  const std::shared_ptr<LockstepLinearBackward> node(new LockstepLinearBackward(),
-                                                     torch::autograd::deleteNode);
-  node->set_next_edges(
-      torch::autograd::collect_next_edges(x, weight_operand.variable(), bias_operand.variable()));
+  const auto node = make_node<LockstepLinearBackward>(x, weight_operand.variable(), bias_operand.variable());
   node->save(x, weight_operand, bias_operand);
   at::Tensor y;
   {
-    const InsideKernel inside;
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    const Computation computation;
     y = forward(x, weight, bias);
   }
   torch::autograd::set_history(y, node);

@@ -3,25 +3,17 @@
 
 #include <ATen/ATen.h>
 #include <ATen/ExpandUtils.h>
-#include <ATen/core/LegacyTypeDispatch.h>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <torch/csrc/autograd/functions/utils.h>
-#include <torch/csrc/autograd/saved_variable.h>
-
 #include "lockstep/base/error.h"
 #include "lockstep/loss/loss.h"
-#include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/loss_reduction_internal.h"
+#include "lockstep/torch/node_internal.h"
 
 namespace lockstep::invariant {
 namespace {
-
-using torch::autograd::Node;
-using torch::autograd::SavedVariable;
-using torch::autograd::variable_list;
 
 enum class ElementLoss { mse, l1, bce_with_logits, margin_ranking };
 
@@ -108,13 +100,9 @@ class LockstepElementLossBackward final : public Node {
 
   variable_list apply(variable_list&& gradients) override {
     if (!gradients[0].defined()) return variable_list(2);
-    if (at::GradMode::is_enabled())
-      fail(ErrorCode::unsupported, {"invariant mode backward", name(), "one backward", "create_graph",
-                                    "Write the loss from single operations for a double backward"});
-    const InsideKernel inside;
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    refuse_create_graph(*this, "Write the loss from single operations for a double backward");
+    const Computation computation;
     LOCKSTEP_COUNT_CALL("loss backward");
-    take_over_thread_count();
     const at::Tensor first = first_.unpack().contiguous(), second = second_.unpack().contiguous();
     const at::Tensor dy = gradients[0].contiguous();
     const at::Tensor result = at::empty(first.sizes(), first.options().requires_grad(false));
@@ -153,19 +141,15 @@ at::Tensor element_loss(LossCall call, const at::Tensor& first, const at::Tensor
   at::Tensor result, dense_third;
   float scale = 1;
   {
-    const InsideKernel inside;
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
-    take_over_thread_count();
+    const Computation computation;
     if (third.defined()) dense_third = third.contiguous();
     const at::Tensor a = first.contiguous(), b = second.contiguous();
     const at::Tensor loss = at::empty(a.sizes(), a.options().requires_grad(false));
     call.forward(a, b, dense_third, loss);
     result = call.reduced(loss, scale);
   }
-  if (!records_gradients() || !torch::autograd::compute_requires_grad(first, second)) return result;
-  const std::shared_ptr<LockstepElementLossBackward> node(new LockstepElementLossBackward(),
-                                                          torch::autograd::deleteNode);
-  node->set_next_edges(torch::autograd::collect_next_edges(first, second));
+  if (!needs_node(first, second)) return result;
+  const auto node = make_node<LockstepElementLossBackward>(first, second);
   node->save(std::move(call), scale, first, second, std::move(dense_third));
   torch::autograd::set_history(result, node);
   return result;

@@ -1,22 +1,13 @@
 // Embedding: a node of ours, since the gradient of its table is a fold over rows.
 
 #include <ATen/ATen.h>
-#include <ATen/core/LegacyTypeDispatch.h>
-
-#include <torch/csrc/autograd/functions/utils.h>
-#include <torch/csrc/autograd/saved_variable.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/embedding/embedding.h"
-#include "lockstep/torch/dispatch_internal.h"
-#include "lockstep/torch/gradient_places_internal.h"
+#include "lockstep/torch/node_internal.h"
 
 namespace lockstep::invariant {
 namespace {
-
-using torch::autograd::Node;
-using torch::autograd::SavedVariable;
-using torch::autograd::variable_list;
 
 class LockstepEmbeddingBackward final : public Node {
  public:
@@ -34,13 +25,9 @@ class LockstepEmbeddingBackward final : public Node {
 
   variable_list apply(variable_list&& gradients) override {
     if (!gradients[0].defined() || !task_should_compute_output(0)) return variable_list(1);
-    if (at::GradMode::is_enabled())
-      fail(ErrorCode::unsupported, {"invariant mode backward", name(), "one backward", "create_graph",
-                                    "Leave the mode for a double backward through an embedding"});
-    const InsideKernel inside;
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    refuse_create_graph(*this, "Leave the mode for a double backward through an embedding");
+    const Computation computation;
     LOCKSTEP_COUNT_CALL("embedding backward");
-    take_over_thread_count();
     const at::Tensor dy = gradients[0].contiguous();
     FoldTarget target(*this, 0, PlaceKind::embedding, Window{{vocabulary_, dim_}, {dim_, 1}, 0},
                       index_.numel(), micro_batch_);
@@ -72,7 +59,6 @@ void require_rows_of_samples(const at::Tensor& index) {
 }
 
 at::Tensor look_up(const at::Tensor& table, const at::Tensor& index) {
-  take_over_thread_count();
   std::vector<std::int64_t> sizes = index.sizes().vec();
   sizes.push_back(table.size(1));
   const at::Tensor dense = table.contiguous(), y = at::empty(sizes, table.options());
@@ -90,18 +76,15 @@ at::Tensor high_embedding(c10::DispatchKeySet keys, const at::Tensor& table, con
   LOCKSTEP_COUNT_CALL("aten::embedding");
   at::Tensor y, index;
   {
-    const InsideKernel inside;
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    const Computation computation;
     index = indices.to(at::kLong).contiguous();
     y = look_up(table, index);
   }
-  if (!records_gradients() || !torch::autograd::compute_requires_grad(table)) return y;
+  if (!needs_node(table)) return y;
   require_rows_of_samples(indices);
   // Held until the edge holds it.
-  const auto table_node = prepare_parameter(table.is_leaf() ? table : at::Tensor());
-  const std::shared_ptr<LockstepEmbeddingBackward> node(new LockstepEmbeddingBackward(),
-                                                        torch::autograd::deleteNode);
-  node->set_next_edges(torch::autograd::collect_next_edges(table));
+  const auto table_node = prepare_parameter(table);
+  const auto node = make_node<LockstepEmbeddingBackward>(table);
   node->save(table, std::move(index), padding.expect_int());
   torch::autograd::set_history(y, node);
   return y;

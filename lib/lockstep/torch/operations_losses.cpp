@@ -1,26 +1,17 @@
 // Cross-entropy and the negative log-likelihood: losses whose mean is over the global batch.
 
 #include <ATen/ATen.h>
-#include <ATen/core/LegacyTypeDispatch.h>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <torch/csrc/autograd/functions/utils.h>
-#include <torch/csrc/autograd/saved_variable.h>
-
 #include "lockstep/base/error.h"
 #include "lockstep/cross_entropy/cross_entropy.h"
-#include "lockstep/torch/dispatch_internal.h"
-#include "lockstep/torch/gradient_places_internal.h"
 #include "lockstep/torch/loss_reduction_internal.h"
+#include "lockstep/torch/node_internal.h"
 
 namespace lockstep::invariant {
 namespace {
-
-using torch::autograd::Node;
-using torch::autograd::SavedVariable;
-using torch::autograd::variable_list;
 
 /// Targets of rows, and the memory that they lie in.
 struct Targets {
@@ -68,7 +59,6 @@ class LockstepCrossEntropyBackward final : public Node {
 
   /// Computes the loss; what backward needs stays here.
   at::Tensor forward(const at::Tensor& logits) {
-    take_over_thread_count();
     const at::Tensor dense = logits.contiguous();
     const auto options = dense.options().requires_grad(false);
     const at::Tensor rows = at::empty({dense.size(0)}, options);
@@ -86,13 +76,9 @@ class LockstepCrossEntropyBackward final : public Node {
 
   variable_list apply(variable_list&& gradients) override {
     if (!gradients[0].defined()) return variable_list(1);
-    if (at::GradMode::is_enabled())
-      fail(ErrorCode::unsupported, {"invariant mode backward", name(), "one backward", "create_graph",
-                                    "Write the loss as log_softmax and nll_loss for a double backward"});
-    const InsideKernel inside;
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    refuse_create_graph(*this, "Write the loss as log_softmax and nll_loss for a double backward");
+    const Computation computation;
     LOCKSTEP_COUNT_CALL("cross_entropy backward");
-    take_over_thread_count();
     const at::Tensor logits = logits_.unpack().contiguous();
     const at::Tensor result = at::empty(logits.sizes(), logits.options().requires_grad(false));
     const at::Tensor dy = gradients[0].contiguous();
@@ -122,15 +108,14 @@ at::Tensor high_cross_entropy(c10::DispatchKeySet keys, const at::Tensor& logits
     return at::_ops::cross_entropy_loss::redispatch(past_high(keys), logits, target, weight, reduction,
                                                     std::move(ignore_index), label_smoothing);
   LOCKSTEP_COUNT_CALL("aten::cross_entropy_loss");
-  const bool needs_gradient = records_gradients() && torch::autograd::compute_requires_grad(logits);
+  const bool needs_gradient = needs_node(logits);
   const std::shared_ptr<LockstepCrossEntropyBackward> node(
       new LockstepCrossEntropyBackward(
           Targets(logits, target, weight, ignore_index.expect_int(), label_smoothing), reduction),
       torch::autograd::deleteNode);
   at::Tensor loss;
   {
-    const InsideKernel inside;
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    const Computation computation;
     loss = node->forward(logits);
   }
   if (!needs_gradient) return loss;

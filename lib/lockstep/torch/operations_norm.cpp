@@ -1,22 +1,13 @@
 // LayerNorm and RMSNorm: a node of ours, since the gradients of their weights are folds over rows.
 
 #include <ATen/ATen.h>
-#include <ATen/core/LegacyTypeDispatch.h>
-
-#include <torch/csrc/autograd/functions/utils.h>
-#include <torch/csrc/autograd/saved_variable.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/norm/norm.h"
-#include "lockstep/torch/dispatch_internal.h"
-#include "lockstep/torch/gradient_places_internal.h"
+#include "lockstep/torch/node_internal.h"
 
 namespace lockstep::invariant {
 namespace {
-
-using torch::autograd::Node;
-using torch::autograd::SavedVariable;
-using torch::autograd::variable_list;
 
 const float* memory_or_null(const at::Tensor& tensor) {
   return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
@@ -30,7 +21,6 @@ struct NormCall {
   bool centred = true;  ///< LayerNorm; else RMSNorm
 
   at::Tensor forward() {
-    take_over_thread_count();
     const at::Tensor y = at::empty(x.sizes(), x.options());
     rstd = at::empty({rows}, x.options());
     if (centred) {
@@ -68,13 +58,9 @@ class LockstepNormBackward final : public Node {
 
   variable_list apply(variable_list&& gradients) override {
     if (!gradients[0].defined()) return variable_list(3);
-    if (at::GradMode::is_enabled())
-      fail(ErrorCode::unsupported, {"invariant mode backward", name(), "one backward", "create_graph",
-                                    "Leave the mode for a double backward through a norm"});
-    const InsideKernel inside;
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    refuse_create_graph(*this, "Leave the mode for a double backward through a norm");
+    const Computation computation;
     LOCKSTEP_COUNT_CALL("norm backward");
-    take_over_thread_count();
     const at::Tensor dy = gradients[0].contiguous(), x = x_.unpack().contiguous();
     const at::Tensor gamma = has_gamma_ ? gamma_.unpack() : at::Tensor();
     const at::Tensor scale = has_gamma_ ? gamma.contiguous() : gamma;
@@ -123,22 +109,18 @@ at::Tensor normalise(const char* name, const at::Tensor& x, at::IntArrayRef shap
   call.centred = centred;
   at::Tensor y;
   {
-    const InsideKernel inside;
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
+    const Computation computation;
     call.x = x.contiguous();
     if (gamma.defined()) call.gamma = gamma.contiguous();
     if (beta.defined()) call.beta = beta.contiguous();
     y = call.forward();
   }
-  if (!records_gradients() || !torch::autograd::compute_requires_grad(x, gamma, beta)) return y;
+  if (!needs_node(x, gamma, beta)) return y;
   require_sample_major(name, open_micro_batch(), x);
   // Held until the edges hold them.
-  const auto gamma_node =
-      prepare_parameter(gamma.defined() && gamma.is_leaf() && gamma.requires_grad() ? gamma : at::Tensor());
-  const auto beta_node =
-      prepare_parameter(beta.defined() && beta.is_leaf() && beta.requires_grad() ? beta : at::Tensor());
-  const std::shared_ptr<LockstepNormBackward> node(new LockstepNormBackward(), torch::autograd::deleteNode);
-  node->set_next_edges(torch::autograd::collect_next_edges(x, gamma, beta));
+  const auto gamma_node = prepare_parameter(gamma);
+  const auto beta_node = prepare_parameter(beta);
+  const auto node = make_node<LockstepNormBackward>(x, gamma, beta);
   node->save(std::move(call), x, gamma, beta);
   torch::autograd::set_history(y, node);
   return y;
