@@ -33,6 +33,7 @@ CORE = {
     "cross_entropy": ["base", "simd", "parallel", "order", "math", "softmax"],
     "activation": ["base", "simd", "parallel", "math"],
     "loss": ["base", "simd", "parallel", "order", "math"],
+    "conv": ["base", "simd", "parallel", "order", "matmul"],
     "torch": ["base", "simd", "parallel", "order", "math", "random", "checksum", "fingerprint", "state", "record",
               "matmul", "row_sum", "elementwise", "optimizer", "reduce", "norm", "embedding", "dropout", "softmax",
               "cross_entropy", "activation", "loss"],
