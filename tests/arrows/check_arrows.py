@@ -31,6 +31,7 @@ CORE = {
     "dropout": ["base", "simd", "parallel", "random"],
     "softmax": ["base", "simd", "parallel", "order", "math"],
     "cross_entropy": ["base", "simd", "parallel", "order", "math", "softmax"],
+    "attention": ["base", "simd", "parallel", "order", "math"],
     "activation": ["base", "simd", "parallel", "math"],
     "loss": ["base", "simd", "parallel", "order", "math"],
     "conv": ["base", "simd", "parallel", "order", "matmul"],

@@ -1,0 +1,128 @@
+#pragma once
+// Scaled dot-product attention, forward and backward, without a matrix of queries by keys (contracts, section
+// 6). C++17. README.md holds the order of operations.
+
+#include <cstdint>
+
+#include "lockstep/base/view.h"
+
+namespace lockstep {
+
+/// Grows with every change of bits.
+constexpr int kAttentionSpecVersion = 1;
+
+/// float32, read: element (sample b, head h, token t, feature d) is data[b * sample_stride + h * head_stride
+/// + t * token_stride + d]. Strides count elements and may have any value, 0 included; features are
+/// neighbours. [B, H, T, D] and [B, T, H, D] differ in their strides alone.
+struct ConstHeads {
+  const float* data = nullptr;
+  std::int64_t sample_stride = 0, head_stride = 0, token_stride = 0;
+};
+
+/// float32, written: as above, and no two elements may share memory.
+struct Heads {
+  float* data = nullptr;
+  std::int64_t sample_stride = 0, head_stride = 0, token_stride = 0;
+};
+
+/// One float32 a query and head: data[b * sample_stride + h * head_stride + t].
+struct ConstHeadRows {
+  const float* data = nullptr;
+  std::int64_t sample_stride = 0, head_stride = 0;
+};
+struct HeadRows {
+  float* data = nullptr;
+  std::int64_t sample_stride = 0, head_stride = 0;
+};
+
+struct AttentionExtents {
+  std::int64_t samples = 0;
+  std::int64_t heads = 0;  ///< of q
+  std::int64_t kv_heads =
+      0;  ///< of k and v, a divisor of heads: head h reads the keys of h / (heads / kv_heads)
+  std::int64_t queries = 0, keys = 0;  ///< of a sample, or the most that one has
+  std::int64_t head_size = 0;          ///< features of q and k, at most 1,024
+  std::int64_t value_size = 0;         ///< features of v and o
+};
+
+/// Which of a sample's L keys its query i of T sees by its place.
+enum class Causal : std::uint8_t {
+  none,         ///< all
+  upper_left,   ///< 0 … i: LibTorch's is_causal
+  lower_right,  ///< 0 … i + L - T: the last query sees all, as with a cache of earlier keys
+};
+
+/// Element (b, h, query i, key j) at b * sample_stride + … + j * key_stride; a stride of 0 broadcasts. Either
+/// pointer may be null; where both are set, both hold. i and j count from the sample's own first token.
+struct AttentionMask {
+  const bool* keep = nullptr;  ///< false: the query does not see the key
+  const float* add = nullptr;  ///< added to the scaled product; -inf: the query does not see the key
+  std::int64_t sample_stride = 0, head_stride = 0, query_stride = 0, key_stride = 0;
+};
+
+/// Samples of different length. Each array has `samples` elements in the host's memory, or is null.
+///
+/// lengths  tokens that belong to the sample, at most extents.queries or keys; null: all of them do. What
+/// lies
+///          behind is not read; results there are +0, and -inf for lse.
+/// starts   token of `data` at which the sample begins, for samples that are packed one behind the other with
+///          sample_stride 0; null: 0. The rows of lse begin there too.
+struct AttentionSequences {
+  const std::int64_t* query_lengths = nullptr;
+  const std::int64_t* key_lengths = nullptr;
+  const std::int64_t* query_starts = nullptr;
+  const std::int64_t* key_starts = nullptr;
+};
+
+struct AttentionOptions {
+  float scale = 1;  ///< of q · k, usually 1 / sqrt(head_size)
+  Causal causal = Causal::none;
+  AttentionMask mask = {};
+  AttentionSequences sequences = {};
+};
+
+/// o[i] = sum over keys j of softmax_j(scale * q[i] · k[j]) v[j], and lse[i], the logarithm of its
+/// denominator.
+///
+/// q  [samples, heads, queries, head_size]      read
+/// k  [samples, kv_heads, keys, head_size]      read
+/// v  [samples, kv_heads, keys, value_size]     read
+/// o  [samples, heads, queries, value_size]     written; must overlap no operand
+/// lse  [samples, heads, queries]               written, for backward; data may be null
+///
+/// Order: tiles of 64 keys from the sample's first key, ascending, by online softmax; each element of o is
+/// one chain over the keys of a tile, rescaled between tiles, and divided once (README.md). A query's result
+/// depends on its own row, on the keys of its sample and head, and on the mask's row for it: on no other
+/// sample, and not on the longest one.
+///
+/// A query that sees no key gets +0, and -inf as lse. A NaN or +inf among the products that it sees makes its
+/// row NaN. Keys that are masked, but lie in a tile of which another key is seen, are multiplied with +0:
+/// where v is not finite there the result is NaN; products of q and k are not looked at there. -0 and
+/// subnormals are kept, for a caller that flushes them too.
+///
+/// Guarantees: run_to_run, batch, threads, cpu_to_gpu. Throws Error(invalid_argument) for extents, lengths or
+/// strides that do not fit each other, or a null pointer where there are elements; Error(unsupported) for a
+/// head_size above 1,024, and for Device::cuda. `stream` is the cudaStream_t to work on when the memory is a
+/// CUDA device's, unused on the CPU.
+void attention(const ConstHeads& q, const ConstHeads& k, const ConstHeads& v, const Heads& o,
+               const HeadRows& lse, const AttentionExtents& extents, const AttentionOptions& options = {},
+               Device device = Device::cpu, void* stream = nullptr);
+
+/// The gradients of attention with respect to q, k and v, from the gradient d_o with respect to o. o and lse
+/// are what attention gave for the same q, k, v, extents and options, which backward computes nothing of
+/// again but the products of q and k.
+///
+/// d_q, d_k, d_v have the shapes of q, k, v, are written, and must overlap neither each other nor an operand;
+/// the data of each may be null, and then it is not computed. A masked key contributes exactly +0, and so
+/// does a query that sees no key; what lies behind a sample's length gets +0.
+///
+/// Order: an element of d_q is a sum over keys, one of d_k or d_v a sum over the sample's own queries,
+/// ascending, in chains of 1,024 (contracts, section 3); the heads of a group are added in ascending order.
+/// Guarantees and errors as above.
+void attention_backward(const ConstHeads& d_o, const ConstHeads& q, const ConstHeads& k, const ConstHeads& v,
+                        const ConstHeads& o, const ConstHeadRows& lse, const Heads& d_q, const Heads& d_k,
+                        const Heads& d_v, const AttentionExtents& extents,
+                        const AttentionOptions& options = {}, Device device = Device::cpu,
+                        void* stream = nullptr);
+
+}  // namespace lockstep

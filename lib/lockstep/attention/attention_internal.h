@@ -1,0 +1,89 @@
+#pragma once
+// What attention.cpp calls. Extents have been checked, and there are elements of the results.
+
+#include <cstdint>
+
+#include "lockstep/attention/attention.h"
+
+namespace lockstep::attention_internal {
+
+constexpr std::int64_t kTileKeys = 64;
+/// Terms of one chain of a sum over keys or queries in backward.
+constexpr std::int64_t kTermsPerChain = 1024;
+
+/// Masks at one sample and head.
+struct MaskRows {
+  const bool* keep = nullptr;
+  const float* add = nullptr;
+  std::int64_t query_stride = 0, key_stride = 0;
+
+  bool is_set() const { return keep != nullptr || add != nullptr; }
+};
+
+/// One sample and head of q, with its keys and values.
+struct Sequence {
+  std::int64_t queries = 0, keys = 0;  ///< that it has
+  bool is_causal = false;
+  std::int64_t causal_offset = 0;  ///< query i sees keys up to i + causal_offset
+  MaskRows mask;
+
+  /// Keys that queries before `end` see by their places: keys 0 … visible_keys(end) - 1.
+  std::int64_t visible_keys(std::int64_t end) const {
+    if (!is_causal || keys < end + causal_offset) return keys;
+    return end + causal_offset > 0 ? end + causal_offset : 0;
+  }
+  /// The first query that sees key j by its place, or the number of queries.
+  std::int64_t first_query(std::int64_t j) const {
+    if (!is_causal || j <= causal_offset) return 0;
+    return j - causal_offset < queries ? j - causal_offset : queries;
+  }
+};
+
+struct Problem {
+  AttentionExtents extents;
+  AttentionOptions options;
+  ConstHeads q, k, v;
+  Heads o;
+  HeadRows lse;
+  // backward
+  ConstHeads d_o, from_o;
+  ConstHeadRows from_lse;
+  Heads d_q, d_k, d_v;
+
+  std::int64_t heads_a_group() const { return extents.heads / extents.kv_heads; }
+  std::int64_t query_start(std::int64_t b) const {
+    return options.sequences.query_starts == nullptr ? 0 : options.sequences.query_starts[b];
+  }
+  std::int64_t key_start(std::int64_t b) const {
+    return options.sequences.key_starts == nullptr ? 0 : options.sequences.key_starts[b];
+  }
+  Sequence sequence(std::int64_t b, std::int64_t h) const {
+    const AttentionSequences& of = options.sequences;
+    Sequence s;
+    s.queries = of.query_lengths == nullptr ? extents.queries : of.query_lengths[b];
+    s.keys = of.key_lengths == nullptr ? extents.keys : of.key_lengths[b];
+    s.is_causal = options.causal != Causal::none;
+    s.causal_offset = options.causal == Causal::lower_right ? s.keys - s.queries : 0;
+    const std::int64_t at = b * options.mask.sample_stride + h * options.mask.head_stride;
+    if (options.mask.keep != nullptr) s.mask.keep = options.mask.keep + at;
+    if (options.mask.add != nullptr) s.mask.add = options.mask.add + at;
+    s.mask.query_stride = options.mask.query_stride;
+    s.mask.key_stride = options.mask.key_stride;
+    return s;
+  }
+};
+
+/// The first token of a sample and head.
+template <class Tensor>
+auto* tokens_of(const Tensor& tensor, std::int64_t b, std::int64_t h, std::int64_t start) {
+  return tensor.data + b * tensor.sample_stride + h * tensor.head_stride + start * tensor.token_stride;
+}
+template <class Rows>
+auto* rows_of(const Rows& rows, std::int64_t b, std::int64_t h, std::int64_t start) {
+  return rows.data + b * rows.sample_stride + h * rows.head_stride + start;
+}
+
+void forward_cpu(const Problem& problem);
+void backward_cpu(const Problem& problem);
+
+}  // namespace lockstep::attention_internal
