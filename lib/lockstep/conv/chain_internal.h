@@ -1,0 +1,58 @@
+#pragma once
+// What one instruction set gives to a convolution: chains over a tile of the result that lies in registers.
+// A tile's columns are `lanes` << form of them: neighbouring pixels for the dot, filters for the fold.
+
+#include <cstdint>
+
+namespace lockstep::conv_internal {
+
+constexpr int kMostRows = 14;  // of a tile, on any instruction set
+constexpr int kWidths = 3;     // 1, 2 or 4 vectors in a tile's row
+constexpr int kMostTileElements = 14 * 4 * 16;
+
+/// tile[i, j] is the chain from +0 over the taps t, ascending, of fma(weight[t, i], image[offsets[t] + j]).
+using DotTile = void (*)(std::int64_t taps, const float* weight, const float* image,
+                         const std::int64_t* offsets, float* tile);
+
+/// One row of the same, for taps of which some are no terms.
+struct MaskedTaps {
+  std::int64_t taps = 0;
+  const float* weight = nullptr;  ///< [taps], weight_step apart
+  std::int64_t weight_step = 0;
+  const float* image = nullptr;
+  const std::int64_t* offsets = nullptr;
+  const float* inside = nullptr;  ///< where inside[inside_offsets[t] + j] is 0 there is no term
+  const std::int64_t* inside_offsets = nullptr;
+};
+using MaskedDot = void (*)(const MaskedTaps& taps, std::int64_t width, float* tile);
+
+/// A rectangle of output pixels, and the gradients of some filters there: gradient[h, w, j].
+struct Pixels {
+  std::int64_t rows = 0, cols = 0;
+  std::int64_t image_row_step = 0;  ///< what a tap moves by from one row to the next
+  const float* gradient = nullptr;  ///< [rows, cols, the tile's columns]
+};
+
+/// tile[i, j] continues with the rectangle's pixels, ascending, as fma(gradient[h, w, j], taps[i][h, w], …).
+/// taps[i][h, w] is taps[i][h * image_row_step + w].
+using FoldTile = void (*)(const Pixels& pixels, const float* const* taps, float* tile,
+                          std::int64_t tile_step);
+
+/// The same for one row of one vector; where inside[h, w] is 0 there is no term.
+using MaskedFold = void (*)(const Pixels& pixels, const float* tap, const float* inside,
+                            std::int64_t gradient_step, float* tile);
+
+struct Forms {
+  int lanes = 1;                           ///< floats of a vector
+  int dot_form = 0, dot_rows = 1;          ///< the dot's tiles: log2 of their vectors, and their rows
+  DotTile dot[kMostRows][kWidths] = {};    ///< [rows - 1][form]
+  FoldTile fold[kMostRows][kWidths] = {};  ///< [rows - 1][form]
+  int fold_rows[kWidths] = {};             ///< the most rows of the fold's tiles, by form
+  MaskedDot masked_dot = nullptr;
+  MaskedFold masked_fold = nullptr;
+};
+
+/// Those of the instruction set that runs.
+const Forms& forms();
+
+}  // namespace lockstep::conv_internal
