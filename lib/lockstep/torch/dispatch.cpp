@@ -103,6 +103,7 @@ class Libraries {
     register_reductions(registrar);
     register_norms(registrar);
     register_embedding(registrar);
+    register_dropout(registrar);
     pass_exact(high);
     pass_what_schemas_tell(high);
     pass_profiler(library("profiler", kHigh));

@@ -111,6 +111,7 @@ void register_activations(Registrar& registrar);
 void register_reductions(Registrar& registrar);
 void register_norms(Registrar& registrar);
 void register_embedding(Registrar& registrar);
+void register_dropout(Registrar& registrar);
 
 /// Makes the registrations, once.
 void ensure_registered();

@@ -1,8 +1,10 @@
 #include "lockstep/torch/gradient_accumulator.h"
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <cmath>
 #include <limits>
+#include <mutex>
 
 #include <fmt/format.h>
 
@@ -35,6 +37,23 @@ void add_entry(Accumulation& accumulation, std::string name, const at::Tensor& p
   if (accumulation.find(parameter) != nullptr) return;  // tied: one parameter under two names
   accumulation.index.emplace(parameter.unsafeGetTensorImpl(), accumulation.entries.size());
   accumulation.entries.push_back({parameter, std::move(name), {}, invariant::prepare_parameter(parameter)});
+}
+
+at::Tensor generator_state() {
+  const invariant::InsideKernel inside;
+  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  const std::lock_guard lock(generator.mutex());
+  return generator.get_state();
+}
+
+/// Returns what it was.
+at::Tensor set_generator_state(const at::Tensor& state) {
+  const invariant::InsideKernel inside;
+  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  const std::lock_guard lock(generator.mutex());
+  at::Tensor before = generator.get_state();
+  generator.set_state(state);
+  return before;
 }
 
 }  // namespace
@@ -76,7 +95,7 @@ void GradientAccumulator::begin(std::int64_t samples, std::optional<double> coun
   for (const Accumulation::Entry& entry : batch.entries) invariant::set_owner(entry.parameter, accumulation_);
   batch.begun = true;
   batch.global_samples = samples;
-  batch.next_sample = 0;
+  batch.next_sample = batch.next_row = 0;
   batch.count = count.value_or(0);
   batch.derived_count = 0;
 }
@@ -107,21 +126,33 @@ GradientAccumulator::Scope GradientAccumulator::micro_batch(std::int64_t first_s
   opened->samples = samples;
   opened->global_samples = batch.global_samples;
   opened->lengths = std::move(lengths);
+  opened->first_row = batch.next_row;
+  at::Tensor draws_after;
+  if (first_sample == 0)
+    batch.draws = generator_state();
+  else
+    draws_after = set_generator_state(batch.draws);
   batch.next_sample += samples;
+  batch.next_row += opened->rows();
   open_ = opened;
-  return Scope(std::move(opened));
+  return Scope(std::move(opened), std::move(draws_after));
 }
 
-GradientAccumulator::Scope::Scope(std::shared_ptr<MicroBatch> micro_batch)
-    : micro_batch_(micro_batch), before_(invariant::set_open_micro_batch(std::move(micro_batch))) {}
+GradientAccumulator::Scope::Scope(std::shared_ptr<MicroBatch> micro_batch, at::Tensor draws_after)
+    : micro_batch_(micro_batch),
+      before_(invariant::set_open_micro_batch(std::move(micro_batch))),
+      draws_after_(std::move(draws_after)) {}
 
 GradientAccumulator::Scope::Scope(Scope&& other) noexcept
-    : micro_batch_(std::exchange(other.micro_batch_, nullptr)), before_(std::move(other.before_)) {}
+    : micro_batch_(std::exchange(other.micro_batch_, nullptr)),
+      before_(std::move(other.before_)),
+      draws_after_(std::move(other.draws_after_)) {}
 
 GradientAccumulator::Scope::~Scope() {
   if (!micro_batch_) return;
   micro_batch_->ended = true;
   invariant::set_open_micro_batch(std::move(before_));
+  if (draws_after_.defined()) set_generator_state(draws_after_);
 }
 
 // Graphs hold a micro-batch beyond its scope.

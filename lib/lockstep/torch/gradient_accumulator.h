@@ -52,7 +52,9 @@ class GradientAccumulator {
   void begin(std::int64_t samples, std::optional<double> count = std::nullopt);
 
   /// A part of the global batch: its forward and its one backward happen while the object lives, in this
-  /// thread.
+  /// thread. Every micro-batch meets LibTorch's default generator in the state in which the first one met it,
+  /// and leaves it as the first one did, so that what a forward draws (dropout's keys) is the same in all of
+  /// them.
   class Scope {
    public:
     ~Scope();
@@ -61,8 +63,9 @@ class GradientAccumulator {
 
    private:
     friend class GradientAccumulator;
-    explicit Scope(std::shared_ptr<invariant::MicroBatch> micro_batch);
+    Scope(std::shared_ptr<invariant::MicroBatch> micro_batch, at::Tensor draws_after);
     std::shared_ptr<invariant::MicroBatch> micro_batch_, before_;
+    at::Tensor draws_after_;  ///< LibTorch's generator from then on; undefined: as it is
   };
 
   /// Samples first_sample … first_sample + samples - 1 of the global batch. Micro-batches come in ascending

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -66,11 +67,14 @@ struct MicroBatch {
   std::weak_ptr<Accumulation> accumulation;
   std::int64_t first_sample = 0, samples = 0, global_samples = 0;
   std::vector<std::int64_t> lengths;  ///< rows of each sample where they differ; else empty
+  std::int64_t first_row = 0;         ///< the rows of the samples before, where lengths are given
   bool ended = false;
   int backward_task = -1;
   int loss_visits = 0;
 
   bool last() const { return first_sample + samples == global_samples; }
+  /// Where lengths are given.
+  std::int64_t rows() const { return std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0}); }
 };
 using MicroBatchPtr = std::shared_ptr<MicroBatch>;
 
@@ -134,8 +138,10 @@ class Accumulation {
   std::vector<Entry> entries;
   std::map<const c10::TensorImpl*, std::size_t> index;
   std::int64_t global_samples = 0, next_sample = 0;
-  double count = 0;          ///< 0: not given
-  double derived_count = 0;  ///< from the first micro-batch's loss, where it was not given
+  std::int64_t next_row = 0;  ///< where every micro-batch gave lengths
+  at::Tensor draws;           ///< LibTorch's generator as the first micro-batch met it
+  double count = 0;           ///< 0: not given
+  double derived_count = 0;   ///< from the first micro-batch's loss, where it was not given
   std::vector<LossPlace> losses;
   bool begun = false;
 
