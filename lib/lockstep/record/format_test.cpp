@@ -4,6 +4,7 @@
 #include <cctype>
 #include <sstream>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "lockstep/record/record_test.h"
@@ -28,14 +29,9 @@ std::string example() {
 std::string hex_dump(const std::string& bytes) {
   std::string text;
   for (std::size_t line = 0; line < bytes.size(); line += 16) {
-    char head[8];
-    std::snprintf(head, sizeof head, "%04zx ", line);
-    text += head;
-    for (std::size_t i = line; i < std::min(bytes.size(), line + 16); ++i) {
-      char digits[4];
-      std::snprintf(digits, sizeof digits, " %02x", static_cast<unsigned char>(bytes[i]));
-      text += digits;
-    }
+    text += fmt::format("{:04x} ", line);
+    for (std::size_t i = line; i < std::min(bytes.size(), line + 16); ++i)
+      text += fmt::format(" {:02x}", static_cast<unsigned char>(bytes[i]));
     text += "\n";
   }
   return text;
