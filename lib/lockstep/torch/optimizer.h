@@ -1,0 +1,50 @@
+#pragma once
+// torch.optim's SGD, Adam and AdamW, and the clipping of gradients, in lockstep's arithmetic (contracts,
+// section 9; ../optimizer/README.md): the same bits on every processor, for any number of threads, and one
+// pass over memory a step.
+//
+// Options, state, state's names, checkpoints and parameter groups are LibTorch's own, since these are its
+// classes with another step(). They may replace each other in the middle of a run, and
+// TrainingRecorder::record_optimizer takes them.
+
+#include <ATen/core/Tensor.h>
+#include <vector>
+
+#include <torch/optim/adam.h>
+#include <torch/optim/adamw.h>
+#include <torch/optim/sgd.h>
+
+namespace lockstep {
+
+// step() takes parameters and gradients that are float32 on the CPU; a parameter without a gradient is left
+// as it is, a gradient that is not contiguous is copied first. Throws Error(unsupported) for another dtype,
+// device or layout, Error(invalid_argument) for a parameter that is not contiguous and for options that torch
+// refuses too. No parameter is written then.
+
+class Sgd final : public torch::optim::SGD {
+ public:
+  using torch::optim::SGD::SGD;
+  at::Tensor step(LossClosure closure = nullptr) override;
+};
+
+/// With weight_decay as an L2 term, as torch::optim::Adam.
+class Adam final : public torch::optim::Adam {
+ public:
+  using torch::optim::Adam::Adam;
+  at::Tensor step(LossClosure closure = nullptr) override;
+};
+
+/// With decoupled weight decay, as torch::optim::AdamW.
+class AdamW final : public torch::optim::AdamW {
+ public:
+  using torch::optim::AdamW::AdamW;
+  at::Tensor step(LossClosure closure = nullptr) override;
+};
+
+/// torch::nn::utils::clip_grad_norm_ for the 2-norm: multiplies every gradient with
+/// min(1, max_norm / (norm + 1e-6)) and returns the norm from before. The norm is taken over parameters in
+/// the order given, which should be the order of registration; those without a gradient count nothing.
+/// Throws as step(), and Error(invalid_argument) where max_norm is NaN or below 0.
+float clip_gradient_norm(const std::vector<at::Tensor>& parameters, double max_norm);
+
+}  // namespace lockstep
