@@ -73,14 +73,16 @@ struct Problem {
   }
 };
 
-/// The first token of a sample and head.
+/// The first token of a sample and head; null where there is no memory.
 template <class Tensor>
 auto* tokens_of(const Tensor& tensor, std::int64_t b, std::int64_t h, std::int64_t start) {
-  return tensor.data + b * tensor.sample_stride + h * tensor.head_stride + start * tensor.token_stride;
+  return tensor.data == nullptr
+             ? nullptr
+             : tensor.data + b * tensor.sample_stride + h * tensor.head_stride + start * tensor.token_stride;
 }
 template <class Rows>
 auto* rows_of(const Rows& rows, std::int64_t b, std::int64_t h, std::int64_t start) {
-  return rows.data + b * rows.sample_stride + h * rows.head_stride + start;
+  return rows.data == nullptr ? nullptr : rows.data + b * rows.sample_stride + h * rows.head_stride + start;
 }
 
 void forward_cpu(const Problem& problem);

@@ -173,7 +173,7 @@ TileOfRow<T> tile_of_row(const Sequence<T>& x, const Rows<T>& d_o, const Result<
       dp = std::fma(d_o.at(i, d), row_or_zero(x.v, first + j, d), dp);
     const T p = exponential(value - of.lse[static_cast<std::size_t>(i)]);
     to.p.push_back(p);
-    to.ds.push_back(value == kNothing<T> ? T(0) : p * (dp - delta));
+    to.ds.push_back(p == T(0) ? T(0) : p * (dp - delta));
   }
   return to;
 }

@@ -1,0 +1,309 @@
+// A block of queries against all their keys. Products lie as [keys of a tile, queries], so that each query is
+// a lane: its maximum and its sum need nothing of its neighbours.
+
+#include "lockstep/simd/simd_internal.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lockstep/attention/forward_cpu.cpp"
+#include <hwy/foreach_target.h>
+// After foreach_target.h: the order of the two matters.
+#include <algorithm>
+#include <cstdint>
+
+#include <hwy/highway.h>
+
+#include "lockstep/attention/attention_internal.h"
+#include "lockstep/attention/tile_internal.h"
+#include "lockstep/parallel/parallel.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::attention_internal {
+namespace HWY_NAMESPACE {
+
+constexpr std::int64_t kBlock = kTile;  // queries that share a pass over the keys
+
+/// A block of queries on its way through the keys.
+struct Block {
+  std::int64_t first = 0, count = 0;  ///< queries
+  std::int64_t lanes = 0;             ///< count, up to a whole vector
+  float* queries = nullptr;           ///< [head_size, kTile], transposed
+  float* tile = nullptr;              ///< [kTile, kTile]: products, then p
+  float* mask = nullptr;              ///< [kTile, kTile] twice
+  float* o = nullptr;                 ///< [kBlock, whole vectors of value_size]
+  float *m = nullptr, *l = nullptr, *r = nullptr;
+  std::uint64_t seeing = 0;  ///< queries that have seen a key
+};
+
+class Forward {
+ public:
+  explicit Forward(const Problem& problem);
+  void run(std::int64_t b, std::int64_t h, std::int64_t block);
+  void clear_rest(std::int64_t b, std::int64_t h);
+
+ private:
+  void take_keys(std::int64_t b, std::int64_t kv);
+  void products(std::int64_t first, std::int64_t keys);
+  void hide(std::int64_t first, std::int64_t keys);
+  void hide_by_mask(std::int64_t first, std::int64_t keys);
+  std::uint64_t soften();
+  void add_values(std::int64_t first, std::int64_t keys, std::uint64_t seen);
+  void finish(std::int64_t b, std::int64_t h);
+
+  const Problem& p_;
+  std::int64_t depth_, values_, padded_values_;
+  Arena arena_;
+  float *k_memory_, *v_memory_;
+  Block block_;
+  Sequence sequence_;
+  std::int64_t sample_ = -1, kv_head_ = -1;  ///< whose keys are at hand
+  TokenRows k_, v_;
+};
+
+std::int64_t forward_floats(const AttentionExtents& x) {
+  const std::int64_t values = whole_vectors(x.value_size), depth = whole_vectors(x.head_size);
+  return Arena::rounded(x.keys * depth) + Arena::rounded(x.keys * values) +
+         Arena::rounded(x.head_size * kTile) + 3 * kTile * kTile + Arena::rounded(kBlock * values) +
+         3 * kTile;
+}
+
+Forward::Forward(const Problem& problem)
+    : p_(problem),
+      depth_(problem.extents.head_size),
+      values_(problem.extents.value_size),
+      padded_values_(whole_vectors(values_)),
+      arena_(forward_floats(problem.extents)),
+      k_memory_(arena_.take(problem.extents.keys * whole_vectors(depth_))),
+      v_memory_(arena_.take(problem.extents.keys * padded_values_)) {
+  block_.queries = arena_.take(depth_ * kTile);
+  block_.tile = arena_.take(kTile * kTile);
+  block_.mask = arena_.take(2 * kTile * kTile);
+  block_.o = arena_.take(kBlock * padded_values_);
+  block_.m = arena_.take(kTile);
+  block_.l = arena_.take(kTile);
+  block_.r = arena_.take(kTile);
+}
+
+void Forward::take_keys(std::int64_t b, std::int64_t kv) {
+  if (b == sample_ && kv == kv_head_) return;
+  sample_ = b;
+  kv_head_ = kv;
+  const TokenRows k{tokens_of(p_.k, b, kv, p_.key_start(b)), p_.k.token_stride};
+  const TokenRows v{tokens_of(p_.v, b, kv, p_.key_start(b)), p_.v.token_stride};
+  k_ = resident(k, sequence_.keys, depth_, k_memory_);
+  v_ = resident(v, sequence_.keys, values_, v_memory_);
+}
+
+void Forward::products(std::int64_t first, std::int64_t keys) {
+  Chains c;
+  c.depth = depth_;
+  c.left = k_.at(first);
+  c.left_stride = k_.stride;
+  c.right = block_.queries;
+  c.right_stride = kTile;
+  c.out = block_.tile;
+  c.out_stride = kTile;
+  c.scale = p_.options.scale;
+  run_chains<Left::rows, Start::zero>(c, keys, block_.lanes);
+}
+
+void Forward::hide_by_mask(std::int64_t first, std::int64_t keys) {
+  float* const rows = block_.mask;
+  float* const columns = block_.mask + kTile * kTile;
+  const bool is_one = sequence_.mask.query_stride == 0;  // mask for all queries
+  for (std::int64_t i = 0; i < (is_one ? 1 : block_.count); ++i)
+    mask_row(sequence_.mask, block_.first + i, first, keys, rows + i * kTile);
+  if (!is_one) transpose_rows({rows, kTile}, block_.count, keys, columns);
+  for (std::int64_t j = 0; j < keys; ++j) {
+    float* const line = block_.tile + j * kTile;
+    for (std::int64_t x = 0; x < block_.lanes; x += kLanes) {
+      const V bias = is_one ? hn::Set(D(), rows[j]) : hn::Load(D(), columns + j * kTile + x);
+      hn::Store(masked(hn::Load(D(), line + x), bias), D(), line + x);
+    }
+  }
+}
+
+/// -inf for what a query does not see, and behind the last key.
+void Forward::hide(std::int64_t first, std::int64_t keys) {
+  if (sequence_.mask.is_set()) hide_by_mask(first, keys);
+  for (std::int64_t j = keys; j < kTile; ++j)
+    for (std::int64_t x = 0; x < block_.lanes; x += kLanes)
+      hn::Store(nothing(), D(), block_.tile + j * kTile + x);
+  if (!sequence_.is_causal) return;
+  for (std::int64_t j = 0; j < keys; ++j) {
+    const std::int64_t hidden = std::min(first + j - sequence_.causal_offset - block_.first, block_.lanes);
+    float* const line = block_.tile + j * kTile;
+    for (std::int64_t x = 0; x < hidden; x += kLanes) {
+      const auto those =
+          hn::FirstN(D(), static_cast<std::size_t>(std::min<std::int64_t>(hidden - x, kLanes)));
+      hn::Store(hn::IfThenElse(those, nothing(), hn::Load(D(), line + x)), D(), line + x);
+    }
+  }
+}
+
+/// The largest of a query's products. A NaN is passed over: it comes back through the sum.
+HWY_INLINE V column_max(const float* column) {
+  V best[4] = {nothing(), nothing(), nothing(), nothing()};
+  for (std::int64_t j = 0; j < kTile; j += 4)
+#pragma GCC unroll 4
+    for (std::int64_t lane = 0; lane < 4; ++lane)
+      best[lane] = vector_math::greater(hn::Load(D(), column + (j + lane) * kTile), best[lane]);
+  return vector_math::greater(vector_math::greater(best[0], best[1]), vector_math::greater(best[2], best[3]));
+}
+
+/// p in the place of s, and the tree of p.
+HWY_INLINE V column_exponentials(float* column, V m) {
+  V sum[8];
+  for (std::int64_t j = 0; j < 8; ++j) {
+    V p[8];
+#pragma GCC unroll 8
+    for (std::int64_t part = 0; part < 8; ++part) {
+      float* const at = column + (j + 8 * part) * kTile;
+      p[part] = vector_math::exp_nonpositive(hn::Sub(hn::Load(D(), at), m));
+      hn::Store(p[part], D(), at);
+    }
+    const V a = hn::Add(p[0], p[4]), b = hn::Add(p[1], p[5]), c = hn::Add(p[2], p[6]),
+            e = hn::Add(p[3], p[7]);
+    sum[j] = hn::Add(hn::Add(a, c), hn::Add(b, e));
+  }
+  const V a = hn::Add(sum[0], sum[4]), b = hn::Add(sum[1], sum[5]), c = hn::Add(sum[2], sum[6]),
+          e = hn::Add(sum[3], sum[7]);
+  return hn::Add(hn::Add(a, c), hn::Add(b, e));
+}
+
+/// Lanes of a column that see a key, where the largest product does not tell.
+HWY_INLINE hn::Mask<D> column_seen(const float* column) {
+  hn::Mask<D> seen = sees(hn::Load(D(), column));
+  for (std::int64_t j = 1; j < kTile; ++j) seen = hn::Or(seen, sees(hn::Load(D(), column + j * kTile)));
+  return seen;
+}
+
+/// One step of the online softmax. Returns the queries that see a key of the tile.
+std::uint64_t Forward::soften() {
+  const D d;
+  std::uint64_t all = 0;
+  for (std::int64_t x = 0; x < block_.lanes; x += kLanes) {
+    float* const column = block_.tile + x;
+    const V best = column_max(column), before = hn::Load(d, block_.m + x), l = hn::Load(d, block_.l + x);
+    auto seen = hn::Gt(best, nothing());
+    if (HWY_UNLIKELY(!hn::AllTrue(d, seen))) seen = column_seen(column);
+    const V m = vector_math::greater(best, before);
+    const V r = vector_math::exp_nonpositive(hn::Sub(before, m));
+    const V sum = column_exponentials(column, m);
+    hn::Store(m, d, block_.m + x);
+    hn::Store(r, d, block_.r + x);
+    hn::Store(hn::IfThenElse(seen, vectors::fma(l, r, sum), l), d, block_.l + x);
+    std::uint8_t bytes[8] = {};
+    hn::StoreMaskBits(d, seen, bytes);
+    all |= (bytes[0] | std::uint64_t{bytes[1]} << 8) << x;
+  }
+  return all;
+}
+
+void Forward::add_values(std::int64_t first, std::int64_t keys, std::uint64_t seen) {
+  for_each_run(seen, block_.count, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    float* const o = block_.o + begin * padded_values_;
+    Chains c;
+    c.depth = keys;
+    c.left = block_.tile + begin;
+    c.left_stride = kTile;
+    c.right = v_.at(first);
+    c.right_stride = v_.stride;
+    c.out = o;
+    c.out_stride = padded_values_;
+    c.factor = block_.r + begin;
+    run_chains<Left::depths, Start::continues>(c, end - begin, padded_values_);
+    if (keys < kTile) add_zero(o, (end - begin) * padded_values_);
+  });
+}
+
+void Forward::finish(std::int64_t b, std::int64_t h) {
+  const D d;
+  float* const out = tokens_of(p_.o, b, h, p_.query_start(b));
+  for (std::int64_t i = 0; i < block_.count; ++i) {
+    float* const row = out + (block_.first + i) * p_.o.token_stride;
+    const float* const o = block_.o + i * padded_values_;
+    if ((block_.seeing >> i & 1) == 0) {
+      std::fill(row, row + values_, 0.0f);
+      continue;
+    }
+    const V l = hn::Set(d, block_.l[i]);
+    vectors::for_each_vector(0, values_,
+                             [&](auto place) HWY_ATTR { place.store(hn::Div(place.load(o), l), row); });
+  }
+  if (p_.lse.data == nullptr) return;
+  float* const lse = rows_of(p_.lse, b, h, p_.query_start(b)) + block_.first;
+  vectors::for_each_vector(0, block_.count, [&](auto place) HWY_ATTR {
+    const V logarithm = vector_math::log(place.load(block_.l));
+    place.store(hn::Add(place.load(block_.m), logarithm), lse);
+  });
+  for (std::int64_t i = 0; i < block_.count; ++i)
+    if ((block_.seeing >> i & 1) == 0) lse[i] = -HUGE_VALF;
+}
+
+void Forward::run(std::int64_t b, std::int64_t h, std::int64_t block) {
+  sequence_ = p_.sequence(b, h);
+  block_.first = block * kBlock;
+  block_.count = std::min(kBlock, sequence_.queries - block_.first);
+  if (block_.count <= 0) return;
+  block_.lanes = whole_vectors(block_.count);
+  block_.seeing = 0;
+  take_keys(b, h / p_.heads_a_group());
+  const TokenRows q{tokens_of(p_.q, b, h, p_.query_start(b)), p_.q.token_stride};
+  transpose_rows({q.at(block_.first), q.stride}, block_.count, depth_, block_.queries);
+  std::fill(block_.o, block_.o + kBlock * padded_values_, 0.0f);
+  std::fill(block_.m, block_.m + kTile, -HUGE_VALF);
+  std::fill(block_.l, block_.l + kTile, 0.0f);
+  const std::int64_t visible = sequence_.visible_keys(block_.first + block_.count);
+  for (std::int64_t first = 0; first < visible; first += kTile) {
+    const std::int64_t keys = std::min(kTile, sequence_.keys - first);
+    products(first, keys);
+    hide(first, keys);
+    const std::uint64_t seen = soften();
+    add_values(first, keys, seen);
+    block_.seeing |= seen;
+  }
+  finish(b, h);
+}
+
+/// What lies behind a sample's last query.
+void Forward::clear_rest(std::int64_t b, std::int64_t h) {
+  if (p_.options.sequences.query_starts != nullptr) return;
+  const std::int64_t begin = p_.sequence(b, h).queries, end = p_.extents.queries;
+  if (values_ > 0) clear_tokens(tokens_of(p_.o, b, h, 0), p_.o.token_stride, values_, begin, end);
+  if (p_.lse.data != nullptr)
+    std::fill(rows_of(p_.lse, b, h, 0) + begin, rows_of(p_.lse, b, h, 0) + end, -HUGE_VALF);
+}
+
+/// Units begin … end - 1: blocks of queries, a head's side by side, from both ends of the queries in turn,
+/// since causal ones differ in work.
+void forward_units(const Problem& p, std::int64_t blocks, std::int64_t begin, std::int64_t end) {
+  Forward forward(p);
+  for (std::int64_t unit = begin; unit < end; ++unit) {
+    const std::int64_t head = unit / blocks, place = unit % blocks;
+    const std::int64_t b = head / p.extents.heads, h = head % p.extents.heads;
+    forward.run(b, h, place % 2 == 0 ? place / 2 : blocks - 1 - place / 2);
+    if (place == 0) forward.clear_rest(b, h);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lockstep::attention_internal
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace lockstep::attention_internal {
+
+HWY_EXPORT(forward_units);
+
+void forward_cpu(const Problem& p) {
+  const AttentionExtents& x = p.extents;
+  const std::int64_t blocks = (x.queries + kTileKeys - 1) / kTileKeys;
+  const auto form = LOCKSTEP_SIMD_CALL(forward_units);
+  parallel::for_each_range(x.samples * x.heads * blocks, 1,
+                           [&](std::int64_t begin, std::int64_t end) { form(p, blocks, begin, end); });
+}
+
+}  // namespace lockstep::attention_internal
+
+#endif  // HWY_ONCE
