@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "lockstep/order/lanes_ref.h"
+
 namespace lockstep::cross_entropy_ref {
 
 template <class T>
@@ -19,17 +21,6 @@ struct Targets {
   T weight_of(std::size_t j) const { return weight.empty() ? T(1) : weight[j]; }
 };
 
-template <class T, class Step>
-T lane_chains(std::size_t n, Step step) {
-  const std::size_t lanes = n <= 8192 ? 128 : 1024;
-  std::vector<T> lane(lanes, T(0));
-  for (std::size_t j = 0; j < n; ++j) lane[j % lanes] = step(lane[j % lanes], j);
-  for (std::size_t s = lanes / 2; s >= 1; s /= 2) {
-    for (std::size_t i = 0; i < s; ++i) lane[i] = lane[i] + lane[i + s];
-  }
-  return lane[0];
-}
-
 /// The loss of a row of log-probabilities y.
 template <class T>
 T nll_row(const std::vector<T>& y, const Targets<T>& of, std::size_t row) {
@@ -37,8 +28,8 @@ T nll_row(const std::vector<T>& y, const Targets<T>& of, std::size_t row) {
   const auto target = static_cast<std::size_t>(of.targets[row]);
   const T plain = -(of.weight_of(target) * y[target]);
   if (of.label_smoothing == T(0)) return plain;
-  const T sum =
-      lane_chains<T>(y.size(), [&](T lane, std::size_t j) { return std::fma(of.weight_of(j), y[j], lane); });
+  const T sum = order::lane_chains_ref<T>(
+      y.size(), [&](T lane, std::size_t j) { return std::fma(of.weight_of(j), y[j], lane); });
   const T every = of.label_smoothing / static_cast<T>(y.size());
   return std::fma(every, -sum, (T(1) - of.label_smoothing) * plain);
 }

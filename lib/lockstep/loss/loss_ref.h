@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lockstep/math/math_inl.h"
+#include "lockstep/order/lanes_ref.h"
 
 namespace lockstep::loss_ref {
 
@@ -57,13 +58,7 @@ T margin_ranking_backward(T first, T second, T target, T margin, T g) {
 
 template <class T>
 T row_loss(const T* loss, std::size_t features) {
-  const std::size_t lanes = features <= 8192 ? 128 : 1024;
-  std::vector<T> lane(lanes, T(0));
-  for (std::size_t j = 0; j < features; ++j) lane[j % lanes] = lane[j % lanes] + loss[j];
-  for (std::size_t s = lanes / 2; s >= 1; s /= 2) {
-    for (std::size_t i = 0; i < s; ++i) lane[i] = lane[i] + lane[i + s];
-  }
-  return lane[0];
+  return order::lane_chains_ref<T>(features, [&](T lane, std::size_t j) { return lane + loss[j]; });
 }
 
 }  // namespace lockstep::loss_ref

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lockstep/math/math_inl.h"
+#include "lockstep/order/lanes_ref.h"
 
 namespace lockstep::softmax_ref {
 
@@ -15,18 +16,6 @@ inline float exponential(float x) { return math::exp(x); }
 inline double exponential(double x) { return std::exp(x); }
 inline float logarithm(float x) { return math::log(x); }
 inline double logarithm(double x) { return std::log(x); }
-
-/// lane[j mod W] = step(lane[j mod W], j) for ascending j, from +0; then the tree.
-template <class T, class Step>
-T lane_chains(std::size_t n, Step step) {
-  const std::size_t lanes = n <= 8192 ? 128 : 1024;
-  std::vector<T> lane(lanes, T(0));
-  for (std::size_t j = 0; j < n; ++j) lane[j % lanes] = step(lane[j % lanes], j);
-  for (std::size_t s = lanes / 2; s >= 1; s /= 2) {
-    for (std::size_t i = 0; i < s; ++i) lane[i] = lane[i] + lane[i + s];
-  }
-  return lane[0];
-}
 
 template <class T>
 T largest(const std::vector<T>& x) {
@@ -37,7 +26,8 @@ T largest(const std::vector<T>& x) {
 
 template <class T>
 T sum_of_exponentials(const std::vector<T>& x, T m) {
-  return lane_chains<T>(x.size(), [&](T lane, std::size_t j) { return lane + exponential(x[j] - m); });
+  return order::lane_chains_ref<T>(x.size(),
+                                   [&](T lane, std::size_t j) { return lane + exponential(x[j] - m); });
 }
 
 template <class T>
@@ -58,7 +48,8 @@ std::vector<T> log_softmax_slice(const std::vector<T>& x) {
 
 template <class T>
 std::vector<T> softmax_backward_slice(const std::vector<T>& dy, const std::vector<T>& y) {
-  const T dot = lane_chains<T>(y.size(), [&](T lane, std::size_t j) { return std::fma(dy[j], y[j], lane); });
+  const T dot =
+      order::lane_chains_ref<T>(y.size(), [&](T lane, std::size_t j) { return std::fma(dy[j], y[j], lane); });
   std::vector<T> dx;
   for (std::size_t j = 0; j < y.size(); ++j) dx.push_back((dy[j] - dot) * y[j]);
   return dx;
@@ -66,7 +57,7 @@ std::vector<T> softmax_backward_slice(const std::vector<T>& dy, const std::vecto
 
 template <class T>
 std::vector<T> log_softmax_backward_slice(const std::vector<T>& dy, const std::vector<T>& y) {
-  const T sum = lane_chains<T>(y.size(), [&](T lane, std::size_t j) { return lane + dy[j]; });
+  const T sum = order::lane_chains_ref<T>(y.size(), [&](T lane, std::size_t j) { return lane + dy[j]; });
   std::vector<T> dx;
   for (std::size_t j = 0; j < y.size(); ++j) dx.push_back(dy[j] - exponential(y[j]) * sum);
   return dx;

@@ -3,19 +3,14 @@
 // floating-point type.
 
 #include <cstddef>
-#include <vector>
+
+#include "lockstep/order/lanes_ref.h"
 
 namespace lockstep {
 
 template <class T>
 T template_op_ref_row(const T* x, std::size_t features) {
-  const std::size_t lanes = features <= 8192 ? 128 : 1024;
-  std::vector<T> lane(lanes, T(0));
-  for (std::size_t j = 0; j < features; ++j) lane[j % lanes] = lane[j % lanes] + x[j];
-  for (std::size_t s = lanes / 2; s >= 1; s /= 2) {
-    for (std::size_t i = 0; i < s; ++i) lane[i] = lane[i] + lane[i + s];
-  }
-  return lane[0];
+  return order::lane_chains_ref<T>(features, [&](T lane, std::size_t j) { return lane + x[j]; });
 }
 
 template <class T>
