@@ -100,34 +100,60 @@ T lane_dot(const Rows<T>& a, const Rows<T>& b, std::int64_t i) {
   return lane_tree(lane);
 }
 
+/// What a query has gathered from the tiles before.
+template <class T>
+struct Online {
+  T m = kNothing<T>, l = T(0);
+  std::vector<T> total, chain;  // of o
+
+  /// The chains of 1,024 keys end.
+  void close() {
+    for (std::size_t d = 0; d < chain.size(); ++d) {
+      total[d] = total[d] + chain[d];
+      chain[d] = T(0);
+    }
+  }
+};
+
+/// One tile's step. s holds a product that is seen.
+template <class T>
+void add_tile(const Rows<T>& v, std::int64_t first, const std::vector<T>& s, Online<T>& to) {
+  T largest = to.m;
+  for (const T value : s) largest = value > largest ? value : largest;  // a NaN reaches the result through l
+  const T r = exponential(to.m - largest);
+  std::vector<T> p;
+  for (const T value : s) p.push_back(exponential(value - largest));
+  to.m = largest;
+  to.l = std::fma(to.l, r, lane_tree(p));
+  for (std::size_t d = 0; d < to.chain.size(); ++d) {
+    to.total[d] = to.total[d] * r;
+    to.chain[d] = to.chain[d] * r;
+    for (std::size_t j = 0; j < p.size(); ++j)
+      to.chain[d] =
+          std::fma(p[j], row_or_zero(v, first + static_cast<std::int64_t>(j), static_cast<std::int64_t>(d)),
+                   to.chain[d]);
+  }
+}
+
 template <class T>
 Result<T> forward(const Sequence<T>& x) {
   Result<T> to{Rows<T>(x.q.rows, x.v.cols), std::vector<T>(static_cast<std::size_t>(x.q.rows), kNothing<T>)};
+  const auto values = static_cast<std::size_t>(x.v.cols);
   for (std::int64_t i = 0; i < x.q.rows; ++i) {
-    T m = kNothing<T>, l = T(0);
+    Online<T> online{kNothing<T>, T(0), std::vector<T>(values), std::vector<T>(values)};
     bool sees = false;
     for (std::int64_t first = 0; first < x.k.rows; first += kTile) {
+      if (first > 0 && first % kChain == 0) online.close();
       const std::vector<T> s = products(x, i, first);
       if (!is_seen(s)) continue;
       sees = true;
-      T largest = m;
-      for (const T value : s)
-        largest = value > largest ? value : largest;  // a NaN reaches the result through l
-      const T r = exponential(m - largest);
-      std::vector<T> p;
-      for (const T value : s) p.push_back(exponential(value - largest));
-      m = largest;
-      l = std::fma(l, r, lane_tree(p));
-      for (std::int64_t d = 0; d < x.v.cols; ++d) {
-        T chain = to.o.at(i, d) * r;
-        for (std::int64_t j = 0; j < kTile; ++j)
-          chain = std::fma(p[static_cast<std::size_t>(j)], row_or_zero(x.v, first + j, d), chain);
-        to.o.at(i, d) = chain;
-      }
+      add_tile(x.v, first, s, online);
     }
     if (!sees) continue;
-    for (std::int64_t d = 0; d < x.v.cols; ++d) to.o.at(i, d) = to.o.at(i, d) / l;
-    to.lse[static_cast<std::size_t>(i)] = m + logarithm(l);
+    online.close();
+    for (std::int64_t d = 0; d < x.v.cols; ++d)
+      to.o.at(i, d) = online.total[static_cast<std::size_t>(d)] / online.l;
+    to.lse[static_cast<std::size_t>(i)] = online.m + logarithm(online.l);
   }
   return to;
 }

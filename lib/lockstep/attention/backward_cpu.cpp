@@ -22,26 +22,6 @@ HWY_BEFORE_NAMESPACE();
 namespace lockstep::attention_internal {
 namespace HWY_NAMESPACE {
 
-/// Sums of [rows, cols] in chains of kTermsPerChain.
-struct Sums {
-  float* chain = nullptr;
-  float* total = nullptr;  ///< of chains that are closed
-  std::int64_t cols = 0;   ///< whole vectors
-
-  HWY_INLINE float* at(std::int64_t row) const { return chain + row * cols; }
-
-  void clear(std::int64_t rows) const {
-    std::fill(chain, chain + rows * cols, 0.0f);
-    std::fill(total, total + rows * cols, 0.0f);
-  }
-  void close(std::int64_t rows) const {
-    for (std::int64_t x = 0; x < rows * cols; x += kLanes) {
-      hn::Store(hn::Add(hn::Load(D(), total + x), hn::Load(D(), chain + x)), D(), total + x);
-      hn::Store(hn::Zero(D()), D(), chain + x);
-    }
-  }
-};
-
 /// One head of q against its keys.
 class Backward {
  public:
@@ -80,7 +60,7 @@ class Backward {
 
   const Problem& p_;
   std::int64_t depth_, values_;
-  Arena arena_;
+  Memory memory_;
   float *q_memory_, *d_o_memory_, *k_memory_;
   float *k_columns_, *v_columns_;  ///< [features, kTile]
   float *p_tile_, *ds_tile_;       ///< [kTile queries, kTile]
@@ -94,32 +74,22 @@ class Backward {
   std::int64_t first_ = 0, keys_ = 0;  ///< the tile
 };
 
-std::int64_t backward_floats(const AttentionExtents& x) {
-  const std::int64_t values = whole_vectors(x.value_size), depth = whole_vectors(x.head_size);
-  return 3 * Arena::rounded(x.queries * depth) + Arena::rounded(x.queries * values) +
-         4 * Arena::rounded(kTile * depth) + 3 * Arena::rounded(kTile * values) + 2 * kTile * kTile +
-         Arena::rounded(x.queries) + kTile;
-}
-
 Backward::Backward(const Problem& problem)
-    : p_(problem),
-      depth_(problem.extents.head_size),
-      values_(problem.extents.value_size),
-      arena_(backward_floats(problem.extents)) {
+    : p_(problem), depth_(problem.extents.head_size), values_(problem.extents.value_size) {
   const std::int64_t queries = problem.extents.queries, depth = whole_vectors(depth_),
                      values = whole_vectors(values_);
-  q_memory_ = arena_.take(queries * depth);
-  d_o_memory_ = arena_.take(queries * values);
-  k_memory_ = arena_.take(kTile * depth);
-  k_columns_ = arena_.take(kTile * depth);
-  v_columns_ = arena_.take(kTile * values);
-  p_tile_ = arena_.take(kTile * kTile);
-  ds_tile_ = arena_.take(kTile * kTile);
-  delta_ = arena_.take(queries);
-  bias_ = arena_.take(kTile);
-  d_q_ = {arena_.take(queries * depth), arena_.take(queries * depth), depth};
-  d_k_ = {arena_.take(kTile * depth), arena_.take(kTile * depth), depth};
-  d_v_ = {arena_.take(kTile * values), arena_.take(kTile * values), values};
+  q_memory_ = memory_.take(queries * depth);
+  d_o_memory_ = memory_.take(queries * values);
+  k_memory_ = memory_.take(kTile * depth);
+  k_columns_ = memory_.take(kTile * depth);
+  v_columns_ = memory_.take(kTile * values);
+  p_tile_ = memory_.take(kTile * kTile);
+  ds_tile_ = memory_.take(kTile * kTile);
+  delta_ = memory_.take(queries);
+  bias_ = memory_.take(kTile);
+  d_q_ = {memory_.take(queries * depth), memory_.take(queries * depth), depth};
+  d_k_ = {memory_.take(kTile * depth), memory_.take(kTile * depth), depth};
+  d_v_ = {memory_.take(kTile * values), memory_.take(kTile * values), values};
 }
 
 // ---- Operands
@@ -283,7 +253,7 @@ void Backward::store(const Sums& sums, std::int64_t first_row, std::int64_t rows
   const V factor = hn::Set(D(), scale);
   sums.close(first_row + rows);
   for (std::int64_t i = 0; i < rows; ++i) {
-    const float* const from = sums.total + (first_row + i) * sums.cols;
+    const float* const from = sums.total_at(first_row + i);
     float* const row = to + i * stride;
     vectors::for_each_vector(0, features, [&](auto place) HWY_ATTR {
       const V value = hn::Mul(factor, place.load(from));

@@ -29,7 +29,7 @@ struct Block {
   float* queries = nullptr;           ///< [head_size, kTile], transposed
   float* tile = nullptr;              ///< [kTile, kTile]: products, then p
   float* mask = nullptr;              ///< [kTile, kTile] twice
-  float* o = nullptr;                 ///< [kBlock, whole vectors of value_size]
+  Sums o;                             ///< [kBlock, value_size]
   float *m = nullptr, *l = nullptr, *r = nullptr;
   std::uint64_t seeing = 0;  ///< queries that have seen a key
 };
@@ -51,7 +51,7 @@ class Forward {
 
   const Problem& p_;
   std::int64_t depth_, values_, padded_values_;
-  Arena arena_;
+  Memory memory_;
   float *k_memory_, *v_memory_;
   Block block_;
   Sequence sequence_;
@@ -59,28 +59,20 @@ class Forward {
   TokenRows k_, v_;
 };
 
-std::int64_t forward_floats(const AttentionExtents& x) {
-  const std::int64_t values = whole_vectors(x.value_size), depth = whole_vectors(x.head_size);
-  return Arena::rounded(x.keys * depth) + Arena::rounded(x.keys * values) +
-         Arena::rounded(x.head_size * kTile) + 3 * kTile * kTile + Arena::rounded(kBlock * values) +
-         3 * kTile;
-}
-
 Forward::Forward(const Problem& problem)
     : p_(problem),
       depth_(problem.extents.head_size),
       values_(problem.extents.value_size),
       padded_values_(whole_vectors(values_)),
-      arena_(forward_floats(problem.extents)),
-      k_memory_(arena_.take(problem.extents.keys * whole_vectors(depth_))),
-      v_memory_(arena_.take(problem.extents.keys * padded_values_)) {
-  block_.queries = arena_.take(depth_ * kTile);
-  block_.tile = arena_.take(kTile * kTile);
-  block_.mask = arena_.take(2 * kTile * kTile);
-  block_.o = arena_.take(kBlock * padded_values_);
-  block_.m = arena_.take(kTile);
-  block_.l = arena_.take(kTile);
-  block_.r = arena_.take(kTile);
+      k_memory_(memory_.take(problem.extents.keys * whole_vectors(depth_))),
+      v_memory_(memory_.take(problem.extents.keys * padded_values_)) {
+  block_.queries = memory_.take(depth_ * kTile);
+  block_.tile = memory_.take(kTile * kTile);
+  block_.mask = memory_.take(2 * kTile * kTile);
+  block_.o = {memory_.take(kBlock * padded_values_), memory_.take(kBlock * padded_values_), padded_values_};
+  block_.m = memory_.take(kTile);
+  block_.l = memory_.take(kTile);
+  block_.r = memory_.take(kTile);
 }
 
 void Forward::take_keys(std::int64_t b, std::int64_t kv) {
@@ -201,7 +193,7 @@ std::uint64_t Forward::soften() {
 
 void Forward::add_values(std::int64_t first, std::int64_t keys, std::uint64_t seen) {
   for_each_run(seen, block_.count, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
-    float* const o = block_.o + begin * padded_values_;
+    float* const o = block_.o.at(begin);
     Chains c;
     c.depth = keys;
     c.left = block_.tile + begin;
@@ -213,15 +205,17 @@ void Forward::add_values(std::int64_t first, std::int64_t keys, std::uint64_t se
     c.factor = block_.r + begin;
     run_chains<Left::depths, Start::continues>(c, end - begin, padded_values_);
     if (keys < kTile) add_zero(o, (end - begin) * padded_values_);
+    if (first >= kTermsPerChain) block_.o.scale_totals(begin, end, block_.r);
   });
 }
 
 void Forward::finish(std::int64_t b, std::int64_t h) {
   const D d;
+  block_.o.close(block_.count);
   float* const out = tokens_of(p_.o, b, h, p_.query_start(b));
   for (std::int64_t i = 0; i < block_.count; ++i) {
     float* const row = out + (block_.first + i) * p_.o.token_stride;
-    const float* const o = block_.o + i * padded_values_;
+    const float* const o = block_.o.total_at(i);
     if ((block_.seeing >> i & 1) == 0) {
       std::fill(row, row + values_, 0.0f);
       continue;
@@ -250,12 +244,13 @@ void Forward::run(std::int64_t b, std::int64_t h, std::int64_t block) {
   take_keys(b, h / p_.heads_a_group());
   const TokenRows q{tokens_of(p_.q, b, h, p_.query_start(b)), p_.q.token_stride};
   transpose_rows({q.at(block_.first), q.stride}, block_.count, depth_, block_.queries);
-  std::fill(block_.o, block_.o + kBlock * padded_values_, 0.0f);
+  block_.o.clear(block_.count);
   std::fill(block_.m, block_.m + kTile, -HUGE_VALF);
   std::fill(block_.l, block_.l + kTile, 0.0f);
   const std::int64_t visible = sequence_.visible_keys(block_.first + block_.count);
   for (std::int64_t first = 0; first < visible; first += kTile) {
     const std::int64_t keys = std::min(kTile, sequence_.keys - first);
+    if (first > 0 && first % kTermsPerChain == 0) block_.o.close(block_.count);
     products(first, keys);
     hide(first, keys);
     const std::uint64_t seen = soften();

@@ -12,7 +12,9 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <new>
 #include <utility>
+#include <vector>
 
 #include <hwy/aligned_allocator.h>
 #include <hwy/highway.h>
@@ -187,22 +189,47 @@ inline void transpose_rows(const TokenRows& rows, std::int64_t tokens, std::int6
   }
 }
 
-/// Aligned memory that is handed out piece by piece.
-class Arena {
+/// Aligned memory for the life of a call.
+class Memory {
  public:
-  explicit Arena(std::int64_t floats)
-      : memory_(hwy::AllocateAligned<float>(static_cast<std::size_t>(floats))), next_(memory_.get()) {}
   float* take(std::int64_t floats) {
-    float* const taken = next_;
-    next_ += rounded(floats);
-    return taken;
+    const auto size = static_cast<std::size_t>(std::max<std::int64_t>(floats, 1));
+    pieces_.push_back(hwy::AllocateAligned<float>(size));
+    if (pieces_.back() == nullptr) throw std::bad_alloc();
+    return pieces_.back().get();
   }
-  /// What take(floats) needs.
-  static std::int64_t rounded(std::int64_t floats) { return (floats + 15) / 16 * 16; }
 
  private:
-  hwy::AlignedFreeUniquePtr<float[]> memory_;
-  float* next_;
+  std::vector<hwy::AlignedFreeUniquePtr<float[]> > pieces_;
+};
+
+/// Sums of [rows, cols] in chains of kTermsPerChain.
+struct Sums {
+  float* chain = nullptr;
+  float* total = nullptr;  ///< of chains that are closed
+  std::int64_t cols = 0;   ///< whole vectors
+
+  HWY_INLINE float* at(std::int64_t row) const { return chain + row * cols; }
+  HWY_INLINE float* total_at(std::int64_t row) const { return total + row * cols; }
+
+  void clear(std::int64_t rows) const {
+    std::fill(chain, chain + rows * cols, 0.0f);
+    std::fill(total, total + rows * cols, 0.0f);
+  }
+  void close(std::int64_t rows) const {
+    for (std::int64_t x = 0; x < rows * cols; x += kLanes) {
+      hn::Store(hn::Add(hn::Load(D(), total + x), hn::Load(D(), chain + x)), D(), total + x);
+      hn::Store(hn::Zero(D()), D(), chain + x);
+    }
+  }
+  /// total[row] = total[row] * factor[row].
+  void scale_totals(std::int64_t begin, std::int64_t end, const float* factor) const {
+    for (std::int64_t row = begin; row < end; ++row) {
+      const V by = hn::Set(D(), factor[row]);
+      for (std::int64_t x = row * cols; x < (row + 1) * cols; x += kLanes)
+        hn::Store(hn::Mul(hn::Load(D(), total + x), by), D(), total + x);
+    }
+  }
 };
 
 // ---- Masks
