@@ -1,0 +1,103 @@
+#pragma once
+// Pooling over windows of one or two dimensions, forward and backward: the largest value with its index, the
+// average, and the average over windows that adapt to the size of the result. README.md holds the
+// specification. C++17.
+
+#include <cstdint>
+
+#include "lockstep/base/view.h"
+
+namespace lockstep {
+
+/// Grows with every change of bits.
+constexpr int kPoolSpecVersion = 1;
+
+/// One axis of a pooling. The window of result i has the taps i · stride - pad + t · dilation, t < kernel.
+struct PoolAxis {
+  std::int64_t in = 1, kernel = 1, stride = 1;
+  std::int64_t pad = 0;  ///< on both sides, at most half of the window
+  std::int64_t dilation = 1;
+  bool ceil_mode =
+      false;  ///< a last window that reaches beyond the padding counts, where it begins before it
+
+  /// Windows of the axis.
+  constexpr std::int64_t out() const {
+    const std::int64_t room = in + 2 * pad - dilation * (kernel - 1) - 1 + (ceil_mode ? stride - 1 : 0);
+    const std::int64_t windows = room < 0 ? 0 : room / stride + 1;
+    return ceil_mode && (windows - 1) * stride >= in + pad ? windows - 1 : windows;
+  }
+};
+
+// Images are float32, contiguous, [planes, in h, in w] with one plane for each sample and channel; results
+// [planes, out h, out w]. One dimension is a height of 1 (PoolAxis()). What is written must overlap nothing
+// else. `stream` is the cudaStream_t to work on, unused on the CPU.
+// Guarantees: run_to_run, batch, threads, cpu_to_gpu (NaN payloads excepted); there is nothing to fold.
+// Throw Error(invalid_argument) for an extent below its least value (planes and padding 0, the others 1), for
+// a padding above half of the window, for an image that no window fits, for null memory that holds elements;
+// Error(unsupported) for Device::cuda. Nothing is written then.
+
+/// y = the largest value of each window; ties take the first tap, the first NaN wins. Padding never does. A
+/// window without a tap inside of the image gives minus infinity and the index -1.
+struct MaxPool {
+  const float* x = nullptr;
+  float* y = nullptr;
+  std::int64_t* indices = nullptr;  ///< of the winners in their planes, h · in w + w; null: not wanted
+  std::int64_t planes = 0;
+  PoolAxis h, w;
+};
+void max_pool(const MaxPool& call, Device device = Device::cpu, void* stream = nullptr);
+
+/// dx[pixel] = sum of dy over the windows that it won, ascending.
+struct MaxPoolBackward {
+  const float* dy = nullptr;
+  const std::int64_t* indices = nullptr;  ///< the forward's. Error(invalid_argument) for one that is no pixel
+  float* dx = nullptr;
+  std::int64_t planes = 0;
+  PoolAxis h, w;
+};
+void max_pool_backward(const MaxPoolBackward& call, Device device = Device::cpu, void* stream = nullptr);
+
+/// y = the sum of each window's pixels, ascending, over its divisor: `divisor` where that is not 0, else the
+/// number of its taps inside of the padded image, or inside of the image alone. A window without pixels gives
+/// +0. Dilation must be 1.
+struct AveragePool {
+  const float* x = nullptr;
+  float* y = nullptr;
+  std::int64_t planes = 0;
+  PoolAxis h, w;
+  bool count_include_pad = true;
+  std::int64_t divisor = 0;
+};
+void average_pool(const AveragePool& call, Device device = Device::cpu, void* stream = nullptr);
+
+/// dx[pixel] = sum of dy / divisor over the windows that hold it, ascending.
+struct AveragePoolBackward {
+  const float* dy = nullptr;
+  float* dx = nullptr;
+  std::int64_t planes = 0;
+  PoolAxis h, w;
+  bool count_include_pad = true;
+  std::int64_t divisor = 0;
+};
+void average_pool_backward(const AveragePoolBackward& call, Device device = Device::cpu,
+                           void* stream = nullptr);
+
+/// The average over out_h × out_w windows; that of result i spans floor(i · in / out) … ceil((i + 1) · in /
+/// out) - 1.
+struct AdaptiveAveragePool {
+  const float* x = nullptr;
+  float* y = nullptr;
+  std::int64_t planes = 0, in_h = 1, in_w = 1, out_h = 1, out_w = 1;
+};
+void adaptive_average_pool(const AdaptiveAveragePool& call, Device device = Device::cpu,
+                           void* stream = nullptr);
+
+struct AdaptiveAveragePoolBackward {
+  const float* dy = nullptr;
+  float* dx = nullptr;
+  std::int64_t planes = 0, in_h = 1, in_w = 1, out_h = 1, out_w = 1;
+};
+void adaptive_average_pool_backward(const AdaptiveAveragePoolBackward& call, Device device = Device::cpu,
+                                    void* stream = nullptr);
+
+}  // namespace lockstep

@@ -1,0 +1,390 @@
+// Rows of results in vectors, where their windows lie inside of the image and the stride is 1 or 2; windows
+// at the borders and of other strides one by one.
+
+#include "lockstep/simd/simd_internal.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lockstep/pool/pool_cpu.cpp"
+
+#include <hwy/foreach_target.h>
+// After foreach_target.h: the order of the two matters.
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <hwy/highway.h>
+
+#include "lockstep/base/call_check_internal.h"
+#include "lockstep/parallel/parallel.h"
+#include "lockstep/pool/pool_internal.h"
+#include "lockstep/simd/vector_internal.h"
+
+#ifndef LOCKSTEP_POOL_ROW
+#define LOCKSTEP_POOL_ROW
+namespace lockstep::pool {
+
+/// Results begin … end - 1 of one row, whose windows' columns all lie in the image.
+struct Row {
+  const float* plane = nullptr;
+  std::int64_t width = 0;
+  Window rows;
+  std::int64_t kernel = 1, stride = 1, first = 0,
+               dilation = 1;  ///< result j's first column: j · stride + first
+  std::int64_t begin = 0, end = 0;
+  float* y = nullptr;               ///< of result 0
+  std::int64_t* indices = nullptr;  ///< of result 0; may be null
+  float divisor = 1;
+};
+
+}  // namespace lockstep::pool
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::pool {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// Calls visit(values, where) for the taps of the results j …, ascending; `where` is the first result's
+/// pixel.
+template <int kStride, class D, class Visit>
+HWY_INLINE void for_each_tap(D d, const Row& r, std::int64_t j, Visit visit) {
+  for (std::int64_t h = r.rows.begin; h < r.rows.end; h += r.rows.step) {
+    std::int64_t where = h * r.width + j * kStride + r.first;
+    for (std::int64_t tap = 0; tap < r.kernel; ++tap, where += r.dilation) {
+      if constexpr (kStride == 1) {
+        visit(hn::LoadU(d, r.plane + where), where);
+      } else {
+        hn::Vec<D> even, odd;
+        hn::LoadInterleaved2(d, r.plane + where, even, odd);
+        visit(even, where);
+        if (r.dilation != 1 || tap + 1 == r.kernel) continue;
+        ++tap;
+        visit(odd, ++where);
+      }
+    }
+  }
+}
+
+/// Order: taps ascending; a later one wins where it is larger, or the first NaN.
+template <int kStride, class D>
+HWY_INLINE void max_lanes(D d, const Row& r, std::int64_t j) {
+  const hn::RebindToSigned<D> whole;
+  using Index = hn::Vec<decltype(whole)>;
+  const Index lanes = hn::Iota(whole, 0);
+  const Index steps = kStride == 1 ? lanes : hn::Add(lanes, lanes);
+  const auto index_of = [&](std::int64_t where) HWY_ATTR {
+    return hn::Add(steps, hn::Set(whole, static_cast<std::int32_t>(where)));
+  };
+  hn::Vec<D> best = hn::Set(d, -std::numeric_limits<float>::infinity());
+  Index index = index_of(r.rows.begin * r.width + j * kStride + r.first);
+  for_each_tap<kStride>(d, r, j, [&](hn::Vec<D> value, std::int64_t where) HWY_ATTR {
+    const auto is_first_nan = hn::AndNot(hn::IsNaN(best), hn::IsNaN(value));
+    const auto takes_over = hn::Or(hn::Gt(value, best), is_first_nan);
+    best = hn::IfThenElse(takes_over, value, best);
+    index = hn::IfThenElse(hn::RebindMask(whole, takes_over), index_of(where), index);
+  });
+  hn::StoreU(best, d, r.y + j);
+  if (r.indices == nullptr) return;
+  HWY_ALIGN std::int32_t narrow[hn::MaxLanes(D())];
+  hn::Store(index, whole, narrow);
+  for (std::size_t i = 0; i < hn::Lanes(d); ++i) r.indices[j + static_cast<std::int64_t>(i)] = narrow[i];
+}
+
+/// Order: one chain, taps ascending, then the quotient.
+template <int kStride, class D>
+HWY_INLINE void average_lanes(D d, const Row& r, std::int64_t j) {
+  hn::Vec<D> sum = hn::Zero(d);
+  for_each_tap<kStride>(d, r, j, [&](hn::Vec<D> value, std::int64_t) HWY_ATTR { sum = hn::Add(sum, value); });
+  hn::StoreU(hn::Div(sum, hn::Set(d, r.divisor)), d, r.y + j);
+}
+
+/// The last vector may overlap the one before.
+template <bool kMax, int kStride, class D>
+void run_vectors(D d, const Row& r) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t j = r.begin; j < r.end; j += lanes) {
+    const std::int64_t at = std::min(j, r.end - lanes);
+    if constexpr (kMax)
+      max_lanes<kStride>(d, r, at);
+    else
+      average_lanes<kStride>(d, r, at);
+  }
+}
+
+template <bool kMax, int kStride>
+void run_row_as(const Row& r) {
+  const hn::CappedTag<float, 16> widest;
+  const hn::CappedTag<float, 8> middle;
+  const hn::CappedTag<float, 4> narrow;
+  const hn::CappedTag<float, 1> one;
+  const auto fits = [&](std::size_t lanes) { return r.end - r.begin >= static_cast<std::int64_t>(lanes); };
+  if (fits(hn::Lanes(widest))) return run_vectors<kMax, kStride>(widest, r);
+  if (fits(hn::Lanes(middle))) return run_vectors<kMax, kStride>(middle, r);
+  if (fits(hn::Lanes(narrow))) return run_vectors<kMax, kStride>(narrow, r);
+  run_vectors<kMax, kStride>(one, r);
+}
+
+void max_row(const Row& r) { r.stride == 1 ? run_row_as<true, 1>(r) : run_row_as<true, 2>(r); }
+void average_row(const Row& r) { r.stride == 1 ? run_row_as<false, 1>(r) : run_row_as<false, 2>(r); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lockstep::pool
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace lockstep::pool {
+
+HWY_EXPORT(max_row);
+HWY_EXPORT(average_row);
+
+namespace {
+
+constexpr std::int64_t kPixelsPerThread = 1 << 14;  // worth a thread's start
+
+/// work(plane) for each plane.
+template <class Work>
+void for_each_plane(std::int64_t planes, std::int64_t pixels, Work work) {
+  const std::int64_t grain = std::max<std::int64_t>(1, kPixelsPerThread / std::max<std::int64_t>(1, pixels));
+  parallel::for_each_range(planes, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t plane = begin; plane < end; ++plane) work(plane);
+  });
+}
+
+/// Results whose windows' columns can be read as vectors: `from` them on, below `to`.
+struct Inside {
+  std::int64_t from = 0, to = 0;
+};
+
+/// With a stride of 2 vectors come in pairs, so that one float behind an odd window is read too.
+Inside inside_of(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride,
+                 std::int64_t first, std::int64_t dilation) {
+  if (stride > 2) return {};
+  const bool has_spill = stride == 2 && (dilation != 1 || kernel % 2 == 1);
+  const std::int64_t span = dilation * (kernel - 1) + 1 + (has_spill ? 1 : 0);
+  const std::int64_t from = first < 0 ? (-first + stride - 1) / stride : 0;
+  const std::int64_t room = in - span - first;
+  const std::int64_t to = room < 0 ? 0 : std::min(out, room / stride + 1);
+  return from < to ? Inside{from, to} : Inside{};
+}
+
+/// A row of results: single(j) at the ends, the vectors of `row` between.
+template <class Single>
+void run_row(const Inside& inside, std::int64_t out, Row row, void (*vectors)(const Row&), Single single) {
+  const bool has_vectors = inside.from < inside.to && !row.rows.is_empty();
+  row.begin = has_vectors ? inside.from : out;
+  row.end = has_vectors ? inside.to : out;
+  for (std::int64_t j = 0; j < row.begin; ++j) single(j);
+  if (has_vectors) vectors(row);
+  for (std::int64_t j = row.end; j < out; ++j) single(j);
+}
+
+/// A gradient whose pixels may take more than a block of terms each, and one whose pixels do not: its chain
+/// is the sum.
+class Blocks {
+ public:
+  Blocks(float* dx, std::int64_t pixels) : dx_(dx), sums_(static_cast<std::size_t>(pixels)) {}
+  void add(std::int64_t pixel, float term) { sums_[static_cast<std::size_t>(pixel)].add(term); }
+  void finish() {
+    for (const BlockSum<float>& sum : sums_) *dx_++ = sum.value();
+  }
+
+ private:
+  float* dx_;
+  std::vector<BlockSum<float>> sums_;
+};
+
+class Chains {
+ public:
+  Chains(float* dx, std::int64_t pixels) : dx_(dx) { std::fill(dx, dx + pixels, 0.0f); }
+  void add(std::int64_t pixel, float term) { dx_[pixel] = dx_[pixel] + term; }
+  void finish() {}
+
+ private:
+  float* dx_;
+};
+
+std::int64_t windows_of_a_pixel(const PoolAxis& axis) {
+  return (axis.kernel + axis.stride - 1) / axis.stride;
+}
+
+/// The most windows that hold one pixel.
+std::int64_t most_windows(const std::vector<Window>& windows, std::int64_t in) {
+  std::vector<std::int64_t> change(static_cast<std::size_t>(in + 1));
+  for (const Window& window : windows) {
+    if (window.is_empty()) continue;
+    ++change[static_cast<std::size_t>(window.begin)];
+    --change[static_cast<std::size_t>(window.end)];
+  }
+  std::int64_t most = 0, now = 0;
+  for (const std::int64_t step : change) most = std::max(most, now += step);
+  return most;
+}
+
+[[noreturn]] void refuse_index(std::int64_t index, std::int64_t pixels) {
+  internal::refuse("max_pool_backward", "indices",
+                   "a pixel of the plane, 0 … " + std::to_string(pixels - 1) + ", or -1",
+                   std::to_string(index));
+}
+
+template <class Sums>
+void max_backward_plane(const float* dy, const std::int64_t* indices, std::int64_t results,
+                        std::int64_t pixels, Sums sums) {
+  for (std::int64_t i = 0; i < results; ++i) {
+    if (static_cast<std::uint64_t>(indices[i]) < static_cast<std::uint64_t>(pixels))
+      sums.add(indices[i], dy[i]);
+    else if (indices[i] != -1)
+      refuse_index(indices[i], pixels);
+  }
+  sums.finish();
+}
+
+template <class Sums>
+void average_backward_plane(const Averages& a, const float* dy, std::vector<float>& quotients, Sums sums) {
+  const auto results = static_cast<std::int64_t>(a.cols.size());
+  for (const Window& row : a.rows) {
+    for (std::int64_t j = 0; j < results; ++j)
+      quotients[static_cast<std::size_t>(j)] =
+          dy[j] / divisor_of<float>(row, a.cols[static_cast<std::size_t>(j)], a.divisor);
+    for (std::int64_t h = row.begin; h < row.end; ++h)
+      for (std::int64_t j = 0; j < results; ++j) {
+        const Window& col = a.cols[static_cast<std::size_t>(j)];
+        for (std::int64_t w = col.begin; w < col.end; ++w)
+          sums.add(h * a.in_w + w, quotients[static_cast<std::size_t>(j)]);
+      }
+    dy += results;
+  }
+  sums.finish();
+}
+
+/// What the inner windows of an axis have in common, or a stride of 0.
+struct Uniform {
+  std::int64_t kernel = 1, stride = 0, first = 0;
+  Inside inside;
+};
+
+/// The results whose windows are as wide as the widest one and evenly apart.
+Uniform uniform_part(const std::vector<Window>& windows, std::int64_t in) {
+  const auto count = static_cast<std::int64_t>(windows.size());
+  const auto at = [&](std::int64_t i) -> const Window& { return windows[static_cast<std::size_t>(i)]; };
+  const auto width = [&](std::int64_t i) { return at(i).end - at(i).begin; };
+  const std::int64_t middle = count / 2;
+  Uniform found{width(middle), 1, at(middle).begin - middle, {middle, middle + 1}};
+  if (count > 1) {
+    const std::int64_t other = middle > 0 ? middle - 1 : middle + 1;
+    found.stride = std::abs(at(middle).begin - at(other).begin);
+    found.first = at(middle).begin - middle * found.stride;
+  }
+  const auto belongs = [&](std::int64_t i) {
+    return width(i) == found.kernel && at(i).divisor == at(middle).divisor &&
+           at(i).begin == i * found.stride + found.first;
+  };
+  while (found.inside.from > 0 && belongs(found.inside.from - 1)) --found.inside.from;
+  while (found.inside.to < count && belongs(found.inside.to)) ++found.inside.to;
+  if (found.kernel <= 0 || found.stride < 1) return {};
+  const Inside readable = inside_of(in, count, found.kernel, found.stride, found.first, 1);
+  found.inside.from = std::max(found.inside.from, readable.from);
+  found.inside.to = std::min(found.inside.to, readable.to);
+  return found;
+}
+
+}  // namespace
+
+void max_pool_cpu(const MaxPool& call) {
+  const std::int64_t out_h = call.h.out(), out_w = call.w.out();
+  std::vector<Window> cols;
+  for (std::int64_t j = 0; j < out_w; ++j) cols.push_back(window_of(call.w, j));
+  const bool is_small = call.h.in * call.w.in <= std::numeric_limits<std::int32_t>::max();
+  const Inside inside =
+      is_small ? inside_of(call.w.in, out_w, call.w.kernel, call.w.stride, -call.w.pad, call.w.dilation)
+               : Inside{};
+  const auto vectors = LOCKSTEP_SIMD_CALL(max_row);
+  for_each_plane(call.planes, call.h.in * call.w.in, [&](std::int64_t plane) {
+    Row row{call.x + plane * call.h.in * call.w.in,
+            call.w.in,
+            {},
+            call.w.kernel,
+            call.w.stride,
+            -call.w.pad,
+            call.w.dilation,
+            0,
+            0,
+            nullptr,
+            nullptr,
+            1};
+    for (std::int64_t i = 0; i < out_h; ++i) {
+      row.rows = window_of(call.h, i);
+      row.y = call.y + (plane * out_h + i) * out_w;
+      if (call.indices != nullptr) row.indices = call.indices + (plane * out_h + i) * out_w;
+      run_row(inside, out_w, row, vectors, [&](std::int64_t j) {
+        const auto best = largest_of(row.plane, call.w.in, row.rows, cols[static_cast<std::size_t>(j)]);
+        row.y[j] = best.value;
+        if (row.indices != nullptr) row.indices[j] = best.index;
+      });
+    }
+  });
+}
+
+void max_pool_backward_cpu(const MaxPoolBackward& call) {
+  const std::int64_t results = call.h.out() * call.w.out(), pixels = call.h.in * call.w.in;
+  const bool needs_blocks = windows_of_a_pixel(call.h) * windows_of_a_pixel(call.w) > kBlock;
+  for_each_plane(call.planes, pixels, [&](std::int64_t plane) {
+    const float* const dy = call.dy + plane * results;
+    const std::int64_t* const indices = call.indices + plane * results;
+    float* const dx = call.dx + plane * pixels;
+    needs_blocks ? max_backward_plane(dy, indices, results, pixels, Blocks(dx, pixels))
+                 : max_backward_plane(dy, indices, results, pixels, Chains(dx, pixels));
+  });
+}
+
+void average_cpu(const Averages& a, const float* x, float* y) {
+  const auto out_h = static_cast<std::int64_t>(a.rows.size()),
+             out_w = static_cast<std::int64_t>(a.cols.size());
+  const Uniform columns = uniform_part(a.cols, a.in_w);
+  const auto vectors = LOCKSTEP_SIMD_CALL(average_row);
+  for_each_plane(a.planes, a.in_h * a.in_w, [&](std::int64_t plane) {
+    Row row{x + plane * a.in_h * a.in_w,
+            a.in_w,
+            {},
+            columns.kernel,
+            columns.stride,
+            columns.first,
+            1,
+            0,
+            0,
+            nullptr,
+            nullptr,
+            1};
+    for (std::int64_t i = 0; i < out_h; ++i) {
+      row.rows = a.rows[static_cast<std::size_t>(i)];
+      row.y = y + (plane * out_h + i) * out_w;
+      row.divisor =
+          divisor_of<float>(row.rows, a.cols[static_cast<std::size_t>(columns.inside.from)], a.divisor);
+      const bool is_chain = (row.rows.end - row.rows.begin) * columns.kernel <= kBlock;
+      run_row(is_chain ? columns.inside : Inside{}, out_w, row, vectors, [&](std::int64_t j) {
+        row.y[j] = average_of(row.plane, a.in_w, row.rows, a.cols[static_cast<std::size_t>(j)], a.divisor);
+      });
+    }
+  });
+}
+
+void average_backward_cpu(const Averages& a, const float* dy, float* dx) {
+  const auto results = static_cast<std::int64_t>(a.rows.size() * a.cols.size());
+  const std::int64_t pixels = a.in_h * a.in_w;
+  const bool needs_blocks = most_windows(a.rows, a.in_h) * most_windows(a.cols, a.in_w) > kBlock;
+  for_each_plane(a.planes, pixels, [&](std::int64_t plane) {
+    thread_local std::vector<float> quotients;
+    quotients.resize(a.cols.size());
+    const float* const own = dy + plane * results;
+    float* const to = dx + plane * pixels;
+    needs_blocks ? average_backward_plane(a, own, quotients, Blocks(to, pixels))
+                 : average_backward_plane(a, own, quotients, Chains(to, pixels));
+  });
+}
+
+}  // namespace lockstep::pool
+
+#endif  // HWY_ONCE

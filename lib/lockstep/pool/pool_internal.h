@@ -1,0 +1,24 @@
+#pragma once
+// What pool.cpp chooses from. Arguments have been checked.
+
+#include <vector>
+
+#include "lockstep/pool/pool.h"
+#include "lockstep/pool/pool_inl.h"
+
+namespace lockstep::pool {
+
+/// An average over windows of any kind. Windows of a uniform axis are `stride` apart, but for their clipped
+/// ends.
+struct Averages {
+  std::int64_t planes = 0, in_h = 1, in_w = 1;
+  std::vector<Window> rows, cols;  ///< of the results
+  std::int64_t divisor = 0;
+};
+
+void max_pool_cpu(const MaxPool& call);
+void max_pool_backward_cpu(const MaxPoolBackward& call);
+void average_cpu(const Averages& windows, const float* x, float* y);
+void average_backward_cpu(const Averages& windows, const float* dy, float* dx);
+
+}  // namespace lockstep::pool
