@@ -35,7 +35,7 @@ CORE = {
     "attention": ["base", "simd", "parallel", "order", "math"],
     "activation": ["base", "simd", "parallel", "math"],
     "loss": ["base", "simd", "parallel", "order", "math"],
-    "conv": ["base", "simd", "parallel", "order", "matmul"],
+    "conv": ["base", "simd", "parallel", "order"],
     "pool": ["base", "simd", "parallel", "order"],
     "torch": ["base", "simd", "parallel", "order", "math", "random", "checksum", "fingerprint", "state", "record",
               "matmul", "row_sum", "elementwise", "optimizer", "reduce", "norm", "embedding", "dropout", "softmax",

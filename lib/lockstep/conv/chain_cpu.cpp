@@ -8,6 +8,7 @@
 #include <hwy/foreach_target.h>
 // After foreach_target.h: the order of the two matters.
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
@@ -89,7 +90,109 @@ void masked_dot(const MaskedTaps& taps, std::int64_t width, float* tile) {
   }
 }
 
+struct WholeVector {
+  HWY_INLINE V load(const float* p) const { return hn::LoadU(D(), p); }
+  HWY_INLINE void store(V v, float* p) const { hn::StoreU(v, D(), p); }
+};
+
+struct RestOfRow {
+  std::size_t count;
+  HWY_INLINE V load(const float* p) const { return vectors::load_first(D(), p, count); }
+  HWY_INLINE void store(V v, float* p) const { vectors::store_first(v, D(), p, count); }
+};
+
+/// kHasBias, kContinues: so that no vector asks.
+template <bool kContinues, bool kHasBias, class Place>
+HWY_INLINE void finish_vector(const float* chains, V bias, float* out, Place place) {
+  const D d;
+  V x = hn::Add(kContinues ? place.load(out) : hn::Zero(d), place.load(chains));
+  if constexpr (kHasBias) x = hn::Add(x, bias);
+  place.store(x, out);
+}
+
+template <bool kContinues, bool kHasBias>
+void finish_row(const float* chains, std::int64_t cols, float bias, float* out) {
+  const V added = hn::Set(D(), bias);
+  std::int64_t j = 0;
+  for (; j + kLanes <= cols; j += kLanes)
+    finish_vector<kContinues, kHasBias>(chains + j, added, out + j, WholeVector());
+  if (j < cols)
+    finish_vector<kContinues, kHasBias>(chains + j, added, out + j,
+                                        RestOfRow{static_cast<std::size_t>(cols - j)});
+}
+
+void finish_apart(const float* chains, std::int64_t cols, const float* bias, bool continues,
+                  std::int64_t col_step, float* out) {
+  for (std::int64_t j = 0; j < cols; ++j, out += col_step) {
+    const float x = (continues ? *out : 0.0f) + chains[j];
+    *out = bias == nullptr ? x : x + *bias;
+  }
+}
+
+void finish_dots(const float* tile, std::int64_t width, std::int64_t rows, std::int64_t cols,
+                 const DotEnd& end) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const float* const chains = tile + i * width;
+    const float* const bias = end.bias == nullptr ? nullptr : end.bias + i;
+    float* const out = end.out + i * end.row_step;
+    if (end.col_step != 1)
+      finish_apart(chains, cols, bias, end.continues, end.col_step, out);
+    else if (bias == nullptr)
+      end.continues ? finish_row<true, false>(chains, cols, 0, out)
+                    : finish_row<false, false>(chains, cols, 0, out);
+    else
+      end.continues ? finish_row<true, true>(chains, cols, *bias, out)
+                    : finish_row<false, true>(chains, cols, *bias, out);
+  }
+}
+
 // ---- The fold: taps by filters
+
+#if HWY_TARGET == HWY_SCALAR
+
+std::int64_t lay_quads(const float*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, float*) {
+  return 0;
+}
+
+#else
+
+/// Four filters at a time, four pixels at a time: the number of pixels that were laid.
+std::int64_t lay_quads(const float* from, std::int64_t filter_step, std::int64_t filters, std::int64_t pixels,
+                       std::int64_t width, float* to) {
+  const hn::CappedTag<float, 4> d;
+  const hn::Repartition<double, decltype(d)> pairs;
+  const std::int64_t whole = pixels / 4 * 4;
+  for (std::int64_t f = 0; f + 4 <= filters; f += 4) {
+    const float* const filter = from + f * filter_step;
+    for (std::int64_t p = 0; p < whole; p += 4) {
+      const auto v0 = hn::LoadU(d, filter + p), v1 = hn::LoadU(d, filter + filter_step + p);
+      const auto v2 = hn::LoadU(d, filter + 2 * filter_step + p),
+                 v3 = hn::LoadU(d, filter + 3 * filter_step + p);
+      const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, v0, v1));
+      const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, v2, v3));
+      const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, v0, v1));
+      const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, v2, v3));
+      float* const out = to + p * width + f;
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23)), d, out);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), d, out + width);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), d, out + 2 * width);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, out + 3 * width);
+    }
+  }
+  return whole;
+}
+
+#endif
+
+void lay_beside(const float* from, std::int64_t filter_step, std::int64_t filters, std::int64_t pixels,
+                std::int64_t width, float* to) {
+  const std::int64_t quads = filters / 4 * 4, laid = lay_quads(from, filter_step, filters, pixels, width, to);
+  for (std::int64_t p = 0; p < pixels; ++p) {
+    for (std::int64_t f = p < laid ? quads : 0; f < filters; ++f)
+      to[p * width + f] = from[f * filter_step + p];
+    std::fill(to + p * width + filters, to + (p + 1) * width, 0.0f);
+  }
+}
 
 // Order: each element of the tile is one chain, pixels ascending.
 template <int kRows, int kVectors>
@@ -164,6 +267,8 @@ Forms make_forms() {
   forms.dot_form = kDotForm;
   forms.dot_rows = kDotRows;
   set_forms(forms, std::make_integer_sequence<int, kMostRows>());
+  forms.finish_dots = finish_dots;
+  forms.lay_beside = lay_beside;
   forms.masked_dot = masked_dot;
   forms.masked_fold = masked_fold;
   return forms;

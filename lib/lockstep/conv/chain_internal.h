@@ -26,6 +26,22 @@ struct MaskedTaps {
 };
 using MaskedDot = void (*)(const MaskedTaps& taps, std::int64_t width, float* tile);
 
+/// Where the chains of neighbouring pixels go.
+struct DotEnd {
+  float* out = nullptr;  ///< of the tile's first row
+  std::int64_t row_step = 0, col_step = 1;
+  bool continues = false;       ///< added to what lies there, else to +0
+  const float* bias = nullptr;  ///< [rows], added then; or null
+};
+
+/// Ends `cols` chains of each of `rows` rows, which are `width` floats apart.
+using FinishDots = void (*)(const float* tile, std::int64_t width, std::int64_t rows, std::int64_t cols,
+                            const DotEnd& end);
+
+/// to[p * width + f] = from[f * filter_step + p] for p < pixels, f < filters; +0 for f = filters … width - 1.
+using LayBeside = void (*)(const float* from, std::int64_t filter_step, std::int64_t filters,
+                           std::int64_t pixels, std::int64_t width, float* to);
+
 /// A rectangle of output pixels, and the gradients of some filters there: gradient[h, w, j].
 struct Pixels {
   std::int64_t rows = 0, cols = 0;
@@ -48,6 +64,8 @@ struct Forms {
   DotTile dot[kMostRows][kWidths] = {};    ///< [rows - 1][form]
   FoldTile fold[kMostRows][kWidths] = {};  ///< [rows - 1][form]
   int fold_rows[kWidths] = {};             ///< the most rows of the fold's tiles, by form
+  FinishDots finish_dots = nullptr;
+  LayBeside lay_beside = nullptr;
   MaskedDot masked_dot = nullptr;
   MaskedFold masked_fold = nullptr;
 };

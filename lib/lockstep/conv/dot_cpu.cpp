@@ -10,7 +10,6 @@
 #include "lockstep/conv/conv_internal.h"
 #include "lockstep/conv/finite_internal.h"
 #include "lockstep/conv/planes_internal.h"
-#include "lockstep/matmul/tile_internal.h"
 #include "lockstep/parallel/parallel.h"
 
 namespace lockstep::conv_internal {
@@ -82,7 +81,6 @@ class Dots {
 
   const Problem& p_;
   const Forms& forms_;
-  const matmul_internal::Forms& ends_;
   bool is_finite_;
   std::int64_t block_rows_;
   Planes planes_, inside_;
@@ -96,7 +94,6 @@ class Dots {
 Dots::Dots(const Problem& problem)
     : p_(problem),
       forms_(forms()),
-      ends_(matmul_internal::forms()),
       is_finite_(all_finite(problem.weight, problem.groups * problem.weight_group_step)),
       block_rows_(rows_per_block()),
       planes_(problem.h, problem.w, problem.sources, block_rows_),
@@ -159,12 +156,11 @@ void Dots::chains(const Strip& strip, const float* planes, const float* inside, 
 /// The pixels of the strip row by row: what lies between the rows of the planes belongs to no pixel.
 void Dots::finish(const Strip& strip, const Tile& tile, const float* chains, bool first, bool last,
                   const float* bias, float* out) const {
-  matmul_internal::TileEnd end;
-  end.row_stride = end.sum_row_stride = p_.out_channel_step;
-  end.col_stride = end.sum_col_stride = p_.out_col_step;
-  end.has_epilogue = last;
-  end.bias = bias == nullptr ? nullptr : bias + tile.begin;
-  end.bias_row_stride = 1;
+  DotEnd end;
+  end.row_step = p_.out_channel_step;
+  end.col_step = p_.out_col_step;
+  end.continues = !first;
+  end.bias = last && bias != nullptr ? bias + tile.begin : nullptr;
   const std::int64_t strip_end = strip.begin + strip.cols, step = planes_.row_step();
   for (std::int64_t row = strip.begin / step; row * step < strip_end; ++row) {
     const std::int64_t from = std::max(strip.begin, row * step),
@@ -172,8 +168,7 @@ void Dots::finish(const Strip& strip, const Tile& tile, const float* chains, boo
     if (from >= to) continue;
     end.out = out + tile.begin * p_.out_channel_step + row * p_.out_row_step +
               (from - row * step) * p_.out_col_step;
-    end.sum = first ? nullptr : end.out;
-    ends_.finish(chains + (from - strip.begin), strip.width, tile.rows, to - from, end);
+    forms_.finish_dots(chains + (from - strip.begin), strip.width, tile.rows, to - from, end);
   }
 }
 

@@ -12,14 +12,14 @@
 #include "lockstep/conv/conv_internal.h"
 #include "lockstep/conv/finite_internal.h"
 #include "lockstep/conv/planes_internal.h"
-#include "lockstep/matmul/tile_internal.h"
 #include "lockstep/parallel/parallel.h"
 
 namespace lockstep::conv_internal {
 namespace {
 
 constexpr double kWorkPerThread = 1 << 18;  // multiplications that are worth a thread's start
-constexpr std::int64_t kPackSpill = 16;     // floats that packing may write behind its end
+
+constexpr std::int64_t kPartialFloats = 1 << 20;  // of the segments that threads work on before their fold
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -93,7 +93,6 @@ class Folds {
   const ConvWeightGradient& call_;
   const ConvGeometry& g_;
   const Forms& forms_;
-  const matmul_internal::Forms& packing_;
   const Axis h_, w_;
   std::int64_t filters_, taps_, width_ = 0;  ///< taps that are wanted
   bool has_bias_;
@@ -106,7 +105,6 @@ Folds::Folds(const ConvWeightGradient& call)
     : call_(call),
       g_(call.geometry),
       forms_(forms()),
-      packing_(matmul_internal::forms()),
       h_(forward_axis_h(g_)),
       w_(forward_axis_w(g_)),
       filters_(g_.out_channels / g_.groups),
@@ -196,8 +194,8 @@ void Folds::pack_gradients(const Piece& piece, std::int64_t group, float* to) co
   const float* const from =
       call_.dy + (piece.sample * g_.out_channels + group * filters_) * pixels + piece.first;
   for (const Panel& panel : panels_)
-    packing_.pack(from + panel.begin * pixels, pixels, 1, panel.filters, panel.width, piece.pixels,
-                  to + panel.begin * piece.pixels, 0);
+    forms_.lay_beside(from + panel.begin * pixels, pixels, panel.filters, piece.pixels, panel.width,
+                      to + panel.begin * piece.pixels);
 }
 
 /// The piece as at most three rectangles: visit(its place in the planes, its first pixel, Pixels).
@@ -264,7 +262,7 @@ void Folds::run_chains(const order::FoldSegment& segment, const Part& part, bool
   const Planes planes(h_, w_, part.channels, most_rows()), inside(h_, w_, 1, most_rows());
   const std::int64_t pixels = g_.out_pixels(), image = g_.in_h * g_.in_w;
   float* const planes_memory = thread_scratch().planes.get(planes.floats() + planes.plane_floats());
-  float* const gradients = thread_scratch().gradients.get(order::kRowsPerChunk * width_ + kPackSpill);
+  float* const gradients = thread_scratch().gradients.get(order::kRowsPerChunk * width_);
   std::fill_n(planes_memory + planes.floats(), planes.plane_floats(), 1.0f);
   Sources from{planes_memory, nullptr, gradients};
   float* mask = nullptr;
@@ -297,11 +295,12 @@ void Folds::run_part(const order::FoldSegment& segment, const Part& part, float*
 
 // ---- The fold
 
-/// As many segments at a time as keep the threads busy; their partials are folded in their order.
+/// Some segments at a time, whose partials are then folded in their order.
 void Folds::run_segments(std::int64_t threads) {
   const std::int64_t segments = order::fold_segments(call_.span);
   const std::int64_t parts = static_cast<std::int64_t>(parts_.size());
-  const std::int64_t wave = std::min(segments, threads);
+  const std::int64_t remembered = std::max(threads, kPartialFloats / floats());
+  const std::int64_t wave = threads == 1 ? 1 : std::min(segments, remembered);
   std::vector<float> partials(static_cast<std::size_t>(wave * floats()));
   for (std::int64_t first = 0; first < segments; first += wave) {
     const std::int64_t tasks = std::min(wave, segments - first) * parts;
