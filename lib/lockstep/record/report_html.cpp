@@ -13,38 +13,6 @@ namespace {
 
 using Map = std::map<std::string, std::string>;
 
-constexpr std::string_view kReplacement = "\xef\xbf\xbd";
-
-/// Length of the valid UTF-8 sequence at `at`; 0 when there is none.
-std::size_t utf8_length(std::string_view text, std::size_t at) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(at);
-  const std::size_t length = first < 0x80             ? 1
-                             : (first & 0xe0) == 0xc0 ? 2
-                             : (first & 0xf0) == 0xe0 ? 3
-                             : (first & 0xf8) == 0xf0 ? 4
-                                                      : 0;
-  if (length == 0 || at + length > text.size()) return 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(at + i) & 0xc0) != 0x80) return 0;
-  }
-  const bool overlong = (length == 2 && first < 0xc2) ||
-                        (length == 3 && first == 0xe0 && byte(at + 1) < 0xa0) ||
-                        (length == 4 && first == 0xf0 && byte(at + 1) < 0x90);
-  const bool surrogate = length == 3 && first == 0xed && byte(at + 1) >= 0xa0;
-  const bool too_large = length == 4 && (first > 0xf4 || (first == 0xf4 && byte(at + 1) >= 0x90));
-  return overlong || surrogate || too_large ? 0 : length;
-}
-
-std::string sign(Outcome outcome) {
-  constexpr const char* kPaths[] = {"M14 27 l8 8 l16 -18", "M17 17 l18 18 M35 17 l-18 18",
-                                    "M26 13 v16 M26 37 v.5"};
-  return fmt::format(
-      "<svg class=\"sign\" viewBox=\"0 0 52 52\" aria-hidden=\"true\"><circle cx=\"26\" cy=\"26\" r=\"26\"/>"
-      "<path d=\"{}\"/></svg>",
-      kPaths[static_cast<std::size_t>(outcome)]);
-}
-
 std::string run_card(const char* name, const char* css, const std::string& file,
                      const std::optional<RunInfo>& info, const std::string& verdict) {
   std::string html = fmt::format(
@@ -188,36 +156,9 @@ std::string settings_section(const Comparison& comparison) {
 
 }  // namespace
 
-std::string html_escaped(std::string_view text) {
-  std::string result;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t length = utf8_length(text, at);
-    const char c = text[at];
-    if (length == 0 || (length == 1 && (static_cast<unsigned char>(c) < 0x20 || c == 0x7f))) {
-      result += c == '\n' || c == '\t' ? std::string_view(" ") : kReplacement;
-    } else if (c == '&') {
-      result += "&amp;";
-    } else if (c == '<') {
-      result += "&lt;";
-    } else if (c == '>') {
-      result += "&gt;";
-    } else if (c == '"') {
-      result += "&quot;";
-    } else if (c == '\'') {
-      result += "&#39;";
-    } else {
-      result += text.substr(at, length);
-    }
-    at += length == 0 ? 1 : length;
-  }
-  return result;
-}
-
 std::string html_banner(Outcome outcome, const std::string& sentence) {
   constexpr const char* kWords[] = {"Same", "Different", "Trouble"};
-  return fmt::format("<div class=\"banner {}\">{}<div><h1>{}</h1><p>{}</p></div></div>\n",
-                     outcome_name(outcome), sign(outcome), kWords[static_cast<std::size_t>(outcome)],
-                     html_escaped(sentence));
+  return html_verdict(outcome, kWords[static_cast<std::size_t>(outcome)], sentence);
 }
 
 std::string html_list_section(const char* name, const char* css, const std::vector<std::string>& entries) {
@@ -231,16 +172,6 @@ std::string html_sections(const Comparison& comparison) {
          run_card("A", "a", comparison.file_a, comparison.info_a, comparison.verdict_a) +
          run_card("B", "b", comparison.file_b, comparison.info_b, comparison.verdict_b) + "</div>\n" +
          html_list_section("Notes", "", comparison.notes) + settings_section(comparison);
-}
-
-std::string html_page(std::string_view title, const std::string& body) {
-  return fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-      "<title>{}</title>\n<style>{}</style></head>\n<body><main>\n{}<footer>lockstep {} ({})</footer>\n"
-      "</main></body></html>\n",
-      html_escaped(title), kReportStyle, body, html_escaped(build_info().version),
-      html_escaped(build_info().commit));
 }
 
 std::string to_html(const Comparison& comparison) {

@@ -6,18 +6,13 @@
 #include <vector>
 
 #include "lockstep/record/compare.h"
+#include "lockstep/record/html_page.h"
 
 namespace lockstep::record {
 
 /// The page's style sheet: light and dark, screen and paper.
 extern const std::string_view kReportStyle;
 
-/// Text for HTML content and attributes: markup escaped, control characters and invalid UTF-8 shown as
-/// U+FFFD.
-std::string html_escaped(std::string_view text);
-
-/// The whole page around `body`.
-std::string html_page(std::string_view title, const std::string& body);
 /// The verdict at the top.
 std::string html_banner(Outcome outcome, const std::string& sentence);
 std::string html_list_section(const char* name, const char* css, const std::vector<std::string>& entries);

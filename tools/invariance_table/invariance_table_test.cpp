@@ -1,0 +1,108 @@
+// The command as a person calls it: exit codes, formats, words.
+
+#include <array>
+#include <cstdio>
+#include <sstream>
+#include <string>
+#include <sys/wait.h>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace {
+
+using Json = nlohmann::json;
+
+struct Result {
+  int exit_code = -1;
+  std::string out;
+};
+
+Result run(const std::string& arguments) {
+  Result result;
+  FILE* pipe = popen((INVARIANCE_TABLE " " + arguments + " 2>&1").c_str(), "r");
+  if (pipe == nullptr) return result;
+  std::array<char, 1 << 16> buffer{};
+  for (std::size_t read; (read = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+    result.out.append(buffer.data(), read);
+  const int status = pclose(pipe);
+  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return result;
+}
+
+bool has(const Result& result, const std::string& words) {
+  return result.out.find(words) != std::string::npos;
+}
+
+TEST(InvarianceTable, TheModeKeepsWhatItPromisesInEveryExperiment) {
+  const Result result = run("--reduced --repeats 1 --json -");
+  ASSERT_EQ(result.exit_code, 0) << result.out;
+  const Json json = Json::parse(result.out);
+  EXPECT_EQ(json["schema"], "lockstep.invariance_table/1");
+  EXPECT_EQ(json["broken"], 0);
+  std::string experiments;
+  std::size_t eager_differs = 0;
+  for (const Json& row : json["rows"]) {
+    const std::string experiment = row["experiment"];
+    if (experiments.empty() || experiments.back() != experiment[0]) experiments += experiment;
+    if (!row["promised"]) continue;
+    eager_differs += row["eager"].value("differing", 0) > 0;
+    const bool refused = row["ours"].contains("refused");
+    const bool low = row["precision"] == "bf16" || row["precision"] == "fp16";
+    if (experiment != "a") {
+      EXPECT_EQ(refused, low) << row.dump(1);
+    }
+    EXPECT_EQ(row["ours"].value("differing", 0), 0) << row.dump(1);
+  }
+  EXPECT_EQ(experiments, "abcdefg");
+  EXPECT_GT(eager_differs, 5u) << "the comparison must be able to see a difference";
+}
+
+TEST(InvarianceTable, CsvHasOneLineARowWithTheEnvironment) {
+  const Result result = run("--only c --reduced --repeats 1 --csv -");
+  ASSERT_EQ(result.exit_code, 0) << result.out;
+  std::istringstream lines(result.out);
+  std::string header, line;
+  std::getline(lines, header);
+  EXPECT_EQ(header.rfind("experiment,subject,shape,compared,precision,tensor_cores,", 0), 0u) << header;
+  EXPECT_NE(header.find(",device,torch,cuda,cudnn,driver,"), std::string::npos);
+  std::size_t rows = 0;
+  for (; std::getline(lines, line); ++rows) EXPECT_EQ(line.rfind("c,", 0), 0u) << line;
+  EXPECT_EQ(rows, 27u) << "3 precisions of 9 batch sizes";
+  EXPECT_TRUE(has(result, "float32 in the invariant mode")) << "why 16 bits are refused";
+}
+
+TEST(InvarianceTable, TextNamesBothSides) {
+  const Result result = run("--only g --reduced --repeats 1");
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_TRUE(has(result, "addition is not associative")) << result.out;
+  EXPECT_TRUE(has(result, "comparisons equal bit for bit")) << result.out;
+  EXPECT_EQ(run("--only g --reduced --repeats 1 --quiet").out, "");
+}
+
+TEST(InvarianceTable, PageHasPlots) {
+  const Result result = run("--only a --repeats 1 --html -");
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_TRUE(has(result, "<svg class=\"plot\""));
+  EXPECT_FALSE(has(result, "http")) << "opens without a network";
+}
+
+TEST(InvarianceTable, ErrorsAreClear) {
+  const auto refused = [](const std::string& arguments, const std::string& words) {
+    const Result result = run(arguments);
+    EXPECT_EQ(result.exit_code, 2) << result.out;
+    EXPECT_TRUE(has(result, words)) << result.out;
+  };
+  refused("--only h", "letters a to g");
+  refused("--device cuda", "no kernels yet");
+  refused("--device tpu", "expected cpu");
+  refused("--repeats 0", "1 or more");
+  refused("--csv - --json -", "one of --csv");
+  refused("--only g --reduced --quiet --csv no/such/folder/x.csv", "no/such/folder");
+  refused("--frobnicate", "invariance_table --help");
+  EXPECT_EQ(run("--help").exit_code, 0);
+  EXPECT_TRUE(has(run("--version"), "numeric flags"));
+}
+
+}  // namespace

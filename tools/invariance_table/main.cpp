@@ -1,0 +1,82 @@
+// Shows where results depend on the batch, and that they do not in the invariant mode. README.md says what
+// each experiment computes.
+
+#include <ATen/Parallel.h>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <unistd.h>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "common/output.h"
+#include "lockstep/base/version.h"
+#include "lockstep/record/environment.h"
+#include "lockstep/simd/targets.h"
+#include "lockstep/torch/environment.h"
+#include "options.h"
+#include "report.h"
+#include "table.h"
+
+namespace lockstep::tools {
+namespace {
+
+struct Experiment {
+  char letter;
+  void (*run)(Bench&);
+};
+
+constexpr Experiment kExperiments[] = {
+    {'a', single_operations}, {'b', seeds},     {'c', batch_sizes},        {'d', transformer_layer},
+    {'e', layer_by_layer},    {'f', gradients}, {'g', orders_of_addition},
+};
+
+std::map<std::string, std::string> whole_environment() {
+  std::map<std::string, std::string> all = record::environment();
+  all.merge(torch_environment());
+  all["cpu.active"] = simd::active_instruction_set();
+  return all;
+}
+
+int run(const InvarianceTableOptions& options) {
+  if (options.threads > 0) at::set_num_threads(options.threads);
+  const bool color = use_color(options.color);
+  Table table;
+  table.environment = whole_environment();
+  Bench bench(table, options.reduced, options.repeats);
+  for (const auto& [letter, experiment] : kExperiments) {
+    if (options.experiments.find(letter) == std::string::npos) continue;
+    if (!options.quiet && isatty(STDERR_FILENO))
+      fmt::print(stderr, "({}) {} …\n", letter, experiment_title(letter));
+    experiment(bench);
+  }
+  const bool prints = !options.quiet && options.csv != "-" && options.json != "-" && options.html != "-";
+  if (prints) write_report("-", to_text(table, color));
+  if (!options.csv.empty()) write_report(options.csv, to_csv(table));
+  if (!options.json.empty()) write_report(options.json, to_json(table));
+  if (!options.html.empty()) write_report(options.html, to_html(table));
+  return table.broken() == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace lockstep::tools
+
+int main(int argc, char** argv) {
+  using namespace lockstep::tools;
+  try {
+    exit_on_interrupt();
+    const InvarianceTableOptions options = parse_options(argc, argv);
+    if (options.help) {
+      fmt::print("{}", help_text());
+      return 0;
+    }
+    if (options.version) {
+      fmt::print("{}", lockstep::version_text("invariance_table", lockstep::simd::active_instruction_set()));
+      return 0;
+    }
+    return run(options);
+  } catch (const std::exception& error) {
+    return report_error("invariance_table", error.what());
+  }
+}
