@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "lockstep/math/math_inl.h"
-#include "lockstep/order/lanes.h"
+#include "lockstep/order/lanes_ref.h"
 
 namespace lockstep::attention_ref {
 
@@ -92,12 +92,9 @@ T lane_tree(std::vector<T> lane) {
 /// The lane sum of a[i] b[i] (contracts, section 5).
 template <class T>
 T lane_dot(const Rows<T>& a, const Rows<T>& b, std::int64_t i) {
-  std::vector<T> lane(static_cast<std::size_t>(order::lane_count(a.cols)), T(0));
-  for (std::int64_t d = 0; d < a.cols; ++d) {
-    T& own = lane[static_cast<std::size_t>(d) % lane.size()];
-    own = std::fma(a.at(i, d), b.at(i, d), own);
-  }
-  return lane_tree(lane);
+  return order::lane_chains_ref<T>(static_cast<std::size_t>(a.cols), [&](T lane, std::size_t d) {
+    return std::fma(a.at(i, static_cast<std::int64_t>(d)), b.at(i, static_cast<std::int64_t>(d)), lane);
+  });
 }
 
 /// What a query has gathered from the tiles before.
