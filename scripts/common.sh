@@ -6,6 +6,28 @@ readonly kTorchVersion=2.11.0
 # Its other CUDA wheels (2.5 GB) serve the GPU half of torch alone, so torch itself is installed without dependencies.
 readonly -a kTorchWheels=("torch==$kTorchVersion" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 
+# What the Python tests import beside torch, with all that it needs and nothing that it does not. Pinned: the tests' models
+# come from transformers.
+readonly -a kPythonWheels=(transformers==4.57.6 huggingface-hub==0.36.0 tokenizers==0.22.2 safetensors==0.8.0 numpy==2.4.6
+  regex==2026.11.15 packaging==26.3 pyyaml==6.0.3 tqdm==4.70.1 requests==2.34.2 charset-normalizer==3.5.2 idna==3.20
+  urllib3==2.8.0 certifi==2026.10.18 expecttest==0.3.0 filelock==4.2.11 fsspec==2026.9.0 jinja2==3.1.6 markupsafe==3.0.4
+  mpmath==1.3.0 networkx==3.6.1 sympy==1.14.0 typing-extensions==4.16.0)
+# Libraries of torch's GPU half | the wheel that holds each. pip's torch does not start in Python without them, on the CPU
+# either; those that a CUDA toolkit on this machine brings are not downloaded.
+readonly -a kCudaWheels=(
+  "libcublas.so.13|nvidia-cublas==13.1.0.3"
+  "libcudnn.so.9|nvidia-cudnn-cu13==9.19.0.56"
+  "libcufft.so.12|nvidia-cufft==12.0.0.61"
+  "libcufile.so.0|nvidia-cufile==1.15.1.6"
+  "libcurand.so.10|nvidia-curand==10.4.0.35"
+  "libcusparse.so.12|nvidia-cusparse==12.6.3.3"
+  "libcusparseLt.so.0|nvidia-cusparselt-cu13==0.8.0"
+  "libnccl.so.2|nvidia-nccl-cu13==2.28.9"
+  "libnvJitLink.so.13|nvidia-nvjitlink==13.0.88"
+  "libnvshmem_host.so.3|nvidia-nvshmem-cu13==3.4.5"
+)
+readonly kCudaLibraries=/usr/local/cuda/lib64
+
 # Debian and Ubuntu package | how its presence is known | what it is for
 readonly -a kPackages=(
   "g++|command:g++|the compiler"
@@ -64,6 +86,7 @@ torch_python=${LOCKSTEP_PYTHON:-}
 jobs=$(nproc)
 want_torch=yes
 want_check_tools=no
+want_python=no
 
 # shellcheck disable=SC2034  # used by those who source this file
 readonly kSharedHelp='  --torch PREFIX       use this LibTorch: an unpacked libtorch folder or a PyTorch site-packages/torch, 2.9 or
@@ -292,12 +315,37 @@ provide_torch() {
   [[ -z $trouble ]] || die "after the installation: $trouble" "remove .venv and call again"
 }
 
+# What the Python tests need, in the .venv that holds torch; a Python of the user's own is left as it is. Without these the
+# tests are reported as skipped. want_python=small leaves them out where it takes gigabytes.
+provide_python() {
+  local python=.venv/bin/python row
+  [[ -x $python && $torch_prefix == "$(prefix_of_python $python)" ]] || return 0
+  local -a wheels=() lost=()
+  "$python" -c 'import importlib.util as u, sys
+sys.exit(not all(map(u.find_spec, ("transformers", "tokenizers", "expecttest", "numpy", "sympy", "jinja2"))))' ||
+    wheels=("${kPythonWheels[@]}")
+  mapfile -t lost < <(LD_LIBRARY_PATH=$kCudaLibraries ldd "$torch_prefix/lib/libtorch_python.so" |
+    sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/\1/p' | sort -u)
+  if [[ $want_python == small && " ${lost[*]} " == *" libcublas"* ]]; then
+    note "Python tests will be skipped: without a CUDA toolkit, torch for Python takes 2.5 GB more (scripts/setup --python-tests)"
+    return
+  fi
+  for row in "${kCudaWheels[@]}"; do
+    [[ " ${lost[*]} " != *" ${row%%|*} "* ]] || wheels+=("${row#*|}")
+  done
+  ((${#wheels[@]} > 0)) || return 0
+  headline "Wheels to install with pip, into .venv, for the Python tests"
+  list_rows "transformers and what it needs||the models of the tests" "${lost[@]/%/||a library without which torch does not start in Python}"
+  pip_install "${wheels[@]}"
+}
+
 # Everything above, in order. Quick and quiet when nothing is to do.
 set_up() {
   log=$(mktemp -t lockstep-setup.XXXXXX)
   install_packages
   check_tools
   [[ $want_torch == no ]] || provide_torch
+  [[ $want_torch == no || $want_python == no ]] || provide_python
   rm -f "$log"
   if command -v ccache >/dev/null; then
     export CMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER-ccache}
