@@ -3,15 +3,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <utility>
 
 #include <hwy/cache_control.h>
 
 #include "lockstep/base/float_mode.h"
+#include "lockstep/base/scratch_internal.h"
 #include "lockstep/matmul/matmul_internal.h"
 #include "lockstep/matmul/tile_internal.h"
 #include "lockstep/order/fold.h"
@@ -51,30 +49,8 @@ Range part_of(Range range, std::int64_t unit, std::int64_t parts, std::int64_t i
   return {begin(index), begin(index + 1)};
 }
 
-/// Memory that a thread keeps for its next product.
-class Scratch {
- public:
-  float* get(std::int64_t count) {
-    if (count > count_) {
-      memory_.reset();
-      memory_.reset(
-          static_cast<float*>(::operator new(static_cast<std::size_t>(count) * sizeof(float), kAlign)));
-      count_ = count;
-    }
-    return memory_.get();
-  }
-
- private:
-  static constexpr std::align_val_t kAlign{64};
-  struct Free {
-    void operator()(float* memory) const { ::operator delete(memory, kAlign); }
-  };
-  std::unique_ptr<float, Free> memory_;
-  std::int64_t count_ = 0;
-};
-
 struct ThreadScratch {
-  Scratch left, right, tile, sums;
+  internal::Scratch left, right, tile, sums;
 };
 
 ThreadScratch& thread_scratch() {
