@@ -188,6 +188,9 @@ class Blocks {
  public:
   Blocks(float* dx, std::int64_t pixels) : dx_(dx), sums_(static_cast<std::size_t>(pixels)) {}
   void add(std::int64_t pixel, float term) { sums_[static_cast<std::size_t>(pixel)].add(term); }
+  void add_apart(std::int64_t pixel, std::int64_t step, const float* terms, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i, pixel += step) add(pixel, terms[i]);
+  }
   void finish() {
     for (const BlockSum<float>& sum : sums_) *dx_++ = sum.value();
   }
@@ -201,6 +204,14 @@ class Chains {
  public:
   Chains(float* dx, std::int64_t pixels) : dx_(dx) { std::fill(dx, dx + pixels, 0.0f); }
   void add(std::int64_t pixel, float term) { dx_[pixel] = dx_[pixel] + term; }
+  /// A term each for pixels that are `step` apart.
+  void add_apart(std::int64_t pixel, std::int64_t step, const float* terms, std::size_t count) {
+    float* HWY_RESTRICT to = dx_ + pixel;
+    if (step == 1)
+      for (std::size_t i = 0; i < count; ++i) to[i] = to[i] + terms[i];
+    else
+      for (std::size_t i = 0; i < count; ++i, to += step) *to = *to + terms[i];
+  }
   void finish() {}
 
  private:
@@ -242,32 +253,14 @@ void max_backward_plane(const float* dy, const std::int64_t* indices, std::int64
   sums.finish();
 }
 
-template <class Sums>
-void average_backward_plane(const Averages& a, const float* dy, std::vector<float>& quotients, Sums sums) {
-  const auto results = static_cast<std::int64_t>(a.cols.size());
-  for (const Window& row : a.rows) {
-    for (std::int64_t j = 0; j < results; ++j)
-      quotients[static_cast<std::size_t>(j)] =
-          dy[j] / divisor_of<float>(row, a.cols[static_cast<std::size_t>(j)], a.divisor);
-    for (std::int64_t h = row.begin; h < row.end; ++h)
-      for (std::int64_t j = 0; j < results; ++j) {
-        const Window& col = a.cols[static_cast<std::size_t>(j)];
-        for (std::int64_t w = col.begin; w < col.end; ++w)
-          sums.add(h * a.in_w + w, quotients[static_cast<std::size_t>(j)]);
-      }
-    dy += results;
-  }
-  sums.finish();
-}
-
-/// What the inner windows of an axis have in common, or a stride of 0.
+/// What the inner windows of an axis have in common.
 struct Uniform {
-  std::int64_t kernel = 1, stride = 0, first = 0;
+  std::int64_t kernel = 1, stride = 1, first = 0;
   Inside inside;
 };
 
-/// The results whose windows are as wide as the widest one and evenly apart.
-Uniform uniform_part(const std::vector<Window>& windows, std::int64_t in) {
+/// The results whose windows are like the middle one, and evenly apart.
+Uniform uniform_part(const std::vector<Window>& windows) {
   const auto count = static_cast<std::int64_t>(windows.size());
   const auto at = [&](std::int64_t i) -> const Window& { return windows[static_cast<std::size_t>(i)]; };
   const auto width = [&](std::int64_t i) { return at(i).end - at(i).begin; };
@@ -284,11 +277,47 @@ Uniform uniform_part(const std::vector<Window>& windows, std::int64_t in) {
   };
   while (found.inside.from > 0 && belongs(found.inside.from - 1)) --found.inside.from;
   while (found.inside.to < count && belongs(found.inside.to)) ++found.inside.to;
-  if (found.kernel <= 0 || found.stride < 1) return {};
-  const Inside readable = inside_of(in, count, found.kernel, found.stride, found.first, 1);
+  return found.kernel <= 0 || found.stride < 1 ? Uniform{} : found;
+}
+
+/// Those of them whose columns can be read as vectors.
+Uniform readable_part(const std::vector<Window>& windows, std::int64_t in) {
+  Uniform found = uniform_part(windows);
+  const Inside readable =
+      inside_of(in, static_cast<std::int64_t>(windows.size()), found.kernel, found.stride, found.first, 1);
   found.inside.from = std::max(found.inside.from, readable.from);
   found.inside.to = std::min(found.inside.to, readable.to);
   return found;
+}
+
+/// One row of pixels takes the terms of one row of results. Windows of a kind go tap by tap, the last one
+/// first: then a pixel meets its windows ascending, and neighbours do not wait for each other.
+template <class Sums>
+void add_row(const Averages& a, const Uniform& columns, const std::vector<float>& terms, std::int64_t row,
+             Sums& sums) {
+  const auto single = [&](std::size_t j) {
+    for (std::int64_t w = a.cols[j].begin; w < a.cols[j].end; ++w) sums.add(row + w, terms[j]);
+  };
+  const bool has_kind = columns.inside.from < columns.inside.to;
+  const std::size_t from = has_kind ? static_cast<std::size_t>(columns.inside.from) : a.cols.size();
+  const std::size_t to = has_kind ? static_cast<std::size_t>(columns.inside.to) : a.cols.size();
+  for (std::size_t j = 0; j < from; ++j) single(j);
+  for (std::int64_t tap = columns.kernel - 1; tap >= 0; --tap)
+    sums.add_apart(row + a.cols[std::min(from, a.cols.size() - 1)].begin + tap, columns.stride,
+                   terms.data() + from, to - from);
+  for (std::size_t j = to; j < a.cols.size(); ++j) single(j);
+}
+
+template <class Sums>
+void average_backward_plane(const Averages& a, const Uniform& columns, const float* dy,
+                            std::vector<float>& terms, Sums sums) {
+  for (const Window& row : a.rows) {
+    for (std::size_t j = 0; j < a.cols.size(); ++j)
+      terms[j] = dy[j] / divisor_of<float>(row, a.cols[j], a.divisor);
+    for (std::int64_t h = row.begin; h < row.end; ++h) add_row(a, columns, terms, h * a.in_w, sums);
+    dy += a.cols.size();
+  }
+  sums.finish();
 }
 
 }  // namespace
@@ -343,7 +372,7 @@ void max_pool_backward_cpu(const MaxPoolBackward& call) {
 void average_cpu(const Averages& a, const float* x, float* y) {
   const auto out_h = static_cast<std::int64_t>(a.rows.size()),
              out_w = static_cast<std::int64_t>(a.cols.size());
-  const Uniform columns = uniform_part(a.cols, a.in_w);
+  const Uniform columns = readable_part(a.cols, a.in_w);
   const auto vectors = LOCKSTEP_SIMD_CALL(average_row);
   for_each_plane(a.planes, a.in_h * a.in_w, [&](std::int64_t plane) {
     Row row{x + plane * a.in_h * a.in_w,
@@ -375,13 +404,14 @@ void average_backward_cpu(const Averages& a, const float* dy, float* dx) {
   const auto results = static_cast<std::int64_t>(a.rows.size() * a.cols.size());
   const std::int64_t pixels = a.in_h * a.in_w;
   const bool needs_blocks = most_windows(a.rows, a.in_h) * most_windows(a.cols, a.in_w) > kBlock;
+  const Uniform columns = uniform_part(a.cols);
   for_each_plane(a.planes, pixels, [&](std::int64_t plane) {
-    thread_local std::vector<float> quotients;
-    quotients.resize(a.cols.size());
+    thread_local std::vector<float> terms;
+    terms.resize(a.cols.size());
     const float* const own = dy + plane * results;
     float* const to = dx + plane * pixels;
-    needs_blocks ? average_backward_plane(a, own, quotients, Blocks(to, pixels))
-                 : average_backward_plane(a, own, quotients, Chains(to, pixels));
+    needs_blocks ? average_backward_plane(a, columns, own, terms, Blocks(to, pixels))
+                 : average_backward_plane(a, columns, own, terms, Chains(to, pixels));
   });
 }
 
