@@ -221,6 +221,7 @@ const Names kCopies = {
     "lift_fresh_copy",
     "set_.source_Tensor",
     "set_.source_Storage",
+    "set_.source_Storage_storage_offset",
     "unfold_copy",
     "pin_memory",
     "_pin_memory",
