@@ -9,6 +9,7 @@
 #include "lockstep/row_sum/row_sum.h"
 #include "lockstep/torch/broadcast_node_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/sample_order_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -102,6 +103,12 @@ bool is_row_parameter(const at::Tensor& tensor, at::IntArrayRef shape) {
 
 at::Tensor broadcast_parameter(const char* name, BroadcastOperation operation, const at::Tensor& x,
                                const at::Tensor& parameter, bool in_place) {
+  if (const std::int64_t axis = sample_axis_of(name, x); axis != 0) {
+    const at::Tensor y = in_sample_order(x, axis, [&](const at::Tensor& t) {
+      return broadcast_parameter(name, operation, t, parameter, false);
+    });
+    return in_place ? x.copy_(y) : y;
+  }
   if (in_place) torch::autograd::check_inplace(x, true);
   require_sample_major(name, open_micro_batch(), x);
   const Parameter resolved = resolve_parameter(parameter);

@@ -4,6 +4,7 @@
 #include "lockstep/row_sum/row_sum.h"
 #include "lockstep/torch/linear_node_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/sample_order_internal.h"
 #include "lockstep/torch/tensor_matrix_internal.h"
 
 namespace lockstep::invariant {
@@ -120,6 +121,9 @@ at::Tensor linear(const char* operation, const at::Tensor& x, const at::Tensor& 
     const Computation computation;
     return forward(x, weight, bias);
   }
+  if (const std::int64_t axis = sample_axis_of(operation, x); axis != 0)
+    return in_sample_order(x, axis,
+                           [&](const at::Tensor& t) { return linear(operation, t, weight, given_bias); });
   require_sample_major(operation, open_micro_batch(), x);
   const Operand weight_operand(weight), bias_operand(bias);
   // Held until the edges hold them.

@@ -9,6 +9,7 @@
 
 #include "lockstep/dropout/dropout.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/sample_order_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -98,16 +99,22 @@ bool drops(const char* name, c10::DispatchKeySet keys, const at::Tensor& x, doub
   return true;
 }
 
+at::Tensor dropped(const char* name, const at::Tensor& x, double p) {
+  const auto drop = [&](const at::Tensor& t) { return with_gradient(t, draws_for(t, p)); };
+  const std::int64_t axis = sample_axis_of(name, x);
+  return axis == 0 ? drop(x) : in_sample_order(x, axis, drop);
+}
+
 at::Tensor high_dropout(c10::DispatchKeySet keys, const at::Tensor& input, double p, bool train) {
   if (!drops(kName, keys, input, p, train)) return input;
   LOCKSTEP_COUNT_CALL(kName);
-  return with_gradient(input, draws_for(input, p));
+  return dropped(kName, input, p);
 }
 
 at::Tensor& high_dropout_(c10::DispatchKeySet keys, at::Tensor& self, double p, bool train) {
   if (!drops("aten::dropout_", keys, self, p, train)) return self;
   LOCKSTEP_COUNT_CALL("aten::dropout_");
-  return self.copy_(with_gradient(self, draws_for(self, p)));
+  return self.copy_(dropped("aten::dropout_", self, p));
 }
 
 /// A factor for each channel of each sample: x is [N, C, ...].

@@ -5,6 +5,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/embedding/embedding.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/sample_order_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -73,6 +74,10 @@ at::Tensor high_embedding(c10::DispatchKeySet keys, const at::Tensor& table, con
   if (sparse || scale_by_frequency)
     fail(ErrorCode::unsupported, {"aten::embedding", "options", "a dense gradient, not scaled by frequency",
                                   sparse ? "sparse" : "scale_grad_by_freq", "Make the Embedding without it"});
+  if (const std::int64_t axis = sample_axis_of("aten::embedding", indices); axis != 0)
+    return in_sample_order(indices, axis, [&](const at::Tensor& t) {
+      return high_embedding(keys, table, t, padding, scale_by_frequency, sparse);
+    });
   LOCKSTEP_COUNT_CALL("aten::embedding");
   at::Tensor y, index;
   {

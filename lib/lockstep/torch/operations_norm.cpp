@@ -5,6 +5,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/norm/norm.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/sample_order_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -102,6 +103,9 @@ class LockstepNormBackward final : public Node {
 
 at::Tensor normalise(const char* name, const at::Tensor& x, at::IntArrayRef shape, const at::Tensor& gamma,
                      const at::Tensor& beta, double eps, bool centred) {
+  if (const std::int64_t axis = sample_axis_of(name, x); axis != 0)
+    return in_sample_order(
+        x, axis, [&](const at::Tensor& t) { return normalise(name, t, shape, gamma, beta, eps, centred); });
   NormCall call;
   call.features = c10::multiply_integers(shape);
   call.rows = call.features == 0 ? 0 : x.numel() / call.features;
