@@ -102,6 +102,9 @@ class Libraries {
     register_activations(registrar);
     register_reductions(registrar);
     register_norms(registrar);
+    register_group_norms(registrar);
+    register_convolutions(registrar);
+    register_pooling(registrar);
     register_embedding(registrar);
     register_dropout(registrar);
     pass_exact(high);

@@ -110,6 +110,9 @@ void register_elementwise(Registrar& registrar);
 void register_activations(Registrar& registrar);
 void register_reductions(Registrar& registrar);
 void register_norms(Registrar& registrar);
+void register_group_norms(Registrar& registrar);
+void register_convolutions(Registrar& registrar);
+void register_pooling(Registrar& registrar);
 void register_embedding(Registrar& registrar);
 void register_dropout(Registrar& registrar);
 

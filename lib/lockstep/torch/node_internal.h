@@ -4,6 +4,7 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <torch/csrc/autograd/functions/utils.h>
@@ -42,6 +43,13 @@ std::shared_ptr<NodeType> make_node(const Tensors&... variables) {
   std::shared_ptr<NodeType> node(new NodeType(), torch::autograd::deleteNode);
   node->set_next_edges(torch::autograd::collect_next_edges(variables...));
   return node;
+}
+
+/// A room's fold (NormFold, ConvFold) of a gradient that may be unwanted.
+template <class Fold>
+Fold memory_of(std::optional<FoldTarget>& target) {
+  if (!target) return {};
+  return {target->total().mutable_data_ptr<float>(), target->open()};
 }
 
 /// For nodes whose backward cannot be recorded. Throws Error(unsupported) where it is asked for.
