@@ -103,11 +103,15 @@ function(lockstep_test target)
                        PROPERTIES LABELS gpu TIMEOUT 600)
 endfunction()
 
-# lockstep_tool(<name> LINK library…): a command of tools/<name>, from all .cpp files of its folder but *_test.cpp.
+# lockstep_tool(<name> LINK library… [SOURCES file…]): a command of tools/<name>, from all .cpp files of its folder but
+# *_test.cpp, or from SOURCES.
 function(lockstep_tool name)
-  cmake_parse_arguments(TOOL "" "" "LINK" ${ARGN})
+  cmake_parse_arguments(TOOL "" "" "LINK;SOURCES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cpp)
   list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
+  if(TOOL_SOURCES)
+    set(sources ${TOOL_SOURCES})
+  endif()
   add_executable(${name} ${sources})
   target_compile_features(${name} PRIVATE cxx_std_20)
   target_link_libraries(${name} PRIVATE ${TOOL_LINK} lockstep_private_flags cxxopts::cxxopts fmt::fmt)

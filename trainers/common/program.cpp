@@ -41,8 +41,9 @@ void print_json(const TrainingSetup& setup, const TrainingResult& result, Task& 
   json["recording_failure"] = result.recording_failure;
   json["parameters"] = parameters_digest(task);
   json["findings"] = nlohmann::ordered_json::object();
-  for (const Finding& finding : findings) json["findings"][finding.name] = finding.value;
-  fmt::print("{}\n", json.dump(2));
+  for (const Finding& finding : findings)
+    std::visit([&](const auto& value) { json["findings"][finding.name] = value; }, finding.value);
+  fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 void print_text(const TrainingResult& result, Task& task, const std::vector<Finding>& findings) {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "common/options.h"
@@ -26,9 +27,9 @@ int prepare(const TrainingSetup& setup, const TrainingOptions& options);
 
 /// A result under a name, for people and for JSON.
 struct Finding {
-  std::string name;  ///< "test_accuracy"
-  std::string text;  ///< "test accuracy 87.12 %"
-  double value = 0;
+  std::string name;                               ///< "test_accuracy"
+  std::string text;                               ///< "test accuracy 87.12 %"
+  std::variant<double, std::string> value = 0.0;  ///< text need not be UTF-8
 };
 
 /// Prints how the run ended: findings, the digest of all parameters, what was skipped. With options.json one

@@ -41,8 +41,10 @@ class Task {
   /// Null for a task that updates its parameters itself.
   virtual torch::optim::Optimizer* optimizer() = 0;
 
-  /// Forward and backward: adds this micro-batch's gradients to the parameters' `.grad`. In the invariant mode an
-  /// accumulator does that, and the loss returned here is shown to nobody.
+  /// Before the first micro-batch of step `step`, counted from 0 over the whole run, resumed parts included.
+  virtual void begin_step(std::int64_t step) { (void)step; }
+  /// Forward and backward: adds this micro-batch's gradients to the parameters' `.grad`. In the invariant
+  /// mode an accumulator does that, and the loss returned here is shown to nobody.
   virtual PartResult accumulate(const MicroBatch& part) = 0;
   /// The loss of a global batch in the invariant mode, from what the accumulator says of the loss function.
   virtual float invariant_loss(float accumulated) { return accumulated; }

@@ -178,6 +178,7 @@ void Training::Impl::train_step(const loader::Batch& batch) {
   checkpoint_due_ = checkpoint_is_due(batch);
   record_batch(batch);
   task_.zero_gradients();
+  task_.begin_step(state_.next_step);
   const InvariantMode mode(options_.invariant);
   const StepResult result = accumulate(batch);
   {
@@ -328,6 +329,7 @@ Training::Training(Task& task, const TrainingSetup& setup, const TrainingOptions
 Training::~Training() = default;
 
 bool Training::step() { return impl_->step(); }
+std::int64_t Training::steps() const { return impl_->state_.next_step; }
 TrainingResult Training::finish() { return impl_->finish(); }
 
 TrainingResult train(Task& task, const TrainingSetup& setup, const TrainingOptions& options) {

@@ -37,6 +37,8 @@ class Training {
 
   /// One optimizer step. False when the run has ended: the last epoch, max_steps or a signal.
   bool step();
+  /// Steps of the whole run so far, resumed parts included.
+  std::int64_t steps() const;
   /// Closes the recording.
   TrainingResult finish();
 
