@@ -39,7 +39,7 @@ CORE = {
     "pool": ["base", "simd", "parallel", "order"],
     "torch": ["base", "simd", "parallel", "order", "math", "random", "checksum", "fingerprint", "state", "record",
               "matmul", "row_sum", "elementwise", "optimizer", "reduce", "norm", "embedding", "dropout", "softmax",
-              "cross_entropy", "activation", "loss", "conv", "pool"],
+              "cross_entropy", "attention", "activation", "loss", "conv", "pool"],
 }
 LOADER_SEES = ["base", "random", "checksum", "fingerprint", "state"]
 LOADER = {

@@ -107,6 +107,7 @@ class Libraries {
     register_pooling(registrar);
     register_embedding(registrar);
     register_dropout(registrar);
+    register_attention(registrar);
     pass_exact(high);
     pass_what_schemas_tell(high);
     pass_profiler(library("profiler", kHigh));

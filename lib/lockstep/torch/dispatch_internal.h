@@ -115,6 +115,7 @@ void register_convolutions(Registrar& registrar);
 void register_pooling(Registrar& registrar);
 void register_embedding(Registrar& registrar);
 void register_dropout(Registrar& registrar);
+void register_attention(Registrar& registrar);
 
 /// Makes the registrations, once.
 void ensure_registered();

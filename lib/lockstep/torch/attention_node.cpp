@@ -1,0 +1,133 @@
+#include <ATen/ATen.h>
+
+#include "lockstep/torch/attention_node_internal.h"
+#include "lockstep/torch/node_internal.h"
+
+namespace lockstep::invariant {
+namespace {
+
+const std::int64_t* data_or_null(const std::vector<std::int64_t>& values) {
+  return values.empty() ? nullptr : values.data();
+}
+
+/// Features are neighbours in memory.
+at::Tensor with_rows(const at::Tensor& t) {
+  return t.size(-1) <= 1 || t.stride(-1) == 1 ? t : t.contiguous();
+}
+
+/// A dense tensor of the same sizes; its tokens and heads lie in the same order.
+at::Tensor result_like(const at::Tensor& t, std::int64_t features) {
+  std::vector<std::int64_t> sizes = t.sizes().vec();
+  sizes.back() = features;
+  const auto options = t.options().requires_grad(false);
+  if (t.dim() != 4 || t.stride(1) >= t.stride(2)) return at::empty(sizes, options);
+  std::swap(sizes[1], sizes[2]);
+  return at::empty(sizes, options).transpose(1, 2);
+}
+
+template <class Heads, class Pointer>
+Heads heads(const at::Tensor& t, Pointer data) {
+  if (t.dim() == 3) return {data, 0, t.stride(1), t.stride(0)};
+  return {data, t.stride(0), t.stride(1), t.stride(2)};
+}
+ConstHeads operand(const at::Tensor& t) { return heads<ConstHeads>(t, t.const_data_ptr<float>()); }
+Heads result(const at::Tensor& t) {
+  return t.defined() ? heads<Heads>(t, t.mutable_data_ptr<float>()) : Heads{};
+}
+
+/// lse is [samples, heads, queries], or packed [heads, tokens].
+at::Tensor make_lse(const AttentionCall& call, const at::Tensor& q) {
+  const auto options = q.options().requires_grad(false);
+  if (call.is_packed) return at::empty({q.size(1), q.size(0)}, options);
+  return at::empty({q.size(0), q.size(1), q.size(2)}, options);
+}
+std::int64_t sample_stride(const at::Tensor& lse) { return lse.dim() == 2 ? 0 : lse.stride(0); }
+
+class LockstepAttentionBackward final : public Node {
+ public:
+  std::string name() const override { return "LockstepAttentionBackward"; }
+  void release_variables() override {
+    for (SavedVariable* saved : {&q_, &k_, &v_, &o_}) saved->reset_data();
+    lse_ = call_.keep = call_.add = at::Tensor();
+  }
+
+  void save(AttentionCall call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+            const at::Tensor& o, const at::Tensor& lse) {
+    q_ = SavedVariable(q, false);
+    k_ = SavedVariable(k, false);
+    v_ = SavedVariable(v, false);
+    o_ = SavedVariable(o, true);
+    lse_ = lse;
+    call_ = std::move(call);
+  }
+
+  variable_list apply(variable_list&& gradients) override {
+    if (!gradients[0].defined()) return variable_list(3);
+    refuse_create_graph(*this,
+                        "Write the attention out (attn_implementation=\"eager\", or matmul, softmax and "
+                        "matmul) for a double backward");
+    const at::Tensor saved_q = q_.unpack(), saved_k = k_.unpack(), saved_v = v_.unpack();
+    const at::Tensor saved_o = o_.unpack(shared_from_this());
+    const Computation computation;
+    LOCKSTEP_COUNT_CALL("attention backward");
+    const at::Tensor q = with_rows(saved_q), k = with_rows(saved_k), v = with_rows(saved_v);
+    const at::Tensor o = with_rows(saved_o), d_o = with_rows(gradients[0]);
+    variable_list results(3);
+    if (task_should_compute_output(0)) results[0] = result_like(q, q.size(-1));
+    if (task_should_compute_output(1)) results[1] = result_like(k, k.size(-1));
+    if (task_should_compute_output(2)) results[2] = result_like(v, v.size(-1));
+    attention_backward(operand(d_o), operand(q), operand(k), operand(v), operand(o),
+                       {lse_.const_data_ptr<float>(), sample_stride(lse_), lse_.stride(-2)},
+                       result(results[0]), result(results[1]), result(results[2]), call_.extents,
+                       call_.options());
+    return results;
+  }
+
+ private:
+  SavedVariable q_, k_, v_, o_;
+  at::Tensor lse_;
+  AttentionCall call_;
+};
+
+}  // namespace
+
+AttentionOptions AttentionCall::options() const {
+  AttentionOptions of;
+  of.scale = scale;
+  of.causal = causal;
+  const at::Tensor& mask = keep.defined() ? keep : add;
+  if (keep.defined()) of.mask.keep = keep.const_data_ptr<bool>();
+  if (add.defined()) of.mask.add = add.const_data_ptr<float>();
+  if (mask.defined()) {
+    of.mask.sample_stride = mask.stride(0);
+    of.mask.head_stride = mask.stride(1);
+    of.mask.query_stride = mask.stride(2);
+    of.mask.key_stride = mask.stride(3);
+  }
+  of.sequences = {data_or_null(query_lengths), data_or_null(key_lengths), data_or_null(query_starts),
+                  data_or_null(key_starts)};
+  return of;
+}
+
+at::Tensor attend(AttentionCall call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  const bool needs_gradient = needs_node(q, k, v);
+  at::Tensor o, lse;
+  {
+    const Computation computation;
+    const at::Tensor q_rows = with_rows(q), k_rows = with_rows(k), v_rows = with_rows(v);
+    o = result_like(q_rows, v.size(-1));
+    if (needs_gradient) lse = make_lse(call, q);
+    const HeadRows rows = needs_gradient
+                              ? HeadRows{lse.mutable_data_ptr<float>(), sample_stride(lse), lse.stride(-2)}
+                              : HeadRows{};
+    attention(operand(q_rows), operand(k_rows), operand(v_rows), result(o), rows, call.extents,
+              call.options());
+  }
+  if (!needs_gradient) return o;
+  const auto node = make_node<LockstepAttentionBackward>(q, k, v);
+  torch::autograd::set_history(o, node);
+  node->save(std::move(call), q, k, v, o, lse);
+  return o;
+}
+
+}  // namespace lockstep::invariant
