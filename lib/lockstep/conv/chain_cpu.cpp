@@ -243,6 +243,47 @@ void masked_fold(const Pixels& pixels, const float* tap, const float* inside, st
   hn::StoreU(chain, d, tile);
 }
 
+// ---- The fold of groups side by side
+
+// Order: each element of the tile is one chain, pixels ascending.
+template <int kRows>
+void fold_beside(const Pixels& pixels, const float* const* taps,  // [kRows], lanes of groups
+                 float* HWY_RESTRICT tile) {                      // [kRows, kLanes]
+  const D d;
+  V chain[kRows];
+  const float* from[kRows];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    chain[i] = hn::LoadU(d, tile + i * kLanes);
+    from[i] = taps[i];
+  }
+  const float* HWY_RESTRICT gradient = pixels.gradient;
+  for (std::int64_t row = 0; row < pixels.rows; ++row) {
+    const std::int64_t begin = row * pixels.image_row_step;
+    for (std::int64_t at = begin; at < begin + pixels.cols; ++at, gradient += kLanes) {
+      const V groups = hn::LoadU(d, gradient);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i)
+        chain[i] = vectors::fma(groups, hn::LoadU(d, from[i] + at * kLanes), chain[i]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) hn::StoreU(chain[i], d, tile + i * kLanes);
+}
+
+void masked_beside(const Pixels& pixels, const float* tap, const float* inside, float* tile) {
+  const D d;
+  V chain = hn::LoadU(d, tile);
+  const float* gradient = pixels.gradient;
+  for (std::int64_t row = 0; row < pixels.rows; ++row) {
+    const std::int64_t begin = row * pixels.image_row_step;
+    for (std::int64_t at = begin; at < begin + pixels.cols; ++at, gradient += kLanes)
+      if (inside[at] != 0)
+        chain = vectors::fma(hn::LoadU(d, gradient), hn::LoadU(d, tap + at * kLanes), chain);
+  }
+  hn::StoreU(chain, d, tile);
+}
+
 // ---- What there is
 
 template <int kRows, int kForm>
@@ -251,6 +292,7 @@ void set_form(Forms& forms) {
     forms.dot[kRows - 1][kForm] = dot_tile<kRows, 1 << kForm>;
     forms.fold[kRows - 1][kForm] = fold_tile<kRows, 1 << kForm>;
     forms.fold_rows[kForm] = std::max(forms.fold_rows[kForm], kRows);
+    if constexpr (kForm == 0) forms.beside[kRows - 1] = fold_beside<kRows>;
   }
 }
 
@@ -271,6 +313,7 @@ Forms make_forms() {
   forms.lay_beside = lay_beside;
   forms.masked_dot = masked_dot;
   forms.masked_fold = masked_fold;
+  forms.masked_beside = masked_beside;
   return forms;
 }
 

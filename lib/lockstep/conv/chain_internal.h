@@ -58,6 +58,13 @@ using FoldTile = void (*)(const Pixels& pixels, const float* const* taps, float*
 using MaskedFold = void (*)(const Pixels& pixels, const float* tap, const float* inside,
                             std::int64_t gradient_step, float* tile);
 
+/// tile[i, j] continues as fma(gradient[h, w, j], taps[i][h, w, j], …), for one vector of groups side by
+/// side.
+using FoldBeside = void (*)(const Pixels& pixels, const float* const* taps, float* tile);
+
+/// The same for one row; where inside[h, w] is 0 there is no term.
+using MaskedBeside = void (*)(const Pixels& pixels, const float* tap, const float* inside, float* tile);
+
 struct Forms {
   int lanes = 1;                           ///< floats of a vector
   int dot_form = 0, dot_rows = 1;          ///< the dot's tiles: log2 of their vectors, and their rows
@@ -67,7 +74,9 @@ struct Forms {
   FinishDots finish_dots = nullptr;
   LayBeside lay_beside = nullptr;
   MaskedDot masked_dot = nullptr;
+  FoldBeside beside[kMostRows] = {};  ///< [rows - 1]
   MaskedFold masked_fold = nullptr;
+  MaskedBeside masked_beside = nullptr;
 };
 
 /// Those of the instruction set that runs.

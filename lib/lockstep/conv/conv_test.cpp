@@ -211,8 +211,8 @@ TEST(ConvCpu, SamplesDoNotKnowEachOther) {
 }
 
 TEST(ConvCpu, EveryCutOfTheBatchGivesTheSameBits) {
-  for (const ConvGeometry& g :
-       {plane(30, 3, 13, 5, 3, 1, 1), plane(3, 2, 50, 3, 3, 1, 1), plane(300, 4, 3, 6, 2, 1, 0, 1, 2)}) {
+  for (const ConvGeometry& g : {plane(30, 3, 13, 5, 3, 1, 1), plane(3, 2, 50, 3, 3, 1, 1),
+                                plane(300, 4, 3, 6, 2, 1, 0, 1, 2), plane(30, 19, 9, 19, 3, 1, 1, 1, 19)}) {
     const Problem p(g);
     const Results whole = run_ref(p);
     simd::in_every_form([&] {
@@ -288,6 +288,12 @@ TEST(ConvCpu, TapsOutsideOfTheImageAreNoTerms) {
   }();
   const Results strided_expected = run_ref(strided);
   simd::in_every_form([&] { expect_same(run_cpu(strided), strided_expected); });
+  Problem depthwise(plane(2, 21, 6, 42, 3, 1, 1, 1, 21));
+  depthwise.weight[9] = -kInfinity;
+  depthwise.dy[0] = kInfinity;
+  depthwise.dy[1000] = kNaN;
+  const Results depthwise_expected = run_ref(depthwise);
+  simd::in_every_form([&] { expect_same(run_cpu(depthwise), depthwise_expected); });
 }
 
 TEST(ConvCpu, ZerosKeepTheirRules) {
