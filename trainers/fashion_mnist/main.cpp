@@ -7,7 +7,6 @@
 
 #include "common/data.h"
 #include "common/program.h"
-#include "lockstep/base/error.h"
 #include "lockstep/torch/environment.h"
 #include "lockstep_loader/format/fashion_mnist.h"
 #include "lockstep_loader/transform/image_transforms.h"
@@ -63,25 +62,14 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const ModelOptions& chos
       model.parameters(), torch::optim::SGDOptions(options.learning_rate).momentum(chosen.momentum));
 }
 
-/// Convolutions have no kernels of ours yet: said where the default is not kept, refused where it was asked for.
-void leave_invariant_mode(const CommandLine& line, TrainingOptions& options) {
-  if (line.flag("invariant"))
-    fail(ErrorCode::unsupported, {kProgram, "--invariant", "a model without convolutions", "--model cnn",
-                                  "Take --model mlp, or --no-invariant"});
-  if (options.invariant && !options.quiet)
-    fmt::print(stderr, "{}: convolutions have no invariant kernels yet: as with --no-invariant\n", kProgram);
-  options.invariant = false;
-}
-
 int run(int argc, char** argv) {
   CommandLine line(kProgram, "Trains a small network on Fashion-MNIST, repeatable bit for bit.",
                    "fashion_mnist --epochs 5 --workers 4 --record recordings --checkpoint checkpoints");
   declare_training_options(line, {.epochs = "5", .batch_size = "64", .learning_rate = "0.02"});
   declare_model_options(line);
   if (!line.parse(argc, argv)) return kExitDone;
-  TrainingOptions options = read_training_options(line);
+  const TrainingOptions options = read_training_options(line);
   const ModelOptions chosen = read_model_options(line);
-  if (chosen.model == "cnn") leave_invariant_mode(line, options);
 
   enforce_determinism(options.seed, options.threads);
   const auto folder = fashion_mnist_data(options.data);
