@@ -77,8 +77,9 @@ int run(int argc, char** argv) {
   const RegressionTable table =
       chosen.dataset == "diabetes" ? read_diabetes(options.data) : make_synthetic(chosen.data_seed);
   const std::unique_ptr<RegressionTask> task =
-      chosen.model == "scratch" ? make_scratch(table.columns, chosen.reduction, options.learning_rate)
-                                : make_module(table.columns, chosen.reduction, options.learning_rate);
+      chosen.model == "scratch"
+          ? make_scratch(table.columns, chosen.reduction, options.learning_rate, options.seed)
+          : make_module(table.columns, chosen.reduction, options.learning_rate, options.seed);
   TrainingSetup setup{kProgram, dataset_of(table), {}, {}};
   setup.semantic = {{"model", chosen.model},
                     {"loss", "half squared error"},

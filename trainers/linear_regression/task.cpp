@@ -9,6 +9,8 @@
 
 #include "lockstep/matmul/matmul.h"
 #include "lockstep/row_sum/row_sum.h"
+#include "lockstep/torch/initialize.h"
+#include "lockstep/torch/optimizer.h"
 
 namespace lockstep::trainers {
 namespace {
@@ -29,9 +31,11 @@ std::string row(const char* name, const torch::Tensor& tensor, std::int64_t most
 
 class Parameters : public torch::nn::Module {
  public:
-  explicit Parameters(std::int64_t columns)
-      : weight(register_parameter("weight", torch::randn({columns}).mul_(kInitialDeviation), false)),
-        bias(register_parameter("bias", torch::zeros({1}), false)) {}
+  Parameters(std::int64_t columns, std::uint64_t seed)
+      : weight(register_parameter("weight", torch::empty({columns}), false)),
+        bias(register_parameter("bias", torch::zeros({1}), false)) {
+    fill_normal(weight, 0, kInitialDeviation, {seed, 0});
+  }
 
   torch::Tensor weight, bias;
 };
@@ -49,8 +53,8 @@ class RowFold {
   }
   /// Adds the elements of values [B].
   void add(const torch::Tensor& values, const MicroBatch& part) {
-    row_sum_fold(values.const_data_ptr<float>(), values.stride(0), 1, span(part), total_.mutable_data_ptr<float>(),
-                 open_.mutable_data_ptr<float>());
+    row_sum_fold(values.const_data_ptr<float>(), values.stride(0), 1, span(part),
+                 total_.mutable_data_ptr<float>(), open_.mutable_data_ptr<float>());
   }
   const torch::Tensor& total() const { return total_; }
 
@@ -62,8 +66,8 @@ class RowFold {
 
 class Scratch final : public RegressionTask {
  public:
-  Scratch(std::int64_t columns, LossReduction reduction, double learning_rate)
-      : RegressionTask(reduction), parameters_(columns), learning_rate_(learning_rate) {}
+  Scratch(std::int64_t columns, LossReduction reduction, double learning_rate, std::uint64_t seed)
+      : RegressionTask(reduction), parameters_(columns, seed), learning_rate_(learning_rate) {}
 
   torch::nn::Module& module() override { return parameters_; }
   torch::optim::Optimizer* optimizer() override { return nullptr; }
@@ -126,8 +130,10 @@ class Scratch final : public RegressionTask {
 
 class Linear final : public RegressionTask {
  public:
-  Linear(std::int64_t columns, LossReduction reduction, double learning_rate)
-      : RegressionTask(reduction), linear_(columns, 1), sgd_(linear_->parameters(), learning_rate) {}
+  Linear(std::int64_t columns, LossReduction reduction, double learning_rate, std::uint64_t seed)
+      : RegressionTask(reduction), linear_(columns, 1), sgd_(linear_->parameters(), learning_rate) {
+    initialize_parameters(*linear_, seed);
+  }
 
   torch::nn::Module& module() override { return *linear_; }
   torch::optim::Optimizer* optimizer() override { return &sgd_; }
@@ -163,7 +169,7 @@ class Linear final : public RegressionTask {
   }
 
   torch::nn::Linear linear_;
-  torch::optim::SGD sgd_;
+  Sgd sgd_;
   std::int64_t batch_ = 1;
 };
 
@@ -177,13 +183,13 @@ std::string RegressionTask::step_report() {
 }
 
 std::unique_ptr<RegressionTask> make_scratch(std::int64_t columns, LossReduction reduction,
-                                             double learning_rate) {
-  return std::make_unique<Scratch>(columns, reduction, learning_rate);
+                                             double learning_rate, std::uint64_t seed) {
+  return std::make_unique<Scratch>(columns, reduction, learning_rate, seed);
 }
 
 std::unique_ptr<RegressionTask> make_module(std::int64_t columns, LossReduction reduction,
-                                            double learning_rate) {
-  return std::make_unique<Linear>(columns, reduction, learning_rate);
+                                            double learning_rate, std::uint64_t seed) {
+  return std::make_unique<Linear>(columns, reduction, learning_rate, seed);
 }
 
 }  // namespace lockstep::trainers

@@ -38,10 +38,10 @@ class RegressionTask : public Task {
 
 /// No autograd: y_hat = x w + b, error = y_hat - y, dw = x^T error, db = sum(error), w -= rate · dw / batch.
 std::unique_ptr<RegressionTask> make_scratch(std::int64_t columns, LossReduction reduction,
-                                             double learning_rate);
+                                             double learning_rate, std::uint64_t seed);
 
-/// torch::nn::Linear and torch::optim::SGD.
+/// torch::nn::Linear and lockstep::Sgd.
 std::unique_ptr<RegressionTask> make_module(std::int64_t columns, LossReduction reduction,
-                                            double learning_rate);
+                                            double learning_rate, std::uint64_t seed);
 
 }  // namespace lockstep::trainers

@@ -40,8 +40,9 @@ PairData open_pairs(const CommandLine& line, const TrainingOptions& options) {
 
 RankingOptions read_ranking_options(const CommandLine& line, const PairData& data,
                                     const TrainingOptions& options) {
-  return {data.features,           line.integer("hidden", 1), line.number("margin"),
-          line.number("momentum"), options.learning_rate,     line.text("dataset") == "images"};
+  return {
+      data.features,         line.integer("hidden", 1),        line.number("margin"), line.number("momentum"),
+      options.learning_rate, line.text("dataset") == "images", options.seed};
 }
 
 TrainingSetup make_setup(const CommandLine& line, const PairData& data, const RankingOptions& chosen) {

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "lockstep/torch/initialize.h"
+#include "lockstep/torch/optimizer.h"
 #include "lockstep_loader/prefetch/loader.h"
 #include "lockstep_loader/sampler/native.h"
 #include "lockstep_loader/torch/batch_tensors.h"
@@ -26,9 +28,11 @@ RankingTask::RankingTask(const RankingOptions& options)
     : options_(options),
       scorer_(torch::nn::Linear(options.features, options.hidden), torch::nn::Tanh(),
               torch::nn::Linear(options.hidden, 1)),
-      sgd_(std::make_unique<torch::optim::SGD>(
-          scorer_->parameters(),
-          torch::optim::SGDOptions(options.learning_rate).momentum(options.momentum))) {}
+      sgd_(
+          std::make_unique<Sgd>(scorer_->parameters(),
+                                torch::optim::SGDOptions(options.learning_rate).momentum(options.momentum))) {
+  initialize_parameters(*scorer_, options.seed);
+}
 
 torch::Tensor RankingTask::score(const torch::Tensor& data) {
   torch::Tensor x = data.to(torch::kFloat).flatten(1);  // [B, features]

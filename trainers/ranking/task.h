@@ -15,7 +15,8 @@ namespace lockstep::trainers {
 struct RankingOptions {
   std::int64_t features = 0, hidden = 32;
   double margin = 1.0, momentum = 0.9, learning_rate = 0.01;
-  bool images = false;  ///< data are pixels from 0 to 255
+  bool images = false;     ///< data are pixels from 0 to 255
+  std::uint64_t seed = 0;  ///< of the initial parameters
 };
 
 class RankingTask final : public Task {
@@ -36,7 +37,7 @@ class RankingTask final : public Task {
 
   RankingOptions options_;
   torch::nn::Sequential scorer_;
-  std::unique_ptr<torch::optim::SGD> sgd_;
+  std::unique_ptr<torch::optim::Optimizer> sgd_;
   torch::Tensor scores1_, scores2_;  // of the step's last micro-batch, for the report
 };
 
