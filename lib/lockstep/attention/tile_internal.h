@@ -12,14 +12,13 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <new>
 #include <utility>
 #include <vector>
 
-#include <hwy/aligned_allocator.h>
 #include <hwy/highway.h>
 
 #include "lockstep/attention/attention_internal.h"
+#include "lockstep/base/scratch_internal.h"
 #include "lockstep/math/vector_math_internal.h"
 #include "lockstep/simd/lanes_internal.h"
 #include "lockstep/simd/transpose_internal.h"
@@ -189,18 +188,13 @@ inline void transpose_rows(const TokenRows& rows, std::int64_t tokens, std::int6
   }
 }
 
-/// Aligned memory for the life of a call.
+/// Memory for the life of a call.
 class Memory {
  public:
-  float* take(std::int64_t floats) {
-    const auto size = static_cast<std::size_t>(std::max<std::int64_t>(floats, 1));
-    pieces_.push_back(hwy::AllocateAligned<float>(size));
-    if (pieces_.back() == nullptr) throw std::bad_alloc();
-    return pieces_.back().get();
-  }
+  float* take(std::int64_t floats) { return pieces_.emplace_back().get(floats); }
 
  private:
-  std::vector<hwy::AlignedFreeUniquePtr<float[]> > pieces_;
+  std::vector<internal::Scratch> pieces_;
 };
 
 /// Sums of [rows, cols] in chains of kTermsPerChain.

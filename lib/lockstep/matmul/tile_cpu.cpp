@@ -16,6 +16,7 @@
 #include <hwy/highway.h>
 
 #include "lockstep/matmul/tile_internal.h"
+#include "lockstep/simd/transpose_internal.h"
 #include "lockstep/simd/vector_internal.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -247,45 +248,7 @@ void pack_columns(const float* source, std::int64_t place_stride, std::int64_t p
 
 #else
 
-using Quad = hn::CappedTag<float, 4>;
-
 constexpr std::int64_t kStaged = 16;  // depths, a cache line of each place
-
-/// Four depths of the places 0, 4, 8, … of `source`, four lanes each.
-template <class Tag>
-HWY_INLINE hn::Vec<Tag> load_quads(Tag d, const float* source, std::int64_t place_stride) {
-  const Quad quad;
-  if constexpr (kLanes == 4) {
-    return hn::LoadU(d, source);
-  } else if constexpr (kLanes == 8) {
-    return hn::Combine(d, hn::LoadU(quad, source + 4 * place_stride), hn::LoadU(quad, source));
-  } else {
-    const hn::Half<Tag> half;
-    const float* const upper = source + 8 * place_stride;
-    return hn::Combine(
-        d, hn::Combine(half, hn::LoadU(quad, upper + 4 * place_stride), hn::LoadU(quad, upper)),
-        hn::Combine(half, hn::LoadU(quad, source + 4 * place_stride), hn::LoadU(quad, source)));
-  }
-}
-
-/// kLanes places of four depths each, transposed to four vectors.
-HWY_INLINE void transpose_quads(const float* source, std::int64_t place_stride, float* target,
-                                std::int64_t width) {
-  const D d;
-  const hn::Repartition<double, D> pairs;
-  const V q0 = load_quads(d, source, place_stride);
-  const V q1 = load_quads(d, source + place_stride, place_stride);
-  const V q2 = load_quads(d, source + 2 * place_stride, place_stride);
-  const V q3 = load_quads(d, source + 3 * place_stride, place_stride);
-  const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, q0, q1));
-  const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, q2, q3));
-  const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, q0, q1));
-  const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, q2, q3));
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23)), d, target);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), d, target + width);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), d, target + 2 * width);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, target + 3 * width);
-}
 
 /// At most kLanes places. They are often a power of two apart, so that the lines of all of them want the same
 /// few places in the first cache: each line is read once, whole, and then transposed from a copy.
@@ -301,7 +264,7 @@ HWY_INLINE void pack_staged(const float* source, std::int64_t place_stride, std:
         hn::Store(hn::LoadU(d, line + i), d, staged + j * kStaged + i);
     }
     for (std::int64_t i = 0; i < kStaged; i += 4)
-      transpose_quads(staged + i, kStaged, target + (k + i) * width, width);
+      vectors::transpose_four(staged + i, kStaged, target + (k + i) * width, width);
   }
 }
 
