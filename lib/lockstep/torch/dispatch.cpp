@@ -108,6 +108,8 @@ class Libraries {
     register_embedding(registrar);
     register_dropout(registrar);
     register_attention(registrar);
+    register_transformer(registrar);
+    register_composed(registrar);
     pass_exact(high);
     pass_what_schemas_tell(high);
     pass_profiler(library("profiler", kHigh));

@@ -116,6 +116,8 @@ void register_pooling(Registrar& registrar);
 void register_embedding(Registrar& registrar);
 void register_dropout(Registrar& registrar);
 void register_attention(Registrar& registrar);
+void register_transformer(Registrar& registrar);
+void register_composed(Registrar& registrar);
 
 /// Makes the registrations, once.
 void ensure_registered();

@@ -51,6 +51,7 @@ const Names kOneOperation = {
     "threshold_backward.grad_input",
     "hardtanh",
     "hardtanh_",
+    "hardtanh.out",
     "hardtanh_backward",
     "leaky_relu",
     "leaky_relu_",
@@ -212,6 +213,10 @@ const Names kCopies = {
     "repeat",
     "gather",
     "gather.out",
+    "scatter.src",  // of several that meet, LibTorch keeps the last along the axis, whatever the threads
+    "scatter_.src",
+    "scatter.value",
+    "scatter_.value",
     "index.Tensor",
     "index_select",
     "index_select.out",
