@@ -60,6 +60,11 @@ bool is_view(const c10::OperatorHandle& op) {
   return true;
 }
 
+// torch.ops.lockstep: the shared library's operations, which compute inside the mode.
+bool is_of_our_library(const c10::OperatorHandle& op) {
+  return op.operator_name().getNamespace().value_or("") == "lockstep";
+}
+
 bool is_permitted(const c10::OperatorName& name) {
   Permissions& all = permissions();
   const std::lock_guard lock(all.mutex);
@@ -80,8 +85,31 @@ bool is_permitted(const c10::OperatorName& name) {
                     name)});
 }
 
+bool is_whole(const c10::IValue& value) {
+  if (value.isTensor())
+    return !value.toTensor().defined() || at::isIntegralType(value.toTensor().scalar_type(), true);
+  return !value.isDouble();
+}
+
+// A dtype among the arguments is a number like any other on the stack, and is told by its place in the
+// schema.
+bool asks_for_a_float(const c10::FunctionSchema& schema, c10::ArrayRef<c10::IValue> arguments) {
+  const std::optional<int> place = schema.argumentIndexWithName("dtype");
+  if (!place || arguments[static_cast<std::size_t>(*place)].isNone()) return false;
+  return !at::isIntegralType(arguments[static_cast<std::size_t>(*place)].toScalarType(), true);
+}
+
+bool is_exact_here(const c10::OperatorHandle& op, const torch::jit::Stack& stack) {
+  if (!is_exact_for_whole_numbers(full_name(op.operator_name()))) return false;
+  const c10::ArrayRef<c10::IValue> arguments = torch::jit::last(stack, op.schema().arguments().size());
+  return std::all_of(arguments.begin(), arguments.end(), is_whole) &&
+         !asks_for_a_float(op.schema(), arguments);
+}
+
 void audit(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
-  if (!is_composite(op) && !is_view(op) && !is_permitted(op.operator_name())) refuse_unknown(op);
+  if (!is_composite(op) && !is_view(op) && !is_of_our_library(op) && !is_exact_here(op, *stack) &&
+      !is_permitted(op.operator_name()))
+    refuse_unknown(op);
   op.redispatchBoxed(past_high(keys), stack);
 }
 
@@ -110,6 +138,7 @@ class Libraries {
     register_attention(registrar);
     register_transformer(registrar);
     register_composed(registrar);
+    register_vector_norms(registrar);
     pass_exact(high);
     pass_what_schemas_tell(high);
     pass_profiler(library("profiler", kHigh));
@@ -189,6 +218,8 @@ void Registrar::note(const char* name) {
 
 void Registrar::redirect_to_low(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
                                 torch::jit::Stack* stack) {
+  // Below, a tensor that stands for another would never reach our kernel.
+  if (keys.has_any(kWrapped)) require_plain(full_name(op.operator_name()).c_str(), keys);
   op.redispatchBoxed(through_low(keys), stack);
 }
 
@@ -196,6 +227,11 @@ void require_plain(const char* operation, c10::DispatchKeySet keys) {
   if (c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::FuncTorchDynamicLayerFrontMode))
     fail(ErrorCode::unsupported, {operation, "call", "plain eager execution in the invariant mode",
                                   "a torch.func transform (vmap, grad, jvp)", "Leave the mode first"});
+  // It would record what our kernels call, which is memory and not the sums.
+  if (keys.has(c10::DispatchKey::Tracer))
+    fail(ErrorCode::unsupported,
+         {operation, "call", "plain eager execution in the invariant mode", "torch.jit.trace",
+          "Trace outside of the mode: the traced module runs on the mode's kernels inside it"});
   if (keys.has_any(kAutocast))
     fail(ErrorCode::unsupported, {operation, "precision", "float32 in the invariant mode", "autocast",
                                   "Leave autocast: on the CPU the contracts hold for float32 alone"});
@@ -246,7 +282,10 @@ namespace lockstep {
 
 using namespace invariant;
 
-bool invariant_mode_enabled() { return c10::impl::tls_is_dispatch_key_included(kHigh); }
+// Handlers of dispatch modes and subclasses run with the key excluded, whether it is included or not.
+bool invariant_mode_enabled() {
+  return c10::impl::tls_is_dispatch_key_included(kHigh) && !c10::impl::tls_is_dispatch_key_excluded(kHigh);
+}
 
 bool set_invariant_mode(bool on) {
   const bool before = invariant_mode_enabled();
@@ -254,12 +293,20 @@ bool set_invariant_mode(bool on) {
   require_plain_thread("set_invariant_mode");
   if (on) ensure_registered();
   c10::impl::tls_set_dispatch_key_included(kHigh, on);
+  if (on) c10::impl::tls_set_dispatch_key_excluded(kHigh, false);
   return before;
 }
 
-InvariantMode::InvariantMode(bool on) : before_(set_invariant_mode(on)) {}
+InvariantMode::InvariantMode(bool on)
+    : included_before_(c10::impl::tls_is_dispatch_key_included(kHigh)),
+      excluded_before_(c10::impl::tls_is_dispatch_key_excluded(kHigh)) {
+  set_invariant_mode(on);
+}
 
-InvariantMode::~InvariantMode() { c10::impl::tls_set_dispatch_key_included(kHigh, before_); }
+InvariantMode::~InvariantMode() {
+  c10::impl::tls_set_dispatch_key_included(kHigh, included_before_);
+  c10::impl::tls_set_dispatch_key_excluded(kHigh, excluded_before_);
+}
 
 void allow_operation(const std::string& name) {
   find_operation("allow_operation", name);
@@ -297,6 +344,7 @@ std::string operation_class(const std::string& name) {
   const std::lock_guard lock(all.mutex);
   const bool allowed = all.names.count(found) != 0 || all.names.count(op.operator_name().name) != 0;
   if (!op.hasKernelForDispatchKey(kHigh)) {
+    if (is_of_our_library(op)) return "ours";
     if (is_composite(op)) return "composite";
     if (is_view(op)) return "exact";
     return allowed ? "allowed" : "refused";

@@ -118,6 +118,7 @@ void register_dropout(Registrar& registrar);
 void register_attention(Registrar& registrar);
 void register_transformer(Registrar& registrar);
 void register_composed(Registrar& registrar);
+void register_vector_norms(Registrar& registrar);
 
 /// Makes the registrations, once.
 void ensure_registered();

@@ -66,13 +66,16 @@ GradientAccumulator::GradientAccumulator(std::vector<at::Tensor> parameters)
     refuse("constructor", "parameters", "at least one that needs a gradient", "none");
 }
 
-GradientAccumulator::GradientAccumulator(const torch::nn::Module& module)
+GradientAccumulator::GradientAccumulator(const torch::OrderedDict<std::string, at::Tensor>& named_parameters)
     : accumulation_(std::make_shared<Accumulation>()) {
-  for (const auto& parameter : module.named_parameters())
+  for (const auto& parameter : named_parameters)
     add_entry(*accumulation_, "'" + parameter.key() + "'", parameter.value());
   if (accumulation_->entries.empty())
-    refuse("constructor", "module", "a parameter that needs a gradient", "none");
+    refuse("constructor", "parameters", "at least one that needs a gradient", "none");
 }
+
+GradientAccumulator::GradientAccumulator(const torch::nn::Module& module)
+    : GradientAccumulator(module.named_parameters()) {}
 
 GradientAccumulator::~GradientAccumulator() { cancel(); }
 

@@ -39,7 +39,9 @@ class GradientAccumulator {
   /// Parameters that need no gradient are left out. Throws Error(invalid_argument) where none is left, one is
   /// not a leaf or not float32.
   explicit GradientAccumulator(std::vector<at::Tensor> parameters);
-  /// A module's parameters, by whose names errors speak.
+  /// Parameters with names, by which errors speak: `module.named_parameters()`.
+  explicit GradientAccumulator(const torch::OrderedDict<std::string, at::Tensor>& named_parameters);
+  /// A module's parameters under their own names.
   explicit GradientAccumulator(const torch::nn::Module& module);
   ~GradientAccumulator();
   GradientAccumulator(const GradientAccumulator&) = delete;

@@ -102,6 +102,12 @@ class FoldTarget {
   /// Throws Error(invalid_argument, unsupported) where the gradient cannot be kept in order.
   FoldTarget(const torch::autograd::Node& node, std::size_t input, PlaceKind kind, const Window& window,
              std::int64_t rows, const MicroBatchPtr& micro_batch);
+  /// place_ may point into the object itself.
+  FoldTarget(FoldTarget&& other) noexcept
+      : place_(other.place_ == &other.own_ ? &own_ : other.place_),
+        own_(std::move(other.own_)),
+        span_(other.span_),
+        kept_(other.kept_) {}
 
   at::Tensor& total() { return place_->total; }
   /// Memory of the open partial, null where none is needed: as many elements as total has, or `elements`.

@@ -39,7 +39,7 @@ class InvariantMode {
   InvariantMode& operator=(const InvariantMode&) = delete;
 
  private:
-  bool before_;
+  bool included_before_, excluded_before_;
 };
 
 /// Whether the mode is on in this thread.

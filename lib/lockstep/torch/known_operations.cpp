@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "lockstep/torch/known_operations_internal.h"
 
 namespace lockstep::invariant {
@@ -314,7 +316,18 @@ const Names kLists = {
     "_foreach_maximum_.List",
 };
 
+const Names kWholeNumbers = {
+    "aten::cumsum",          "aten::cumsum.out",       "aten::cumprod",          "aten::prod",
+    "aten::prod.dim_int",    "aten::scatter_add",      "aten::scatter_add_",     "aten::index_add",
+    "aten::index_add_",      "aten::bincount",         "aten::floor_divide",     "aten::div.Tensor_mode",
+    "aten::div.Scalar_mode", "aten::remainder.Scalar", "aten::remainder.Tensor",
+};
+
 }  // namespace
+
+bool is_exact_for_whole_numbers(std::string_view name) {
+  return std::find(kWholeNumbers.begin(), kWholeNumbers.end(), name) != kWholeNumbers.end();
+}
 
 const std::vector<std::string_view>& exact_operations() {
   static const Names all = [] {

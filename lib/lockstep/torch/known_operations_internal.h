@@ -11,4 +11,8 @@ namespace lockstep::invariant {
 /// and their registrations.
 const std::vector<std::string_view>& exact_operations();
 
+/// Exact where every tensor is of whole numbers: sums and products of those have one result in any order.
+/// With "aten::".
+bool is_exact_for_whole_numbers(std::string_view name);
+
 }  // namespace lockstep::invariant

@@ -7,6 +7,7 @@
 #include "lockstep/elementwise/elementwise.h"
 #include "lockstep/torch/broadcast_node_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/embedding_node_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -100,6 +101,10 @@ struct Broadcast {
 
 at::Tensor high_add(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& other,
                     const at::Scalar& alpha) {
+  if (const at::Tensor rows = embedding_for_each_sample(other, self.sizes()); rows.defined())
+    return high_add(keys, self, rows, alpha);
+  if (const at::Tensor rows = embedding_for_each_sample(self, other.sizes()); rows.defined())
+    return high_add(keys, rows, other, alpha);
   const Broadcast broadcast("aten::add", keys, self, other);
   if (!is_plain_sum(self, other, alpha))
     return at::_ops::add_Tensor::redispatch(through_low(keys), self, other, alpha);

@@ -4,11 +4,27 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/embedding/embedding.h"
+#include "lockstep/torch/embedding_node_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/sample_order_internal.h"
 
 namespace lockstep::invariant {
 namespace {
+
+/// Position ids of shape [1, T] stand for one row a sample: the sum over samples would happen in autograd's
+/// order before the node sees it.
+void require_rows_of_samples(const at::Tensor& index, const MicroBatchPtr& micro_batch) {
+  if (!micro_batch || index.dim() == 0 || index.size(0) == micro_batch->samples) return;
+  if (index.dim() == 1 && index.numel() % micro_batch->samples == 0) return;
+  if (!micro_batch->lengths.empty()) return;
+  fail(ErrorCode::unsupported, {"aten::embedding", "indices", "one row of them a sample of the micro-batch",
+                                "indices that are shared by all samples",
+                                "Expand them to [samples, …] first (position_ids.expand(samples, -1)), so "
+                                "that the table's gradient is a sum "
+                                "over rows"});
+}
+
+at::Tensor embed(const at::Tensor& table, const at::Tensor& indices, std::int64_t padding);
 
 class LockstepEmbeddingBackward final : public Node {
  public:
@@ -27,6 +43,7 @@ class LockstepEmbeddingBackward final : public Node {
   variable_list apply(variable_list&& gradients) override {
     if (!gradients[0].defined() || !task_should_compute_output(0)) return variable_list(1);
     refuse_create_graph(*this, "Leave the mode for a double backward through an embedding");
+    require_rows_of_samples(index_, micro_batch_);
     const Computation computation;
     LOCKSTEP_COUNT_CALL("embedding backward");
     const at::Tensor dy = gradients[0].contiguous();
@@ -38,6 +55,10 @@ class LockstepEmbeddingBackward final : public Node {
     return {target.returned(table_.unpack())};
   }
 
+  at::Tensor for_each_sample(at::IntArrayRef shape) const {
+    return embed(table_.unpack(), index_.expand(shape.slice(0, shape.size() - 1)), padding_);
+  }
+
  private:
   SavedVariable table_;
   at::Tensor index_;
@@ -45,26 +66,29 @@ class LockstepEmbeddingBackward final : public Node {
   MicroBatchPtr micro_batch_;
 };
 
-/// Position ids of shape [1, T] stand for one row a sample: the sum over samples would happen in autograd's
-/// order before this node sees it.
-void require_rows_of_samples(const at::Tensor& index) {
-  const MicroBatchPtr& micro_batch = open_micro_batch();
-  if (!micro_batch || index.dim() == 0 || index.size(0) == micro_batch->samples) return;
-  if (index.dim() == 1 && index.numel() % micro_batch->samples == 0) return;
-  if (!micro_batch->lengths.empty()) return;
-  fail(ErrorCode::unsupported, {"aten::embedding", "indices", "one row of them a sample of the micro-batch",
-                                "indices that are shared by all samples",
-                                "Expand them to [samples, …] first (position_ids.expand(samples, -1)), so "
-                                "that the table's gradient is a sum "
-                                "over rows"});
-}
-
 at::Tensor look_up(const at::Tensor& table, const at::Tensor& index) {
   std::vector<std::int64_t> sizes = index.sizes().vec();
   sizes.push_back(table.size(1));
   const at::Tensor dense = table.contiguous(), y = at::empty(sizes, table.options());
   embedding({dense.const_data_ptr<float>(), index.const_data_ptr<std::int64_t>(), y.mutable_data_ptr<float>(),
              table.size(0), table.size(1), index.numel()});
+  return y;
+}
+
+at::Tensor embed(const at::Tensor& table, const at::Tensor& indices, std::int64_t padding) {
+  LOCKSTEP_COUNT_CALL("aten::embedding");
+  at::Tensor y, index;
+  {
+    const Computation computation;
+    index = indices.to(at::kLong).contiguous();
+    y = look_up(table, index);
+  }
+  if (!needs_node(table)) return y;
+  // Held until the edge holds it.
+  const auto table_node = prepare_parameter(table);
+  const auto node = make_node<LockstepEmbeddingBackward>(table);
+  node->save(table, std::move(index), padding);
+  torch::autograd::set_history(y, node);
   return y;
 }
 
@@ -78,24 +102,20 @@ at::Tensor high_embedding(c10::DispatchKeySet keys, const at::Tensor& table, con
     return in_sample_order(indices, axis, [&](const at::Tensor& t) {
       return high_embedding(keys, table, t, padding, scale_by_frequency, sparse);
     });
-  LOCKSTEP_COUNT_CALL("aten::embedding");
-  at::Tensor y, index;
-  {
-    const Computation computation;
-    index = indices.to(at::kLong).contiguous();
-    y = look_up(table, index);
-  }
-  if (!needs_node(table)) return y;
-  require_rows_of_samples(indices);
-  // Held until the edge holds it.
-  const auto table_node = prepare_parameter(table);
-  const auto node = make_node<LockstepEmbeddingBackward>(table);
-  node->save(table, std::move(index), padding.expect_int());
-  torch::autograd::set_history(y, node);
-  return y;
+  return embed(table, indices, padding.expect_int());
 }
 
 }  // namespace
+
+at::Tensor embedding_for_each_sample(const at::Tensor& operand, at::IntArrayRef shape) {
+  const auto dim = static_cast<std::size_t>(operand.dim());
+  const at::IntArrayRef sample =
+      operand.sizes().slice(dim == shape.size() && dim > 0 && operand.size(0) == 1 ? 1 : 0);
+  const bool is_broadcast = shape.size() > 1 && shape[0] > 1 && sample == shape.slice(1);
+  if (!is_broadcast || !operand.requires_grad() || operand._version() != 0) return {};
+  const auto* const node = dynamic_cast<const LockstepEmbeddingBackward*>(operand.grad_fn().get());
+  return node == nullptr ? at::Tensor() : node->for_each_sample(shape);
+}
 
 void register_embedding(Registrar& registrar) { registrar.whole("embedding", TORCH_FN(high_embedding)); }
 
