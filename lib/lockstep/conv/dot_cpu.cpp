@@ -249,23 +249,22 @@ void gradient_of_remainder(const ConvInputGradient& call, std::int64_t remainder
   const Hits w = hits(remainder_w, g.kernel_w, g.stride_w, g.pad_w, g.dilation_w);
   const std::int64_t channels = g.in_channels / g.groups, filters = g.out_channels / g.groups;
   const std::int64_t kernel = g.kernel_h * g.kernel_w, image = g.in_h * g.in_w;
-  Problem p{call.dy,
-            call.weight,
-            nullptr,
-            call.dx + remainder_h * g.in_w + remainder_w,
-            g.samples,
-            g.groups,
-            filters,
-            channels,
-            filters * g.taps(),
-            kernel,
-            g.in_channels * image,
-            image,
-            g.stride_h * g.in_w,
-            g.stride_w,
-            Axis(g.out_h(), ceil_div(g.in_h - remainder_h, g.stride_h), 1, h.shifts),
-            Axis(g.out_w(), ceil_div(g.in_w - remainder_w, g.stride_w), 1, w.shifts),
-            {}};
+  Problem p;
+  p.image = call.dy;
+  p.weight = call.weight;
+  p.out = call.dx + remainder_h * g.in_w + remainder_w;
+  p.samples = g.samples;
+  p.groups = g.groups;
+  p.sources = filters;
+  p.results = channels;
+  p.weight_group_step = filters * g.taps();
+  p.weight_result_step = kernel;
+  p.out_sample_step = g.in_channels * image;
+  p.out_channel_step = image;
+  p.out_row_step = g.stride_h * g.in_w;
+  p.out_col_step = g.stride_w;
+  p.h = Axis(g.out_h(), ceil_div(g.in_h - remainder_h, g.stride_h), 1, h.shifts);
+  p.w = Axis(g.out_w(), ceil_div(g.in_w - remainder_w, g.stride_w), 1, w.shifts);
   for (std::int64_t o = 0; o < filters; ++o)
     for (std::size_t i = 0; i < h.taps.size(); ++i)
       for (std::size_t j = 0; j < w.taps.size(); ++j) {
@@ -279,23 +278,22 @@ void gradient_of_remainder(const ConvInputGradient& call, std::int64_t remainder
 
 void conv_cpu(const Conv& call) {
   const ConvGeometry& g = call.geometry;
-  Problem p{call.x,
-            call.weight,
-            call.bias,
-            call.y,
-            g.samples,
-            g.groups,
-            g.in_channels / g.groups,
-            g.out_channels / g.groups,
-            g.out_channels / g.groups * g.taps(),
-            g.taps(),
-            g.out_channels * g.out_pixels(),
-            g.out_pixels(),
-            g.out_w(),
-            1,
-            forward_axis_h(g),
-            forward_axis_w(g),
-            {}};
+  Problem p;
+  p.image = call.x;
+  p.weight = call.weight;
+  p.bias = call.bias;
+  p.out = call.y;
+  p.samples = g.samples;
+  p.groups = g.groups;
+  p.sources = g.in_channels / g.groups;
+  p.results = g.out_channels / g.groups;
+  p.weight_group_step = p.results * g.taps();
+  p.weight_result_step = g.taps();
+  p.out_sample_step = g.out_channels * g.out_pixels();
+  p.out_channel_step = g.out_pixels();
+  p.out_row_step = g.out_w();
+  p.h = forward_axis_h(g);
+  p.w = forward_axis_w(g);
   for (std::int64_t k = 0; k < g.taps(); ++k)
     p.terms.push_back({k, k, k / (g.kernel_h * g.kernel_w),
                        static_cast<std::size_t>(k / g.kernel_w % g.kernel_h),

@@ -11,6 +11,7 @@ namespace lockstep::conv_internal {
 
 /// One axis: the result i reads the source at step · i + shift[t] for its tap t.
 struct Axis {
+  Axis() = default;
   Axis(std::int64_t source_extent, std::int64_t results_extent, std::int64_t source_step,
        const std::vector<std::int64_t>& shifts);
 

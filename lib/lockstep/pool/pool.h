@@ -34,7 +34,7 @@ struct PoolAxis {
 // Guarantees: run_to_run, batch, threads, cpu_to_gpu (NaN payloads excepted); there is nothing to fold.
 // Throw Error(invalid_argument) for an extent below its least value (planes and padding 0, the others 1), for
 // a padding above half of the window, for an image that no window fits, for null memory that holds elements;
-// Error(unsupported) for Device::cuda. Nothing is written then.
+// Error(unsupported) for Device::cuda. Nothing is written then, unless it is an index that is no pixel.
 
 /// y = the largest value of each window; ties take the first tap, the first NaN wins. Padding never does. A
 /// window without a tap inside of the image gives minus infinity and the index -1.

@@ -332,18 +332,13 @@ void max_pool_cpu(const MaxPool& call) {
                : Inside{};
   const auto vectors = LOCKSTEP_SIMD_CALL(max_row);
   for_each_plane(call.planes, call.h.in * call.w.in, [&](std::int64_t plane) {
-    Row row{call.x + plane * call.h.in * call.w.in,
-            call.w.in,
-            {},
-            call.w.kernel,
-            call.w.stride,
-            -call.w.pad,
-            call.w.dilation,
-            0,
-            0,
-            nullptr,
-            nullptr,
-            1};
+    Row row;
+    row.plane = call.x + plane * call.h.in * call.w.in;
+    row.width = call.w.in;
+    row.kernel = call.w.kernel;
+    row.stride = call.w.stride;
+    row.first = -call.w.pad;
+    row.dilation = call.w.dilation;
     for (std::int64_t i = 0; i < out_h; ++i) {
       row.rows = window_of(call.h, i);
       row.y = call.y + (plane * out_h + i) * out_w;
@@ -375,18 +370,12 @@ void average_cpu(const Averages& a, const float* x, float* y) {
   const Uniform columns = readable_part(a.cols, a.in_w);
   const auto vectors = LOCKSTEP_SIMD_CALL(average_row);
   for_each_plane(a.planes, a.in_h * a.in_w, [&](std::int64_t plane) {
-    Row row{x + plane * a.in_h * a.in_w,
-            a.in_w,
-            {},
-            columns.kernel,
-            columns.stride,
-            columns.first,
-            1,
-            0,
-            0,
-            nullptr,
-            nullptr,
-            1};
+    Row row;
+    row.plane = x + plane * a.in_h * a.in_w;
+    row.width = a.in_w;
+    row.kernel = columns.kernel;
+    row.stride = columns.stride;
+    row.first = columns.first;
     for (std::int64_t i = 0; i < out_h; ++i) {
       row.rows = a.rows[static_cast<std::size_t>(i)];
       row.y = y + (plane * out_h + i) * out_w;
