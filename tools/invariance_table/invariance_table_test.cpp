@@ -50,9 +50,7 @@ TEST(InvarianceTable, TheModeKeepsWhatItPromisesInEveryExperiment) {
     eager_differs += row["eager"].value("differing", 0) > 0;
     const bool refused = row["ours"].contains("refused");
     const bool low = row["precision"] == "bf16" || row["precision"] == "fp16";
-    if (experiment != "a") {
-      EXPECT_EQ(refused, low) << row.dump(1);
-    }
+    EXPECT_EQ(refused, low) << row.dump(1);
     EXPECT_EQ(row["ours"].value("differing", 0), 0) << row.dump(1);
   }
   EXPECT_EQ(experiments, "abcdefg");
