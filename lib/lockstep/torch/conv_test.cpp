@@ -213,6 +213,33 @@ TEST(InvariantConv, OneConvolutionInTwoPlaces) {
   });
 }
 
+TEST(InvariantConv, ASmallNetwork) {
+  torch::manual_seed(47);
+  torch::nn::Sequential net(
+      torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 8, 3).padding(1).bias(false)),
+      torch::nn::GroupNorm(torch::nn::GroupNormOptions(4, 8)), torch::nn::ReLU(), torch::nn::MaxPool2d(2),
+      torch::nn::Conv2d(torch::nn::Conv2dOptions(8, 12, 3).stride(2)), torch::nn::SiLU(),
+      torch::nn::AdaptiveAvgPool2d(3), torch::nn::Flatten(), torch::nn::Linear(12 * 9, 5));
+  const at::Tensor x = images({1, 28, 28}, 53), y = torch::randint(5, {kSamples}, torch::kLong);
+  expect_one_gradient(net->parameters(), [&](std::int64_t first, std::int64_t samples) {
+    return F::cross_entropy(net->forward(x.narrow(0, first, samples)), y.narrow(0, first, samples));
+  });
+}
+
+TEST(InvariantConv, WhoAsksForTheGradientGetsTheSame) {
+  for (const Layer& layer : layers_with_parameters()) {
+    SCOPED_TRACE(layer.name);
+    const at::Tensor x = images(layer.image, 59);
+    const auto loss = [&] { return weighted_sum(layer.forward(x)); };
+    const auto expected = whole(layer.parameters, [&](std::int64_t, std::int64_t) { return loss(); });
+    const InvariantMode mode;
+    std::vector<std::string> returned;
+    for (const at::Tensor& gradient : torch::autograd::grad({loss()}, layer.parameters))
+      returned.push_back(digest(gradient));
+    EXPECT_EQ(returned, expected);
+  }
+}
+
 TEST(InvariantConv, FrozenParametersGetNothing) {
   torch::nn::Conv2d conv(torch::nn::Conv2dOptions(3, 4, 3));
   conv->weight.requires_grad_(false);
