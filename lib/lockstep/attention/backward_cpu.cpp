@@ -71,7 +71,7 @@ class Backward {
   TokenRows q_, d_o_, k_;  ///< row 0: the sample's first query; the tile's first key
   const float* lse_ = nullptr;
   Queries taken_;
-  std::int64_t first_ = 0, keys_ = 0;  ///< the tile
+  std::int64_t first_ = 0, keys_ = 0, cols_ = 0;  ///< the tile; its keys, up to a whole vector
 };
 
 Backward::Backward(const Problem& problem)
@@ -118,6 +118,7 @@ void Backward::take_queries(std::int64_t b, std::int64_t h, Queries queries) {
 void Backward::take_keys(std::int64_t b, std::int64_t kv, std::int64_t first, std::int64_t keys) {
   first_ = first;
   keys_ = keys;
+  cols_ = whole_vectors(keys);
   const TokenRows k{tokens_of(p_.k, b, kv, p_.key_start(b) + first), p_.k.token_stride};
   const TokenRows v{tokens_of(p_.v, b, kv, p_.key_start(b) + first), p_.v.token_stride};
   k_ = resident(k, keys, depth_, k_memory_);
@@ -138,7 +139,7 @@ void Backward::products(const TokenRows& left, std::int64_t first_row, std::int6
   c.out = out;
   c.out_stride = kTile;
   c.scale = scale;
-  run_chains<Left::rows, Start::zero>(c, rows, whole_vectors(keys_));
+  run_chains<Left::rows, Start::zero>(c, rows, cols_);
 }
 
 /// -inf for what a query does not see, and behind the last key.
@@ -153,7 +154,7 @@ void Backward::hide(std::int64_t begin, std::int64_t rows) {
     }
     const std::int64_t seen =
         std::min(keys_, std::max<std::int64_t>(0, sequence_.visible_keys(begin + i + 1) - first_));
-    if (seen < kTile) std::fill(line + seen, line + kTile, -HUGE_VALF);
+    if (seen < cols_) std::fill(line + seen, line + cols_, -HUGE_VALF);
   }
 }
 
@@ -166,7 +167,7 @@ std::uint64_t Backward::probabilities(std::int64_t begin, std::int64_t rows) {
     const V lse = hn::Set(d, lse_[begin + i - taken_.begin]);
     auto seen = sees(hn::Load(d, line));
 #pragma GCC unroll 4
-    for (std::int64_t j = 0; j < kTile; j += kLanes) {
+    for (std::int64_t j = 0; j < cols_; j += kLanes) {
       const V s = hn::Load(d, line + j);
       seen = hn::Or(seen, sees(s));
       hn::Store(vector_math::exp_nonpositive(hn::Sub(s, lse)), d, line + j);
@@ -182,7 +183,7 @@ void Backward::differences(std::int64_t begin, std::int64_t rows) {
   for (std::int64_t i = 0; i < rows; ++i) {
     const V delta = hn::Set(d, delta_[begin + i - taken_.begin]);
 #pragma GCC unroll 4
-    for (std::int64_t j = i * kTile; j < (i + 1) * kTile; j += kLanes) {
+    for (std::int64_t j = i * kTile; j < i * kTile + cols_; j += kLanes) {
       const V p = hn::Load(d, p_tile_ + j);
       const V ds = hn::Mul(p, hn::Sub(hn::Load(d, ds_tile_ + j), delta));
       hn::Store(hn::IfThenElse(hn::Eq(p, hn::Zero(d)), p, ds), d, ds_tile_ + j);

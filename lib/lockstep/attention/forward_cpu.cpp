@@ -22,6 +22,11 @@ namespace HWY_NAMESPACE {
 
 constexpr std::int64_t kBlock = kTile;  // queries that share a pass over the keys
 
+// A tree's 64 lanes are taken in parts: lane 8 part + j is place j of a part.
+constexpr std::int64_t kParts = 8;
+static_assert(kTile == kParts * 8);
+HWY_INLINE std::int64_t parts_of(std::int64_t keys) { return (keys + 7) / 8; }
+
 /// A block of queries on its way through the keys.
 struct Block {
   std::int64_t first = 0, count = 0;  ///< queries
@@ -45,7 +50,7 @@ class Forward {
   void products(std::int64_t first, std::int64_t keys);
   void hide(std::int64_t first, std::int64_t keys);
   void hide_by_mask(std::int64_t first, std::int64_t keys);
-  std::uint64_t soften();
+  std::uint64_t soften(std::int64_t keys);
   void add_values(std::int64_t first, std::int64_t keys, std::uint64_t seen);
   void finish(std::int64_t b, std::int64_t h);
 
@@ -114,10 +119,10 @@ void Forward::hide_by_mask(std::int64_t first, std::int64_t keys) {
   }
 }
 
-/// -inf for what a query does not see, and behind the last key.
+/// -inf for what a query does not see, and behind the last key in its part.
 void Forward::hide(std::int64_t first, std::int64_t keys) {
   if (sequence_.mask.is_set()) hide_by_mask(first, keys);
-  for (std::int64_t j = keys; j < kTile; ++j)
+  for (std::int64_t j = keys; j < 8 * parts_of(keys); ++j)
     for (std::int64_t x = 0; x < block_.lanes; x += kLanes)
       hn::Store(nothing(), D(), block_.tile + j * kTile + x);
   if (!sequence_.is_causal) return;
@@ -133,54 +138,64 @@ void Forward::hide(std::int64_t first, std::int64_t keys) {
 }
 
 /// The largest of a query's products. A NaN is passed over: it comes back through the sum.
-HWY_INLINE V column_max(const float* column) {
+HWY_INLINE V column_max(const float* column, std::int64_t parts) {
   V best[4] = {nothing(), nothing(), nothing(), nothing()};
-  for (std::int64_t j = 0; j < kTile; j += 4)
+  for (std::int64_t j = 0; j < 8 * parts; j += 4)
 #pragma GCC unroll 4
     for (std::int64_t lane = 0; lane < 4; ++lane)
       best[lane] = vector_math::greater(hn::Load(D(), column + (j + lane) * kTile), best[lane]);
   return vector_math::greater(vector_math::greater(best[0], best[1]), vector_math::greater(best[2], best[3]));
 }
 
-/// p in the place of s, and the tree of p.
-HWY_INLINE V column_exponentials(float* column, V m) {
+HWY_INLINE V tree_of_eight(const V (&v)[8]) {
+  const V a = hn::Add(v[0], v[4]), b = hn::Add(v[1], v[5]);
+  const V c = hn::Add(v[2], v[6]), e = hn::Add(v[3], v[7]);
+  return hn::Add(hn::Add(a, c), hn::Add(b, e));
+}
+
+/// p in the place of s, and the tree of p. Parts behind the last key are +0.
+template <bool whole>
+HWY_INLINE V column_exponentials(float* column, V m, std::int64_t parts) {
   V sum[8];
   for (std::int64_t j = 0; j < 8; ++j) {
-    V p[8];
+    V p[kParts];
 #pragma GCC unroll 8
-    for (std::int64_t part = 0; part < 8; ++part) {
+    for (std::int64_t part = 0; part < kParts; ++part) {
+      if (!whole && part >= parts) {
+        p[part] = hn::Zero(D());
+        continue;
+      }
       float* const at = column + (j + 8 * part) * kTile;
       p[part] = vector_math::exp_nonpositive(hn::Sub(hn::Load(D(), at), m));
       hn::Store(p[part], D(), at);
     }
-    const V a = hn::Add(p[0], p[4]), b = hn::Add(p[1], p[5]), c = hn::Add(p[2], p[6]),
-            e = hn::Add(p[3], p[7]);
-    sum[j] = hn::Add(hn::Add(a, c), hn::Add(b, e));
+    sum[j] = tree_of_eight(p);
   }
-  const V a = hn::Add(sum[0], sum[4]), b = hn::Add(sum[1], sum[5]), c = hn::Add(sum[2], sum[6]),
-          e = hn::Add(sum[3], sum[7]);
-  return hn::Add(hn::Add(a, c), hn::Add(b, e));
+  return tree_of_eight(sum);
 }
 
 /// Lanes of a column that see a key, where the largest product does not tell.
-HWY_INLINE hn::Mask<D> column_seen(const float* column) {
+HWY_INLINE hn::Mask<D> column_seen(const float* column, std::int64_t parts) {
   hn::Mask<D> seen = sees(hn::Load(D(), column));
-  for (std::int64_t j = 1; j < kTile; ++j) seen = hn::Or(seen, sees(hn::Load(D(), column + j * kTile)));
+  for (std::int64_t j = 1; j < 8 * parts; ++j) seen = hn::Or(seen, sees(hn::Load(D(), column + j * kTile)));
   return seen;
 }
 
 /// One step of the online softmax. Returns the queries that see a key of the tile.
-std::uint64_t Forward::soften() {
+std::uint64_t Forward::soften(std::int64_t keys) {
   const D d;
+  const std::int64_t parts = parts_of(keys);
   std::uint64_t all = 0;
   for (std::int64_t x = 0; x < block_.lanes; x += kLanes) {
     float* const column = block_.tile + x;
-    const V best = column_max(column), before = hn::Load(d, block_.m + x), l = hn::Load(d, block_.l + x);
+    const V best = column_max(column, parts), before = hn::Load(d, block_.m + x),
+            l = hn::Load(d, block_.l + x);
     auto seen = hn::Gt(best, nothing());
-    if (HWY_UNLIKELY(!hn::AllTrue(d, seen))) seen = column_seen(column);
+    if (HWY_UNLIKELY(!hn::AllTrue(d, seen))) seen = column_seen(column, parts);
     const V m = vector_math::greater(best, before);
     const V r = vector_math::exp_nonpositive(hn::Sub(before, m));
-    const V sum = column_exponentials(column, m);
+    const V sum = parts == kParts ? column_exponentials<true>(column, m, parts)
+                                  : column_exponentials<false>(column, m, parts);
     hn::Store(m, d, block_.m + x);
     hn::Store(r, d, block_.r + x);
     hn::Store(hn::IfThenElse(seen, vectors::fma(l, r, sum), l), d, block_.l + x);
@@ -253,7 +268,7 @@ void Forward::run(std::int64_t b, std::int64_t h, std::int64_t block) {
     if (first > 0 && first % kTermsPerChain == 0) block_.o.close(block_.count);
     products(first, keys);
     hide(first, keys);
-    const std::uint64_t seen = soften();
+    const std::uint64_t seen = soften(keys);
     add_values(first, keys, seen);
     block_.seeing |= seen;
   }
