@@ -85,6 +85,12 @@ auto* rows_of(const Rows& rows, std::int64_t b, std::int64_t h, std::int64_t sta
   return rows.data == nullptr ? nullptr : rows.data + b * rows.sample_stride + h * rows.head_stride + start;
 }
 
+/// Multiplications that are worth a thread's start, and units of so many each that are.
+constexpr std::int64_t kWorthAThread = 1 << 18;
+inline std::int64_t units_a_thread(std::int64_t work) {
+  return work >= kWorthAThread ? 1 : kWorthAThread / (work > 0 ? work : 1);
+}
+
 void forward_cpu(const Problem& problem);
 void backward_cpu(const Problem& problem);
 

@@ -378,23 +378,27 @@ void backward_cpu(const Problem& p) {
   const std::int64_t key_tiles = std::max<std::int64_t>(1, (x.keys + kTileKeys - 1) / kTileKeys);
   const std::int64_t query_blocks = (x.queries + kTileKeys - 1) / kTileKeys;
   clear_rest(p);
+  const std::int64_t work = x.queries * x.keys * (3 * x.head_size + 2 * x.value_size);  // of one head
+  const std::int64_t group_work = work * p.heads_a_group();
   const auto keys_form = LOCKSTEP_SIMD_CALL(backward_keys);
-  if (groups >= parallel::thread_count() || key_tiles * query_blocks == 1) {
-    parallel::for_each_range(groups, 1, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t threads =
+      std::min<std::int64_t>(parallel::thread_count(), groups * group_work / kWorthAThread + 1);
+  if (groups >= threads) {
+    parallel::for_each_range(groups, units_a_thread(group_work), [&](std::int64_t begin, std::int64_t end) {
       keys_form(p, 1, key_tiles, true, begin, end);
     });
     return;
   }
   // Fewer groups than threads: keys and queries are cut on their own, and p is computed for each.
   if (p.d_k.data != nullptr || p.d_v.data != nullptr)
-    parallel::for_each_range(groups * key_tiles, 1, [&](std::int64_t begin, std::int64_t end) {
-      keys_form(p, key_tiles, 1, false, begin, end);
-    });
+    parallel::for_each_range(
+        groups * key_tiles, units_a_thread(group_work / key_tiles),
+        [&](std::int64_t begin, std::int64_t end) { keys_form(p, key_tiles, 1, false, begin, end); });
   if (p.d_q.data == nullptr) return;
   const auto queries_form = LOCKSTEP_SIMD_CALL(backward_queries);
-  parallel::for_each_range(x.samples * x.heads * query_blocks, 1, [&](std::int64_t begin, std::int64_t end) {
-    queries_form(p, query_blocks, begin, end);
-  });
+  parallel::for_each_range(
+      x.samples * x.heads * query_blocks, units_a_thread(work / std::max<std::int64_t>(1, query_blocks)),
+      [&](std::int64_t begin, std::int64_t end) { queries_form(p, query_blocks, begin, end); });
 }
 
 }  // namespace lockstep::attention_internal

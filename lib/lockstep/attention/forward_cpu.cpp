@@ -309,8 +309,9 @@ HWY_EXPORT(forward_units);
 void forward_cpu(const Problem& p) {
   const AttentionExtents& x = p.extents;
   const std::int64_t blocks = (x.queries + kTileKeys - 1) / kTileKeys;
+  const std::int64_t work = std::min(x.queries, kTileKeys) * x.keys * (x.head_size + x.value_size);
   const auto form = LOCKSTEP_SIMD_CALL(forward_units);
-  parallel::for_each_range(x.samples * x.heads * blocks, 1,
+  parallel::for_each_range(x.samples * x.heads * blocks, units_a_thread(work),
                            [&](std::int64_t begin, std::int64_t end) { form(p, blocks, begin, end); });
 }
 
