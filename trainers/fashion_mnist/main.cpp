@@ -8,6 +8,8 @@
 #include "common/data.h"
 #include "common/program.h"
 #include "lockstep/torch/environment.h"
+#include "lockstep/torch/initialize.h"
+#include "lockstep/torch/optimizer.h"
 #include "lockstep_loader/format/fashion_mnist.h"
 #include "lockstep_loader/transform/image_transforms.h"
 #include "task.h"
@@ -48,18 +50,19 @@ loader::DatasetPtr augmented(loader::DatasetPtr images) {
   return std::make_shared<loader::TransformDataset>(images, std::move(flip));
 }
 
-std::shared_ptr<Classifier> make_model(const ModelOptions& chosen) {
-  return chosen.model == "mlp" ? make_mlp(chosen.hidden) : make_cnn();
+std::shared_ptr<Classifier> make_model(const ModelOptions& chosen, std::uint64_t seed) {
+  std::shared_ptr<Classifier> model = chosen.model == "mlp" ? make_mlp(chosen.hidden) : make_cnn();
+  initialize_parameters(*model, seed);
+  return model;
 }
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const ModelOptions& chosen,
                                                         const TrainingOptions& options,
                                                         const torch::nn::Module& model) {
   if (chosen.optimizer == "adam")
-    return std::make_unique<torch::optim::Adam>(model.parameters(),
-                                                torch::optim::AdamOptions(options.learning_rate));
-  return std::make_unique<torch::optim::SGD>(
-      model.parameters(), torch::optim::SGDOptions(options.learning_rate).momentum(chosen.momentum));
+    return std::make_unique<Adam>(model.parameters(), torch::optim::AdamOptions(options.learning_rate));
+  return std::make_unique<Sgd>(model.parameters(),
+                               torch::optim::SGDOptions(options.learning_rate).momentum(chosen.momentum));
 }
 
 int run(int argc, char** argv) {
@@ -73,7 +76,7 @@ int run(int argc, char** argv) {
 
   enforce_determinism(options.seed, options.threads);
   const auto folder = fashion_mnist_data(options.data);
-  const std::shared_ptr<Classifier> model = make_model(chosen);
+  const std::shared_ptr<Classifier> model = make_model(chosen, options.seed);
   const loader::DatasetPtr images = loader::open_fashion_mnist(folder, loader::Split::train);
   TrainingSetup setup{kProgram, chosen.augment ? augmented(images) : images, {}, {}};
   setup.semantic = {
