@@ -82,7 +82,7 @@ TEST(TrainerErrors, DataThatAreDamaged) {
 }
 
 TEST(TrainerErrors, HelpAndVersion) {
-  for (const char* program : {"linear_regression", "fashion_mnist", "ranking"}) {
+  for (const char* program : {"linear_regression", "fashion_mnist", "ranking", "gpt2"}) {
     const Finished help = run(program, {"--help"});
     EXPECT_EQ(help.code, 0);
     EXPECT_NE(help.out.find("Example:"), std::string::npos);

@@ -40,7 +40,11 @@ std::vector<Trainer> trainers() {
   return {
       {"linear_regression", 3000, {"--batch-size", "4", "--epochs", "24"}},
       {"fashion_mnist", 1000, {"--batch-size", "8", "--hidden", "16", "--epochs", "24", "--data", images}},
-      {"ranking", 2000, {"--batch-size", "8", "--epochs", "24"}}};
+      {"ranking", 2000, {"--batch-size", "8", "--epochs", "24"}},
+      {"gpt2",
+       600,
+       {"--layers", "1", "--width", "16", "--heads", "2", "--context", "16", "--batch-size", "4", "--dropout",
+        "0.1", "--warmup-steps", "10", "--eval-windows", "8"}}};
 }
 
 void PrintTo(const Trainer& trainer, std::ostream* stream) { *stream << trainer.program; }
