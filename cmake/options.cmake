@@ -26,6 +26,8 @@ option(LOCKSTEP_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(LOCKSTEP_BENCH "Build the benchmarks" OFF)
 option(LOCKSTEP_FUZZ "Build the libFuzzer programs (needs clang)" OFF)
 option(LOCKSTEP_INSTALL "Generate install rules" ${PROJECT_IS_TOP_LEVEL})
+cmake_dependent_option(LOCKSTEP_TORCH_LIBRARY "Build liblockstep_torch.so, which Python loads" ${PROJECT_IS_TOP_LEVEL}
+                       "LOCKSTEP_TORCH" OFF)
 cmake_dependent_option(LOCKSTEP_TRAINERS "Build the trainers" ${PROJECT_IS_TOP_LEVEL} "LOCKSTEP_TORCH" OFF)
 set(LOCKSTEP_TORCH_PREFIX "" CACHE PATH
     "A LibTorch folder or a Python's site-packages/torch (2.9 or newer); empty: asked from LOCKSTEP_PYTHON")

@@ -70,7 +70,7 @@ at::Tensor low_mv(c10::DispatchKeySet keys, const at::Tensor& left, const at::Te
 }
 
 at::Tensor low_dot(c10::DispatchKeySet keys, const at::Tensor& left, const at::Tensor& right) {
-  return low_mm(keys, left.unsqueeze(0), right.unsqueeze(1)).view({});
+  return low_mm(keys, left.unsqueeze(0), right.unsqueeze(1)).view(at::IntArrayRef{});
 }
 
 }  // namespace

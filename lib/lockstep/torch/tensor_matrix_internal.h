@@ -17,6 +17,10 @@ inline Matrix matrix(const at::Tensor& t) {
   return {t.mutable_data_ptr<float>(), t.size(0), t.size(1), t.stride(0), t.stride(1)};
 }
 /// [..., features] as [rows, features], copied only where the strides ask for it.
-inline at::Tensor as_rows(const at::Tensor& t) { return t.dim() == 2 ? t : t.reshape({-1, t.size(-1)}); }
+inline at::Tensor as_rows(const at::Tensor& t) {
+  if (t.dim() == 2) return t;
+  const std::int64_t rows = c10::multiply_integers(t.sizes().slice(0, static_cast<std::size_t>(t.dim() - 1)));
+  return t.reshape({rows, t.size(-1)});  // -1 would not do without features
+}
 
 }  // namespace lockstep::invariant
