@@ -1,5 +1,9 @@
 // The vector forms, compiled once for each instruction set by Highway.
 
+#include "lockstep/base/vector_targets_internal.h"
+
+#define HWY_DISABLED_TARGETS LOCKSTEP_SIZELESS_TARGETS
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "lockstep/fingerprint/kernel_simd.cpp"
 

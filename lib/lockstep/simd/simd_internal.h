@@ -17,9 +17,11 @@
 // Highway's own HWY_DYNAMIC_DISPATCH is not used: its choice is one for the whole program, the user's code
 // included, and is not ours to force.
 
+#include "lockstep/base/vector_targets_internal.h"
+
 // Targets without fma would round twice where the contracts round once, so they are not compiled; nor is the
 // emulation of 128-bit vectors, for which the one-lane target stands everywhere.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | LOCKSTEP_SIZELESS_TARGETS)
 #ifndef HWY_BROKEN_EMU128
 #define HWY_BROKEN_EMU128 1
 #endif
