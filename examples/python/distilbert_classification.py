@@ -30,11 +30,15 @@ def main():
     tokenizer = transformers.AutoTokenizer.from_pretrained(options.model)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(options.model,
                                                                             attn_implementation=options.attention).eval()
+
+    def encode(texts):
+        return tokenizer(texts, padding=True, padding_side="right", return_token_type_ids=False, return_tensors="pt")
+
     all_same = True
     with torch.no_grad(), lockstep.invariant_mode(on=not options.no_invariant):
-        batch = model(**tokenizer(options.texts, padding=True, padding_side="right", return_tensors="pt")).logits
+        batch = model(**encode(options.texts)).logits
         for text, in_batch in zip(options.texts, batch):
-            alone = model(**tokenizer(text, return_tensors="pt")).logits[0]
+            alone = model(**encode([text])).logits[0]
             same = torch.equal(alone, in_batch)
             all_same = all_same and same
             label = model.config.id2label[alone.argmax().item()]

@@ -153,8 +153,8 @@ def check_libraries(file):
         if TORCH_HEADERS.match(include):
             if file.extension == ".cu":
                 yield f"includes {include}: a .cu file never includes torch"
-            elif not (in_torch_room or file.top in ("tools", "trainers", "bench", "tests")):
-                yield f"includes {include}: torch stays in the torch rooms, tools, trainers and bench"
+            elif not (in_torch_room or file.top in ("tools", "trainers", "bench", "tests", "python")):
+                yield f"includes {include}: torch stays in the torch rooms, python, tools, trainers and bench"
         if include.startswith("boost/") and file.room != ("lockstep", "state"):
             yield f"includes {include}: Boost stays in lib/lockstep/state"
         if include.startswith(("gtest/", "gmock/")) and not file.is_test:
@@ -244,7 +244,7 @@ def check_room(root, folder, namespace):
 
 
 def code_files(root):
-    for top in ("lib", "loader", "tools", "trainers", "tests", "bench"):
+    for top in ("lib", "loader", "python", "tools", "trainers", "tests", "bench"):
         for path in sorted((root / top).rglob("*")):
             if path.suffix in (".h", ".cpp", ".cu") and path.is_file():
                 yield File(root, path)
