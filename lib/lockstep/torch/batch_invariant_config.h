@@ -19,7 +19,7 @@ struct BatchInvariantOptions {
   /// would compute float32 products in TF32 or bfloat16 it does not.
   std::string precision = "fp32";
   /// Seeds LibTorch's default CPU generator; on exit it goes on where it was on entry.
-  std::optional<std::uint64_t> manual_seed;
+  std::optional<std::uint64_t> manual_seed = std::nullopt;
   /// Deterministic algorithms on (an operation that has none throws), uninitialised memory filled, oneDNN and
   /// cuDNN deterministic, cuDNN not benchmarking, no sums of reduced precision.
   bool enforce_deterministic_algorithms = true;
