@@ -179,7 +179,8 @@ TEST_P(Kill, WithADamagedCheckpointGoesBackToTheOneBefore) {
   const Lives lives = live_and_die(folder.path(), GetParam(), 3, [&](int) {
     const auto found = state::find_checkpoint(folder.path() / "checkpoints");
     const std::int64_t step = found.checkpoint ? found.checkpoint->step : 0;
-    // Killed before it wrote over the damaged one, the worker has one whole checkpoint left: not to be taken from it.
+    // Killed before it wrote over the damaged one, the worker has one whole checkpoint left: not to be taken
+    // from it.
     if (damaged >= 3 || step < 8 || !found.damaged.empty()) return;
     damage_newest_checkpoint(folder.path());
     ++damaged;

@@ -87,7 +87,8 @@ void declare_training_options(CommandLine& line, const TrainerDefaults& defaults
   line.option("workers", "0", "loader threads; 0 loads in the training thread");
   line.option("prefetch-factor", "2", "batches fetched ahead, per worker");
   line.option("threads", "1", "threads of torch's operations; 0: as torch finds it");
-  line.flag("invariant", "lockstep's kernels: the same bits for every micro-batch and number of threads (default)");
+  line.flag("invariant",
+            "lockstep's kernels: the same bits for every micro-batch and number of threads (default)");
   line.flag("no-invariant", "LibTorch's own kernels, to see the difference");
   line.option("accum-steps", "1", "pieces into which a global batch is cut, each with its own backward");
   line.option("micro-batch", "", "the same, as samples of a piece");

@@ -36,7 +36,8 @@ struct TrainingOptions {
   int workers = 0;
   int prefetch_factor = 2;
   int threads = 1;  ///< of torch; 0: as torch finds it
-  bool invariant = true;  ///< on lockstep's kernels: the same bits for every micro-batch and number of threads
+  bool invariant =
+      true;  ///< on lockstep's kernels: the same bits for every micro-batch and number of threads
   std::int64_t accum_steps = 1;
   std::int64_t micro_batch =
       64;  ///< samples of one forward and backward; follows from accum_steps or is given itself

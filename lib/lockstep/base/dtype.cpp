@@ -48,7 +48,8 @@ DType parse_dtype(std::string_view name) {
   for (std::size_t number = 1; number < kRows.size(); ++number) {
     if (kRows[number].name == name) return static_cast<DType>(number);
   }
-  fail(ErrorCode::invalid_argument, {"dtype", "name", "a torch dtype such as float32", std::string(name), {}});
+  fail(ErrorCode::invalid_argument,
+       {"dtype", "name", "a torch dtype such as float32", std::string(name), {}});
 }
 
 bool is_floating_point(DType dtype) {

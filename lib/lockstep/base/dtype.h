@@ -26,7 +26,8 @@ enum class DType : std::uint8_t {
 /// Size of one element in bytes. Throws Error(corruption) for a number that is no dtype.
 std::size_t dtype_bytes(DType dtype);
 
-/// torch's name without its prefix: "float32", "bool", "uint8". Throws Error(corruption) for a number that is no dtype.
+/// torch's name without its prefix: "float32", "bool", "uint8". Throws Error(corruption) for a number that is
+/// no dtype.
 std::string_view dtype_name(DType dtype);
 
 /// The inverse of dtype_name. Throws Error(invalid_argument) for an unknown name.
@@ -41,26 +42,48 @@ bool is_dtype(std::uint8_t number);
 template <typename T>
 constexpr DType dtype_of();
 template <>
-constexpr DType dtype_of<bool>() { return DType::boolean; }
+constexpr DType dtype_of<bool>() {
+  return DType::boolean;
+}
 template <>
-constexpr DType dtype_of<std::uint8_t>() { return DType::uint8; }
+constexpr DType dtype_of<std::uint8_t>() {
+  return DType::uint8;
+}
 template <>
-constexpr DType dtype_of<std::int8_t>() { return DType::int8; }
+constexpr DType dtype_of<std::int8_t>() {
+  return DType::int8;
+}
 template <>
-constexpr DType dtype_of<std::uint16_t>() { return DType::uint16; }
+constexpr DType dtype_of<std::uint16_t>() {
+  return DType::uint16;
+}
 template <>
-constexpr DType dtype_of<std::int16_t>() { return DType::int16; }
+constexpr DType dtype_of<std::int16_t>() {
+  return DType::int16;
+}
 template <>
-constexpr DType dtype_of<std::uint32_t>() { return DType::uint32; }
+constexpr DType dtype_of<std::uint32_t>() {
+  return DType::uint32;
+}
 template <>
-constexpr DType dtype_of<std::int32_t>() { return DType::int32; }
+constexpr DType dtype_of<std::int32_t>() {
+  return DType::int32;
+}
 template <>
-constexpr DType dtype_of<std::uint64_t>() { return DType::uint64; }
+constexpr DType dtype_of<std::uint64_t>() {
+  return DType::uint64;
+}
 template <>
-constexpr DType dtype_of<std::int64_t>() { return DType::int64; }
+constexpr DType dtype_of<std::int64_t>() {
+  return DType::int64;
+}
 template <>
-constexpr DType dtype_of<float>() { return DType::float32; }
+constexpr DType dtype_of<float>() {
+  return DType::float32;
+}
 template <>
-constexpr DType dtype_of<double>() { return DType::float64; }
+constexpr DType dtype_of<double>() {
+  return DType::float64;
+}
 
 }  // namespace lockstep

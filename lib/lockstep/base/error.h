@@ -1,5 +1,6 @@
 #pragma once
-// The one exception of the library. The library never prints and never exits: it throws Error, and a program decides.
+// The one exception of the library. The library never prints and never exits: it throws Error, and a program
+// decides.
 
 #include <stdexcept>
 #include <string>

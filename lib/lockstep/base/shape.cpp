@@ -52,6 +52,8 @@ std::string Shape::text() const {
   return text + "]";
 }
 
-bool Shape::operator==(const Shape& other) const { return std::equal(begin(), end(), other.begin(), other.end()); }
+bool Shape::operator==(const Shape& other) const {
+  return std::equal(begin(), end(), other.begin(), other.end());
+}
 
 }  // namespace lockstep

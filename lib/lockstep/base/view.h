@@ -1,5 +1,6 @@
 #pragma once
-// Borrowed memory with a meaning: pointer, dtype, shape, device. Contiguous and row-major. A view owns nothing.
+// Borrowed memory with a meaning: pointer, dtype, shape, device. Contiguous and row-major. A view owns
+// nothing.
 
 #include <cstddef>
 

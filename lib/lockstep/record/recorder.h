@@ -23,9 +23,9 @@ struct RecorderOptions {
   std::int64_t tensors_every = 100;        ///< gradients and parameters every N steps; 0: never; 1: always
   bool tensor_values = false;              ///< with every recorded tensor, its elements
   bool tensor_statistics = true;           ///< with every recorded tensor, its statistics (norm included)
-  /// Hands steps to the system in one write when the last one is this long ago, so that short steps do not pay a
-  /// system call each; a process that is killed loses the steps since. 0: every step. An exception does not lose
-  /// any, and sync() and close() write at once.
+  /// Hands steps to the system in one write when the last one is this long ago, so that short steps do not
+  /// pay a system call each; a process that is killed loses the steps since. 0: every step. An exception does
+  /// not lose any, and sync() and close() write at once.
   std::int64_t write_every_ms = 20;
   /// fsync every N steps, stretched so that syncing takes at most 0.25 % of the time; 0: only in sync() and
   /// close().

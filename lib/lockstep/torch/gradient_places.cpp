@@ -65,7 +65,7 @@ class WholeBatches {
 };
 
 WholeBatches& whole_batches() {
-  static auto* const all = new WholeBatches;  // backward threads may outlive statics
+  static auto* const all = new WholeBatches;  // backward threads may outlive values with static storage
   return *all;
 }
 

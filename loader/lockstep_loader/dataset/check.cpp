@@ -1,10 +1,11 @@
+#include "lockstep_loader/dataset/check.h"
+
 #include <algorithm>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "lockstep/base/error.h"
-#include "lockstep_loader/dataset/check.h"
 
 namespace lockstep::loader {
 

@@ -171,7 +171,8 @@ TEST(ToFloat, RoundsEachStep) {
   }
   EXPECT_GT(fused_differs, 0);  // the usual shortcut gives other bits
   EXPECT_EQ(std::bit_cast<std::uint32_t>(scaled[0]), 0xbf4f6929u);
-  EXPECT_EQ(std::bit_cast<std::uint32_t>(scaled[255]), 0x4001734fu);  // both as NumPy computes them in float32
+  EXPECT_EQ(std::bit_cast<std::uint32_t>(scaled[255]),
+            0x4001734fu);  // both as NumPy computes them in float32
 }
 
 TEST(Normalize, TakesOnePairAChannel) {
