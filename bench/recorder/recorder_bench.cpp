@@ -13,6 +13,7 @@
 #include "common/data.h"
 #include "common/training.h"
 #include "lockstep/base/paired_timing_internal.h"
+#include "lockstep/base/temporary_folder_test.h"
 #include "lockstep/torch/environment.h"
 #include "lockstep_loader/format/fashion_mnist.h"
 #include "task.h"
@@ -25,19 +26,6 @@ using namespace lockstep::trainers;
 constexpr int kBlock = 100;
 constexpr int kBlocks = 41;
 constexpr int kWarmUp = 200;  // past the first batches, which are recorded in full
-
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "lockstep-bench-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 TrainingOptions endless(const std::filesystem::path& record, const record::RecorderOptions& recorder) {
   TrainingOptions options;
@@ -95,7 +83,7 @@ Seconds time_block(Training& plain, Training& recorded, internal::Clock clock) {
 
 void recorded_against_plain(benchmark::State& state, const record::RecorderOptions& options,
                             internal::Clock clock) {
-  const Folder folder;
+  const TemporaryFolder folder;
   Contest contest(options.tensors_every < 0 ? std::filesystem::path() : folder.path(), options);
   for (auto _ : state) {
     std::vector<double> ratios, plain_us, recorded_us;

@@ -15,6 +15,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "lockstep/base/temporary_folder_test.h"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -33,13 +35,6 @@ std::string read(const fs::path& file) {
 /// A folder of its own for each test.
 class Cli : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "lockstep-cli-XXXXXX").string();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   Output shell(const std::string& command) const {
     const fs::path out = folder_ / ".out", err = folder_ / ".err";
     const std::string line =
@@ -54,7 +49,8 @@ class Cli : public testing::Test {
   Output check(const std::string& arguments) const { return shell(kCheck + " " + arguments); }
 
   const std::string kTrainer = FAKE_TRAINER, kCompare = COMPARE_BATCHES, kCheck = CHECK_CONSISTENCY;
-  fs::path folder_;
+  const lockstep::TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 /// Whether `words` stand in `text`, wherever its lines are broken.

@@ -14,6 +14,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "lockstep/base/shell_test.h"
+
 namespace {
 
 struct Case {
@@ -39,25 +41,11 @@ const std::vector<Case>& cases() {
   return all;
 }
 
-struct Result {
-  int exit_code = -1;
-  std::string out;
-};
-
 /// The arguments are words of letters, digits and ,.-+@_/ only, so that quotes are enough for the shell.
-Result run(const std::vector<std::string>& args) {
+lockstep::ShellResult run(const std::vector<std::string>& args) {
   std::string command = LIST_SAMPLES " --quiet";
   for (const std::string& arg : args) command += " '" + arg + "'";
-  Result result;
-  FILE* pipe = popen(command.c_str(), "r");
-  if (!pipe) return result;
-  std::array<char, 1 << 16> buffer;
-  for (std::size_t read; (read = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
-    result.out.append(buffer.data(), read);
-  }
-  const int status = pclose(pipe);
-  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return result;
+  return lockstep::shell(command);
 }
 
 std::string first_difference(const std::string& expected, const std::string& got) {
@@ -71,7 +59,7 @@ std::string first_difference(const std::string& expected, const std::string& got
 TEST(TorchOrder, EqualsPyTorchOnEveryCase) {
   ASSERT_GE(cases().size(), 300u);
   for (const Case& one : cases()) {
-    const Result result = run(one.args);
+    const lockstep::ShellResult result = run(one.args);
     EXPECT_EQ(result.exit_code, 0) << one.text();
     EXPECT_TRUE(result.out == one.expected) << one.text() << "\n"
                                             << first_difference(one.expected, result.out);

@@ -16,6 +16,7 @@
 
 #include "common/schedule.h"
 #include "lockstep/base/expect_error_test.h"
+#include "lockstep/base/temporary_folder_test.h"
 #include "lockstep/safetensors/safetensors.h"
 #include "lockstep/torch/invariant_mode.h"
 #include "lockstep/torch/tensor_view.h"
@@ -28,21 +29,6 @@ namespace lockstep::trainers {
 namespace {
 
 namespace fs = std::filesystem;
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (fs::temp_directory_path() / "lockstep-gpt2-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() { fs::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 // ---- Schedule
 

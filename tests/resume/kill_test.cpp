@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "lockstep/base/temporary_folder_test.h"
 #include "lockstep/state/durable_file.h"
 
 extern char** environ;
@@ -27,19 +28,6 @@ using Lines = std::vector<std::string>;
 
 constexpr int kEpochs = 3;
 constexpr std::int64_t kBatches = 42 * kEpochs;  // 2,000 records in batches of 48
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (fs::temp_directory_path() / "lockstep-resume-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() { fs::remove_all(path_); }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 /// Runs the worker; kills it after `life` when given. True when it came to its own end, with success.
 bool run_worker(const fs::path& folder, const std::string& order, int workers, int pause_us,

@@ -23,14 +23,6 @@ void redirect(const std::filesystem::path& file, int descriptor) {
 
 }  // namespace
 
-TemporaryFolder::TemporaryFolder() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "lockstep-test-XXXXXX").string();
-  if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
-  path_ = pattern;
-}
-
-TemporaryFolder::~TemporaryFolder() { std::filesystem::remove_all(path_); }
-
 Process::Process(const std::string& program, const std::vector<std::string>& arguments,
                  const std::vector<std::string>& environment) {
   const std::string file = (std::filesystem::path(LOCKSTEP_PROGRAM_DIR) / program).string();

@@ -6,25 +6,13 @@
 #include <sys/types.h>
 #include <vector>
 
+#include "lockstep/base/temporary_folder_test.h"
+
 namespace lockstep::test {
 
 struct Finished {
   int code = -1;  ///< exit code; 128 + signal when a signal ended it
   std::string out, err;
-};
-
-/// A folder that is removed at the end.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
 };
 
 /// A program that runs.

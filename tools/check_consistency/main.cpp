@@ -1,16 +1,14 @@
 // Runs a training command several times and compares the recordings. README.md has the details.
 
 #include <cstdlib>
-#include <exception>
 
 #include <fmt/format.h>
 
 #include "check.h"
 #include "child.h"
 #include "common/output.h"
+#include "common/program.h"
 #include "lockstep/base/error.h"
-#include "lockstep/base/version.h"
-#include "lockstep/simd/targets.h"
 #include "options.h"
 
 namespace lockstep::tools {
@@ -60,18 +58,5 @@ int run(const CheckConsistencyOptions& options) {
 
 int main(int argc, char** argv) {
   using namespace lockstep::tools;
-  try {
-    const CheckConsistencyOptions options = parse_options(argc, argv);
-    if (options.help) {
-      fmt::print("{}", help_text());
-      return 0;
-    }
-    if (options.version) {
-      fmt::print("{}", lockstep::version_text("check_consistency", lockstep::simd::active_instruction_set()));
-      return 0;
-    }
-    return run(options);
-  } catch (const std::exception& error) {
-    return report_error("check_consistency", error.what());
-  }
+  return run_program("check_consistency", argc, argv, parse_options, help_text, run);
 }

@@ -1,16 +1,14 @@
 // Compares two recorded runs. README.md says what is compared; docs/formats/compare-json.md describes --json.
 
-#include <exception>
 #include <filesystem>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "common/output.h"
+#include "common/program.h"
 #include "lockstep/base/error.h"
-#include "lockstep/base/version.h"
 #include "lockstep/record/compare.h"
-#include "lockstep/simd/targets.h"
 #include "options.h"
 
 namespace lockstep::tools {
@@ -71,19 +69,6 @@ int run(const CompareBatchesOptions& options) {
 
 int main(int argc, char** argv) {
   using namespace lockstep::tools;
-  try {
-    exit_on_interrupt();
-    const CompareBatchesOptions options = parse_options(argc, argv);
-    if (options.help) {
-      fmt::print("{}", help_text());
-      return 0;
-    }
-    if (options.version) {
-      fmt::print("{}", lockstep::version_text("compare_batches", lockstep::simd::active_instruction_set()));
-      return 0;
-    }
-    return run(options);
-  } catch (const std::exception& error) {
-    return report_error("compare_batches", error.what());
-  }
+  exit_on_interrupt();
+  return run_program("compare_batches", argc, argv, parse_options, help_text, run);
 }

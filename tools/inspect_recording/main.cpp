@@ -1,13 +1,10 @@
 // Shows one recording. README.md says what; docs/formats/inspect-json.md describes --json.
 
-#include <exception>
-
 #include <fmt/format.h>
 
 #include "common/output.h"
-#include "lockstep/base/version.h"
+#include "common/program.h"
 #include "lockstep/record/inspect.h"
-#include "lockstep/simd/targets.h"
 #include "options.h"
 
 namespace lockstep::tools {
@@ -32,19 +29,6 @@ int run(const InspectOptions& options) {
 
 int main(int argc, char** argv) {
   using namespace lockstep::tools;
-  try {
-    exit_on_interrupt();
-    const InspectOptions options = parse_options(argc, argv);
-    if (options.help) {
-      fmt::print("{}", help_text());
-      return 0;
-    }
-    if (options.version) {
-      fmt::print("{}", lockstep::version_text("inspect_recording", lockstep::simd::active_instruction_set()));
-      return 0;
-    }
-    return run(options);
-  } catch (const std::exception& error) {
-    return report_error("inspect_recording", error.what());
-  }
+  exit_on_interrupt();
+  return run_program("inspect_recording", argc, argv, parse_options, help_text, run);
 }

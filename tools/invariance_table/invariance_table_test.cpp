@@ -10,25 +10,16 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "lockstep/base/shell_test.h"
+
 namespace {
 
 using Json = nlohmann::json;
 
-struct Result {
-  int exit_code = -1;
-  std::string out;
-};
+using Result = lockstep::ShellResult;
 
 Result run(const std::string& arguments) {
-  Result result;
-  FILE* pipe = popen((INVARIANCE_TABLE " " + arguments + " 2>&1").c_str(), "r");
-  if (pipe == nullptr) return result;
-  std::array<char, 1 << 16> buffer{};
-  for (std::size_t read; (read = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-    result.out.append(buffer.data(), read);
-  const int status = pclose(pipe);
-  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return result;
+  return lockstep::shell(INVARIANCE_TABLE " " + arguments + " 2>&1");
 }
 
 bool has(const Result& result, const std::string& words) {

@@ -3,7 +3,6 @@
 
 #include <ATen/Parallel.h>
 #include <cstdio>
-#include <exception>
 #include <string>
 #include <unistd.h>
 #include <utility>
@@ -11,7 +10,7 @@
 #include <fmt/format.h>
 
 #include "common/output.h"
-#include "lockstep/base/version.h"
+#include "common/program.h"
 #include "lockstep/record/environment.h"
 #include "lockstep/simd/targets.h"
 #include "lockstep/torch/environment.h"
@@ -64,19 +63,6 @@ int run(const InvarianceTableOptions& options) {
 
 int main(int argc, char** argv) {
   using namespace lockstep::tools;
-  try {
-    exit_on_interrupt();
-    const InvarianceTableOptions options = parse_options(argc, argv);
-    if (options.help) {
-      fmt::print("{}", help_text());
-      return 0;
-    }
-    if (options.version) {
-      fmt::print("{}", lockstep::version_text("invariance_table", lockstep::simd::active_instruction_set()));
-      return 0;
-    }
-    return run(options);
-  } catch (const std::exception& error) {
-    return report_error("invariance_table", error.what());
-  }
+  exit_on_interrupt();
+  return run_program("invariance_table", argc, argv, parse_options, help_text, run);
 }

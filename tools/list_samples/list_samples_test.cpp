@@ -19,6 +19,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "lockstep/base/shell_test.h"
 #include "lockstep/checksum/sha256.h"
 
 namespace {
@@ -26,23 +27,8 @@ namespace {
 using Ids = std::vector<std::int64_t>;
 using Json = nlohmann::json;
 
-struct Result {
-  int exit_code = -1;
-  std::string out;  ///< stdout, or what the redirections of the arguments make of it
-};
-
-Result shell(const std::string& command) {
-  Result result;
-  FILE* pipe = popen(command.c_str(), "r");
-  if (!pipe) return result;
-  std::array<char, 1 << 16> buffer;
-  for (std::size_t read; (read = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
-    result.out.append(buffer.data(), read);
-  }
-  const int status = pclose(pipe);
-  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return result;
-}
+using Result = lockstep::ShellResult;
+using lockstep::shell;
 
 Result run(const std::string& arguments) { return shell(LIST_SAMPLES " " + arguments); }
 

@@ -14,6 +14,7 @@
 #include "lockstep/activation/activation_ref.h"
 #include "lockstep/activation/activation_vectors.h"
 #include "lockstep/base/expect_error_test.h"
+#include "lockstep/base/float_bits_test.h"
 #include "lockstep/simd/every_form_test.h"
 
 namespace lockstep {
@@ -22,11 +23,6 @@ namespace {
 namespace ref = activation_ref;
 namespace scalar = math::internal::activation;
 using Values = std::vector<float>;
-
-/// Every NaN is one: its payload is outside the promise.
-std::uint32_t bits(float value) {
-  return std::isnan(value) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(value);
-}
 
 /// Numbers of every size and kind: strided bit patterns, and what lies around the special ones.
 Values inputs() {

@@ -13,6 +13,7 @@
 #include "lockstep/attention/attention_ref.h"
 #include "lockstep/attention/attention_vectors.h"
 #include "lockstep/base/expect_error_test.h"
+#include "lockstep/base/float_bits_test.h"
 #include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/simd/every_form_test.h"
 
@@ -22,14 +23,6 @@ namespace {
 using Values = std::vector<float>;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-/// Every NaN is one: its payload is outside the promise.
-std::vector<std::uint32_t> bits(const Values& values) {
-  std::vector<std::uint32_t> words;
-  for (const float value : values)
-    words.push_back(std::isnan(value) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(value));
-  return words;
-}
 
 /// 24 random bits scaled by 2^-3 … 2^0.
 Values random_values(std::int64_t count, std::uint32_t seed) {

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "lockstep/base/expect_error_test.h"
+#include "lockstep/base/float_bits_test.h"
 #include "lockstep/cross_entropy/cross_entropy_ref.h"
 #include "lockstep/cross_entropy/cross_entropy_vectors.h"
 #include "lockstep/simd/every_form_test.h"
@@ -22,17 +23,6 @@ namespace {
 using Values = std::vector<float>;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-std::uint32_t bits(float value) {
-  return std::isnan(value) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(value);
-}
-
-/// Every NaN is one: its payload is outside the promise.
-std::vector<std::uint32_t> bits(const Values& values) {
-  std::vector<std::uint32_t> words;
-  for (const float value : values) words.push_back(bits(value));
-  return words;
-}
 
 Values random_values(std::size_t count, std::uint32_t seed = 1) {
   std::uint32_t state = seed;

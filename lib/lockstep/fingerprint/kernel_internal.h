@@ -44,12 +44,15 @@ struct Tally {
   double min, max;  ///< of the finite elements; which of two equal zeros is left open
   std::int64_t finite = 0, nans = 0;
 };
+/// out[i] = the i-th of `count` fp32 numbers, which need not be aligned.
+using WidenForm = void (*)(const std::uint8_t* source, std::size_t count, double* out);
 /// sum[i] += x[i] and squares[i] += x[i]^2 for finite x[i], one rounding each: element i in lane i
 /// (contracts, section 5).
 using MomentsForm = void (*)(const double* x, std::size_t count, double* sum, double* squares, Tally& tally);
 /// squares[i] += (x[i] - mean)^2 for finite x[i].
 using DeviationsForm = void (*)(const double* x, std::size_t count, double mean, double* squares);
 
+void widen_scalar(const std::uint8_t* source, std::size_t count, double* out);
 void moments_scalar(const double* x, std::size_t count, double* sum, double* squares, Tally& tally);
 void deviations_scalar(const double* x, std::size_t count, double mean, double* squares);
 
@@ -58,6 +61,7 @@ struct Kernel {
   DigestForm digest = digest_scalar;
   DigestTwoForm digest_two = digest_two_scalar;
   CopyForm copy = copy_scalar;
+  WidenForm widen = widen_scalar;
   MomentsForm moments = moments_scalar;
   DeviationsForm deviations = deviations_scalar;
 };

@@ -80,6 +80,14 @@ void copy_scalar(const std::uint8_t* source, std::uint8_t* target, const std::ui
   digest_scalar(source, words, j, Canon::none, sum);
 }
 
+void widen_scalar(const std::uint8_t* source, std::size_t count, double* out) {
+  for (std::size_t i = 0; i < count; ++i) {
+    float value;
+    std::memcpy(&value, source + i * sizeof value, sizeof value);
+    out[i] = value;
+  }
+}
+
 void moments_scalar(const double* x, std::size_t count, double* sum, double* squares, Tally& tally) {
   for (std::size_t i = 0; i < count; ++i) {
     if (!std::isfinite(x[i])) {

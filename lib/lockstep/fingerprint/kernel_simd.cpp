@@ -202,32 +202,69 @@ void copy(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* 
 
 using VF = hn::Vec<DF>;
 
+void widen(const std::uint8_t* source, std::size_t count, double* out) {
+  const DF df;
+  const hn::Rebind<float, DF> narrow;
+  const hn::Repartition<std::uint8_t, decltype(narrow)> as_bytes;
+  const std::size_t step = hn::Lanes(df);
+  std::size_t i = 0;
+  for (; i + step <= count; i += step) {
+    const auto values = hn::BitCast(narrow, hn::LoadU(as_bytes, source + i * sizeof(float)));
+    hn::StoreU(hn::PromoteTo(df, values), df, out + i);
+  }
+  widen_scalar(source + i * sizeof(float), count - i, out + i);
+}
+
 HWY_INLINE void add_in_place(VF terms, double* sums) {
   const DF df;
   hn::StoreU(hn::Add(hn::LoadU(df, sums), terms), df, sums);
+}
+
+/// The open minimum and maximum of a tally, one in each lane.
+struct Range {
+  VF min, max;
+};
+
+/// Some elements are not finite: they are counted and left out.
+HWY_INLINE void add_some(VF value, double* sum, double* squares, Range& range, Tally& tally) {
+  const DF df;
+  const auto finite = hn::Le(hn::Abs(value), hn::Set(df, hwy::HighestValue<double>()));
+  const VF counted = hn::IfThenElseZero(finite, value);
+  add_in_place(counted, sum);
+  add_in_place(hn::Mul(counted, counted), squares);
+  range.min = hn::IfThenElse(finite, hn::Min(range.min, value), range.min);
+  range.max = hn::IfThenElse(finite, hn::Max(range.max, value), range.max);
+  tally.finite += static_cast<std::int64_t>(hn::CountTrue(df, finite));
+  tally.nans += static_cast<std::int64_t>(hn::CountTrue(df, hn::IsNaN(value)));
+}
+
+HWY_INLINE void add_all(VF value, double* sum, double* squares, Range& range) {
+  add_in_place(value, sum);
+  add_in_place(hn::Mul(value, value), squares);
+  range = {hn::Min(range.min, value), hn::Max(range.max, value)};
 }
 
 void moments(const double* x, std::size_t count, double* sum, double* squares, Tally& tally) {
   const DF df;
   const std::size_t step = hn::Lanes(df);
   const VF largest = hn::Set(df, hwy::HighestValue<double>());
-  VF min = hn::Set(df, tally.min), max = hn::Set(df, tally.max);
+  Range even{hn::Set(df, tally.min), hn::Set(df, tally.max)}, odd = even;
   std::size_t i = 0;
-  for (; i + step <= count; i += step) {
-    const VF value = hn::LoadU(df, x + i);
-    const auto finite = hn::Le(hn::Abs(value), largest);
-    const VF counted = hn::IfThenElseZero(finite, value);
-    add_in_place(counted, sum + i);
-    add_in_place(hn::Mul(counted, counted), squares + i);
-    min = hn::IfThenElse(hn::And(finite, hn::Lt(value, min)), value, min);
-    max = hn::IfThenElse(hn::And(finite, hn::Gt(value, max)), value, max);
-    const std::size_t many = hn::CountTrue(df, finite);
-    tally.finite += static_cast<std::int64_t>(many);
-    if (many < step) tally.nans += static_cast<std::int64_t>(step - hn::CountTrue(df, hn::Eq(value, value)));
+  for (; i + 2 * step <= count; i += 2 * step) {
+    const VF first = hn::LoadU(df, x + i), second = hn::LoadU(df, x + i + step);
+    if (HWY_LIKELY(
+            hn::AllTrue(df, hn::And(hn::Le(hn::Abs(first), largest), hn::Le(hn::Abs(second), largest))))) {
+      add_all(first, sum + i, squares + i, even);
+      add_all(second, sum + i + step, squares + i + step, odd);
+      tally.finite += static_cast<std::int64_t>(2 * step);
+    } else {
+      add_some(first, sum + i, squares + i, even, tally);
+      add_some(second, sum + i + step, squares + i + step, odd, tally);
+    }
   }
-  tally.min = hn::GetLane(hn::MinOfLanes(df, min));
-  tally.max = hn::GetLane(hn::MaxOfLanes(df, max));
-  if (i < count) moments_scalar(x + i, count - i, sum + i, squares + i, tally);
+  tally.min = hn::GetLane(hn::MinOfLanes(df, hn::Min(even.min, odd.min)));
+  tally.max = hn::GetLane(hn::MaxOfLanes(df, hn::Max(even.max, odd.max)));
+  moments_scalar(x + i, count - i, sum + i, squares + i, tally);
 }
 
 void deviations(const double* x, std::size_t count, double mean, double* squares) {
@@ -243,11 +280,11 @@ void deviations(const double* x, std::size_t count, double mean, double* squares
   if (i < count) deviations_scalar(x + i, count - i, mean, squares + i);
 }
 
-Kernel forms() { return {"", digest, digest_two, copy, moments, deviations}; }
+Kernel forms() { return {"", digest, digest_two, copy, widen, moments, deviations}; }
 
 #else
 
-Kernel forms() { return {"", digest, digest_two, copy, moments_scalar, deviations_scalar}; }
+Kernel forms() { return {"", digest, digest_two, copy, widen_scalar, moments_scalar, deviations_scalar}; }
 
 #endif
 #endif

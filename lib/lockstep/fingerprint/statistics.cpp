@@ -68,7 +68,7 @@ void widen(const std::uint8_t* source, std::size_t count, DType dtype, double* o
     case DType::bfloat16:
       return widen_all<std::uint16_t>(source, count, out, widen_bfloat16);
     case DType::float32:
-      return widen_numbers<float>(source, count, out);
+      return internal::kernel().widen(source, count, out);
     case DType::float64:
       return widen_numbers<double>(source, count, out);
   }
@@ -96,25 +96,37 @@ class Reducer {
   Sample reduce() {
     Sample sample;
     clear(sums_), clear(squares_);
-    each_block([&](std::size_t count) { kernel_.moments(block_, count, sums_, squares_, sample.tally); });
+    each_block([&](const double* x, std::size_t count) {
+      kernel_.moments(x, count, sums_, squares_, sample.tally);
+    });
     if (sample.tally.finite == 0) return sample;
     sample.sum = total(sums_);
     sample.squares = total(squares_);
     sample.mean = sample.sum / static_cast<double>(sample.tally.finite);
     clear(squares_);
-    each_block([&](std::size_t count) { kernel_.deviations(block_, count, sample.mean, squares_); });
+    each_block(
+        [&](const double* x, std::size_t count) { kernel_.deviations(x, count, sample.mean, squares_); });
     sample.m2 = total(squares_);
     if (is_floating_point(dtype_)) settle_zeros(sample.tally);
     return sample;
   }
 
  private:
+  /// Blocks that fit into row_ together are widened once.
+  const double* block(std::size_t first, std::size_t count) {
+    if (n_ > order::kManyLanes) {
+      widen(data_ + first * bytes_, count, dtype_, row_);
+      return row_;
+    }
+    if (!widened_) widen(data_, n_, dtype_, row_);
+    widened_ = true;
+    return row_ + first;
+  }
   template <class Visit>
   void each_block(Visit visit) {
     for (std::size_t first = 0; first < n_; first += lanes_) {
       const std::size_t count = std::min(lanes_, n_ - first);
-      widen(data_ + first * bytes_, count, dtype_, block_);
-      visit(count);
+      visit(block(first, count), count);
     }
   }
   void clear(double* lanes) const { std::fill_n(lanes, filled_, 0.0); }
@@ -128,9 +140,9 @@ class Reducer {
     if (tally.min != 0 && tally.max != 0) return;
     for (std::size_t first = 0; first < n_; first += lanes_) {
       const std::size_t count = std::min(lanes_, n_ - first);
-      widen(data_ + first * bytes_, count, dtype_, block_);
-      const double* const zero = std::find(block_, block_ + count, 0.0);
-      if (zero == block_ + count) continue;
+      const double* const x = block(first, count);
+      const double* const zero = std::find(x, x + count, 0.0);
+      if (zero == x + count) continue;
       if (tally.min == 0) tally.min = *zero;
       if (tally.max == 0) tally.max = *zero;
       return;
@@ -142,7 +154,8 @@ class Reducer {
   std::size_t n_;
   DType dtype_;
   std::size_t bytes_, lanes_, filled_;
-  alignas(64) double block_[order::kManyLanes];
+  bool widened_ = false;
+  alignas(64) double row_[order::kManyLanes];
   alignas(64) double sums_[order::kManyLanes];
   alignas(64) double squares_[order::kManyLanes];
 };

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "lockstep/base/expect_error_test.h"
+#include "lockstep/base/float_bits_test.h"
 #include "lockstep/cross_entropy/cross_entropy.h"
 #include "lockstep/loss/loss_inl.h"
 #include "lockstep/loss/loss_ref.h"
@@ -22,11 +23,6 @@ namespace {
 namespace ref = loss_ref;
 namespace scalar = math::internal::loss;
 using Values = std::vector<float>;
-
-/// Every NaN is one: its payload is outside the promise.
-std::uint32_t bits(float value) {
-  return std::isnan(value) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(value);
-}
 
 Values random_values(std::size_t count, std::uint32_t seed) {
   std::uint32_t state = seed;

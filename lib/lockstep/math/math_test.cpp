@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "lockstep/base/error.h"
+#include "lockstep/base/float_bits_test.h"
 #include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/math/math_inl.h"
 #include "lockstep/math/math_vectors.h"
@@ -26,11 +27,6 @@ namespace {
 using Values = std::vector<float>;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-/// Every NaN is one: its payload is outside the promise.
-std::uint32_t word_of(float value) {
-  return std::isnan(value) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(value);
-}
 
 // ---- The functions as a table
 
@@ -131,12 +127,12 @@ double ulps(float y, double exact) {
 TEST_P(Math, EveryFormHasTheBitsOfOneNumber) {
   const Values& x = sample();
   std::vector<std::uint32_t> expected;
-  for (const float value : x) expected.push_back(word_of(GetParam().one(value)));
+  for (const float value : x) expected.push_back(bits(GetParam().one(value)));
   for (const std::string& name : simd::instruction_sets()) {
     const simd::ForcedSet forced(name);
     const Values y = computed(GetParam(), x);
     for (std::size_t i = 0; i < x.size(); ++i)
-      ASSERT_EQ(word_of(y[i]), expected[i]) << name << " at " << std::hexfloat << x[i];
+      ASSERT_EQ(bits(y[i]), expected[i]) << name << " at " << std::hexfloat << x[i];
   }
 }
 
@@ -146,7 +142,7 @@ TEST_P(Math, GivesTheExpectedBits) {
     for (const std::string& name : simd::instruction_sets()) {
       const simd::ForcedSet forced(name);
       const float x = std::bit_cast<float>(vector.x);
-      EXPECT_EQ(word_of(computed(GetParam(), Values(20, x)).back()), vector.y)
+      EXPECT_EQ(bits(computed(GetParam(), Values(20, x)).back()), vector.y)
           << name << " at " << std::hexfloat << x;
     }
   }
@@ -177,11 +173,10 @@ TEST_P(Math, AnElementDoesNotKnowItsPlace) {
       Values in, out(count + 1, -7.0f);
       for (std::size_t i = 0; i < count; ++i) in.push_back(x[(i + count) % x.size()]);
       GetParam().array(in.data(), out.data(), static_cast<std::int64_t>(count));
-      for (std::size_t i = 0; i < count; ++i)
-        EXPECT_EQ(word_of(out[i]), word_of(GetParam().one(in[i]))) << name;
+      for (std::size_t i = 0; i < count; ++i) EXPECT_EQ(bits(out[i]), bits(GetParam().one(in[i]))) << name;
       EXPECT_EQ(out[count], -7.0f) << "nothing behind the end is written";
       GetParam().array(in.data(), in.data(), static_cast<std::int64_t>(count));
-      for (std::size_t i = 0; i < count; ++i) EXPECT_EQ(word_of(in[i]), word_of(out[i])) << "in place";
+      for (std::size_t i = 0; i < count; ++i) EXPECT_EQ(bits(in[i]), bits(out[i])) << "in place";
     }
   }
 }
@@ -211,7 +206,7 @@ TEST_P(Math, KeepsSubnormalsForACallerThatFlushesThem) {
   FlushingCaller caller;
   const Values flushed = computed(GetParam(), x);
   const bool kept = caller.end();
-  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(word_of(flushed[i]), word_of(expected[i])) << x[i];
+  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(bits(flushed[i]), bits(expected[i])) << x[i];
   EXPECT_TRUE(kept) << "the caller's mode comes back";
 }
 #endif
@@ -230,7 +225,7 @@ Values block(std::int64_t index) {
 std::uint64_t digest(const Values& y) {
   std::uint64_t sum = 0, place = 1;
   for (const float value : y) {
-    sum += word_of(value) * place;
+    sum += bits(value) * place;
     place = place * 6364136223846793005 + 2;  // odd for ever
   }
   return sum;
@@ -334,7 +329,7 @@ INSTANTIATE_TEST_SUITE_P(All, Math, testing::ValuesIn(kCases), name_of);
 // ---- Special values
 
 TEST(MathSpecial, ValuesAreCs) {
-  const auto same = [](float got, float expected) { EXPECT_EQ(word_of(got), word_of(expected)); };
+  const auto same = [](float got, float expected) { EXPECT_EQ(bits(got), bits(expected)); };
   same(exp(0.0f), 1.0f), same(exp(-0.0f), 1.0f), same(exp(kInfinity), kInfinity), same(exp(-kInfinity), 0.0f);
   same(exp(88.8f), kInfinity), same(exp(-104.0f), 0.0f), same(exp(-103.9f), 0x1p-149f),
       same(exp(3e38f), kInfinity);
@@ -391,7 +386,7 @@ TEST(MathPow, SpecialCasesAreCsAndTheErrorIsSmall) {
     const float got = pow(x, y);
     largest = std::max(largest, ulps(got, exact));
     if (exact == 0 || std::isinf(exact) || std::isnan(exact)) {
-      EXPECT_EQ(word_of(got), word_of(static_cast<float>(exact))) << x << " to the " << y;
+      EXPECT_EQ(bits(got), bits(static_cast<float>(exact))) << x << " to the " << y;
     }
   }
   EXPECT_LE(largest, 0.51);
@@ -409,7 +404,7 @@ TEST(MathPow, EveryFormHasTheBitsOfOneNumber) {
       Values z(count + 1, -7.0f);
       pow(x.data(), y.data(), z.data(), static_cast<std::int64_t>(count));
       for (std::size_t i = 0; i < count; ++i)
-        ASSERT_EQ(word_of(z[i]), word_of(pow(x[i], y[i]))) << name << ": " << x[i] << " to the " << y[i];
+        ASSERT_EQ(bits(z[i]), bits(pow(x[i], y[i]))) << name << ": " << x[i] << " to the " << y[i];
       EXPECT_EQ(z[count], -7.0f);
     }
   }
@@ -422,7 +417,7 @@ TEST(MathTwin, AnotherRoundingGoesRed) {
   int differs = 0;
   for (int i = 0; i < 10000; ++i) {
     const float x = static_cast<float>(i) * 0.001f - 5.0f;
-    differs += word_of(static_cast<float>(std::exp(static_cast<double>(x)))) != word_of(exp(x)) ? 1 : 0;
+    differs += bits(static_cast<float>(std::exp(static_cast<double>(x)))) != bits(exp(x)) ? 1 : 0;
   }
   EXPECT_GT(differs, 100) << "the correctly rounded exponential is another function";
 }

@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "lockstep/base/expect_error_test.h"
+#include "lockstep/base/float_bits_test.h"
 #include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/matmul/matmul_ref.h"
 #include "lockstep/matmul/matmul_vectors.h"
@@ -26,11 +27,6 @@ using Values = std::vector<float>;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr float kLeast = std::numeric_limits<float>::denorm_min();
-
-/// Every NaN is the same, as everywhere in the contracts.
-std::uint32_t bits(float value) {
-  return std::isnan(value) ? 0x7fc00000u : std::bit_cast<std::uint32_t>(value);
-}
 
 std::uint32_t digest(const Values& values, std::uint32_t state = 2166136261u) {
   for (const float value : values) state = (state ^ bits(value)) * 16777619u;

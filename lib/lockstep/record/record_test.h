@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include "lockstep/base/error.h"
+#include "lockstep/base/temporary_folder_test.h"
 #include "lockstep/checksum/crc32c.h"
 #include "lockstep/record/format_internal.h"
 #include "lockstep/record/reader_internal.h"
@@ -195,26 +196,6 @@ inline Recorder recorder_on(Disk& disk, const RecorderOptions& options = {},
   return Recorder(std::make_unique<Recorder::Impl>(std::filesystem::temp_directory_path(), info, options,
                                                    maker_of(disk)));
 }
-
-/// An empty folder that goes away with the object.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "lockstep-record-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) fail_errno(errno, name, "temporary folder");
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline std::string content_of(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);

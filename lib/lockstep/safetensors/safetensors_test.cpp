@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "lockstep/base/expect_error_test.h"
+#include "lockstep/base/temporary_folder_test.h"
 #include "lockstep/safetensors/header_internal.h"
 
 namespace lockstep {
@@ -21,12 +22,6 @@ namespace fs = std::filesystem;
 
 class Safetensors : public testing::Test {
  protected:
-  Safetensors() {
-    std::string pattern = (fs::temp_directory_path() / "lockstep-safetensors-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  ~Safetensors() override { fs::remove_all(folder_); }
-
   fs::path file() const { return folder_ / "model.safetensors"; }
   fs::path write(const std::string& bytes) const {
     std::ofstream(file(), std::ios::binary) << bytes;
@@ -51,7 +46,7 @@ class Safetensors : public testing::Test {
   }
 
  private:
-  fs::path folder_;
+  TemporaryFolder folder_;
 };
 
 const std::string kEightBytes(8, 'x');

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "lockstep/base/error.h"
+#include "lockstep/base/temporary_folder_test.h"
 #include "lockstep/checksum/crc32c.h"
 #include "lockstep/state/archive.h"
 
@@ -21,13 +22,6 @@ namespace fs = std::filesystem;
 
 class Folder : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "lockstep-state-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    root_ = name;
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   std::vector<std::string> names() const {
     std::vector<std::string> found;
     for (const auto& entry : fs::directory_iterator(root_)) found.push_back(entry.path().filename().string());
@@ -35,7 +29,8 @@ class Folder : public testing::Test {
     return found;
   }
 
-  fs::path root_;
+  TemporaryFolder folder_;
+  const fs::path root_ = folder_.path();
 };
 
 using DurableFile = Folder;

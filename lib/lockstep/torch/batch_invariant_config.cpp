@@ -1,6 +1,5 @@
 #include "lockstep/torch/batch_invariant_config.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
@@ -11,7 +10,7 @@
 #include <type_traits>
 
 #include "lockstep/base/error.h"
-#include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/generator_internal.h"
 
 namespace lockstep {
 namespace {
@@ -143,15 +142,10 @@ void BatchInvariantConfig::set_precision() {
 }
 
 void BatchInvariantConfig::set_seed() {
-  const invariant::InsideKernel inside;  // an outer mode has no business with the state's bytes
+  const at::Tensor before = invariant::generator_state();
+  restorer_.add([before] { invariant::set_generator_state(before); });
   at::Generator generator = at::detail::getDefaultCPUGenerator();
   const std::lock_guard lock(generator.mutex());
-  const at::Tensor before = generator.get_state();
-  restorer_.add([generator, before]() mutable {
-    const invariant::InsideKernel restoring;
-    const std::lock_guard restoring_lock(generator.mutex());
-    generator.set_state(before);
-  });
   generator.set_current_seed(*options_.manual_seed);
 }
 

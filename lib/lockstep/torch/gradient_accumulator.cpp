@@ -1,15 +1,14 @@
 #include "lockstep/torch/gradient_accumulator.h"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 #include <cmath>
 #include <limits>
-#include <mutex>
 
 #include <fmt/format.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/generator_internal.h"
 #include "lockstep/torch/gradient_places_internal.h"
 #include "lockstep/torch/invariant_mode.h"
 
@@ -37,23 +36,6 @@ void add_entry(Accumulation& accumulation, std::string name, const at::Tensor& p
   if (accumulation.find(parameter) != nullptr) return;  // tied: one parameter under two names
   accumulation.index.emplace(parameter.unsafeGetTensorImpl(), accumulation.entries.size());
   accumulation.entries.push_back({parameter, std::move(name), {}, invariant::prepare_parameter(parameter)});
-}
-
-at::Tensor generator_state() {
-  const invariant::InsideKernel inside;
-  at::Generator generator = at::detail::getDefaultCPUGenerator();
-  const std::lock_guard lock(generator.mutex());
-  return generator.get_state();
-}
-
-/// Returns what it was.
-at::Tensor set_generator_state(const at::Tensor& state) {
-  const invariant::InsideKernel inside;
-  at::Generator generator = at::detail::getDefaultCPUGenerator();
-  const std::lock_guard lock(generator.mutex());
-  at::Tensor before = generator.get_state();
-  generator.set_state(state);
-  return before;
 }
 
 }  // namespace
@@ -131,10 +113,12 @@ GradientAccumulator::Scope GradientAccumulator::micro_batch(std::int64_t first_s
   opened->lengths = std::move(lengths);
   opened->first_row = batch.next_row;
   at::Tensor draws_after;
-  if (first_sample == 0)
-    batch.draws = generator_state();
-  else
-    draws_after = set_generator_state(batch.draws);
+  if (first_sample == 0) {
+    batch.draws = invariant::generator_state();
+  } else {
+    draws_after = invariant::generator_state();
+    invariant::set_generator_state(batch.draws);
+  }
   batch.next_sample += samples;
   batch.next_row += opened->rows();
   open_ = opened;
@@ -155,7 +139,7 @@ GradientAccumulator::Scope::~Scope() {
   if (!micro_batch_) return;
   micro_batch_->ended = true;
   invariant::set_open_micro_batch(std::move(before_));
-  if (draws_after_.defined()) set_generator_state(draws_after_);
+  if (draws_after_.defined()) invariant::set_generator_state(draws_after_);
 }
 
 // Graphs hold a micro-batch beyond its scope.

@@ -76,11 +76,11 @@ class LockstepNormBackward final : public Node {
                                          : order::FoldSpan{0, call_.rows, true};
     if (call_.centred)
       layer_norm_backward({dy.const_data_ptr<float>(), x.const_data_ptr<float>(), memory_or_null(call_.mean),
-                           memory_or_null(call_.rstd), memory_or_null(scale), dx, fold(dgamma), fold(dbeta),
-                           span, call_.features});
+                           memory_or_null(call_.rstd), memory_or_null(scale), dx, memory_of<NormFold>(dgamma),
+                           memory_of<NormFold>(dbeta), span, call_.features});
     else
       rms_norm_backward({dy.const_data_ptr<float>(), x.const_data_ptr<float>(), memory_or_null(call_.rstd),
-                         memory_or_null(scale), dx, fold(dgamma), span, call_.features});
+                         memory_or_null(scale), dx, memory_of<NormFold>(dgamma), span, call_.features});
     if (dgamma) results[1] = dgamma->returned(gamma);
     if (dbeta) results[2] = dbeta->returned(beta_.unpack());
     return results;
@@ -89,10 +89,6 @@ class LockstepNormBackward final : public Node {
  private:
   FoldTarget target(std::size_t input, PlaceKind kind) {
     return {*this, input, kind, Window{{call_.features}, {1}, 0}, call_.rows, micro_batch_};
-  }
-  static NormFold fold(std::optional<FoldTarget>& target) {
-    if (!target) return {};
-    return {target->total().mutable_data_ptr<float>(), target->open()};
   }
 
   SavedVariable x_, gamma_, beta_;

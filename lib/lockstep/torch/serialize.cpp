@@ -1,9 +1,7 @@
 #include "lockstep/torch/serialize.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <c10/util/Exception.h>
 #include <cstring>
-#include <mutex>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -11,6 +9,7 @@
 #include <torch/torch.h>
 
 #include "lockstep/base/error.h"
+#include "lockstep/torch/generator_internal.h"
 
 namespace lockstep {
 namespace {
@@ -99,18 +98,14 @@ std::vector<at::Tensor> tensors_from_bytes(const std::string& bytes) {
 }
 
 std::string generator_bytes() {
-  at::Generator generator = at::detail::getDefaultCPUGenerator();
-  const std::lock_guard lock(generator.mutex());
-  const at::Tensor state = generator.get_state();
+  const at::Tensor state = invariant::generator_state();
   return {static_cast<const char*>(state.const_data_ptr()), static_cast<std::size_t>(state.numel())};
 }
 
 void load_generator(const std::string& bytes) {
   at::Tensor state = torch::empty({static_cast<std::int64_t>(bytes.size())}, torch::kByte);
   std::memcpy(state.mutable_data_ptr(), bytes.data(), bytes.size());
-  at::Generator generator = at::detail::getDefaultCPUGenerator();
-  const std::lock_guard lock(generator.mutex());
-  guarded("generator", [&] { generator.set_state(state); });
+  guarded("generator", [&] { invariant::set_generator_state(state); });
 }
 
 }  // namespace lockstep

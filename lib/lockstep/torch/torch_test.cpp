@@ -12,6 +12,7 @@
 #include <torch/torch.h>
 
 #include "lockstep/base/expect_error_test.h"
+#include "lockstep/base/temporary_folder_test.h"
 #include "lockstep/record/reader.h"
 #include "lockstep/torch/environment.h"
 #include "lockstep/torch/serialize.h"
@@ -20,19 +21,6 @@
 
 namespace lockstep {
 namespace {
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "lockstep-torch-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 TEST(TensorView, BorrowsTheTensorsMemory) {
   const torch::Tensor tensor = torch::arange(6, torch::kInt).view({2, 3});

@@ -13,6 +13,7 @@
 #include <turbojpeg.h>
 
 #include "lockstep/base/paired_timing_internal.h"
+#include "lockstep/base/temporary_folder_test.h"
 #include "lockstep/random/philox.h"
 #include "lockstep_loader/format/image_folder.h"
 #include "lockstep_loader/format/images_test.h"
@@ -27,9 +28,6 @@ namespace internal = lockstep::internal;
 class JpegFiles {
  public:
   explicit JpegFiles(int side) {
-    std::string name = (std::filesystem::temp_directory_path() / "lockstep-bench-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    root_ = name;
     std::filesystem::create_directory(root_ / "class");
     lockstep::random::Generator random(7);
     for (int number = 0; number < 16; ++number) {
@@ -40,15 +38,12 @@ class JpegFiles {
           << files_.back();
     }
   }
-  ~JpegFiles() { std::filesystem::remove_all(root_); }
-  JpegFiles(const JpegFiles&) = delete;
-  JpegFiles& operator=(const JpegFiles&) = delete;
 
-  const std::filesystem::path& root() const { return root_; }
+  const std::filesystem::path& root() const { return root_.path(); }
   const std::vector<std::string>& files() const { return files_; }
 
  private:
-  std::filesystem::path root_;
+  lockstep::TemporaryFolder root_;
   std::vector<std::string> files_;
 };
 
