@@ -29,6 +29,11 @@ if(LOCKSTEP_SANITIZE)
   add_library(lockstep_sanitizer INTERFACE)
   target_compile_options(lockstep_sanitizer INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${LOCKSTEP_SANITIZE};-fno-omit-frame-pointer;-fno-sanitize-recover=all>)
+  # These compilers lay the frames that outlive their function at 32 bytes, and vectors of 64 bytes in them trap.
+  if(LOCKSTEP_SANITIZE MATCHES address AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU"
+     AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12.3 AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
+    target_compile_options(lockstep_sanitizer INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:--param=asan-use-after-return=0>")
+  endif()
   target_link_options(lockstep_sanitizer INTERFACE -fsanitize=${LOCKSTEP_SANITIZE})
   target_link_libraries(lockstep_numerics INTERFACE $<BUILD_INTERFACE:lockstep_sanitizer>)
   target_link_libraries(lockstep_private_flags INTERFACE lockstep_sanitizer)

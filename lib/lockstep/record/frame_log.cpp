@@ -87,7 +87,7 @@ void FrameLog::sync() {
 }
 
 void FrameLog::sync_if_cheap() {
-  constexpr std::int64_t kInverseShare = 400;
+  constexpr std::int64_t kInverseShare = 1000;
   if (failed() || monotonic_ns() - synced_at_ns_ >= kInverseShare * sync_took_ns_) sync();
 }
 

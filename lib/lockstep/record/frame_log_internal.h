@@ -39,7 +39,7 @@ class FrameLog {
   void write_out_if_due(std::int64_t every_ms);
   /// write_out() and fsync.
   void sync();
-  /// sync(), but only when the last one is long enough ago that syncing takes at most 0.25 % of the time.
+  /// sync(), but only when the last one is long enough ago that syncing takes at most 0.1 % of the time.
   void sync_if_cheap();
   /// Ends the file: end record, sync, and the file is closed.
   void end(std::int64_t last_step, const std::string& reason);

@@ -26,8 +26,8 @@ struct RecorderOptions {
   /// Hands steps to the system in one write when the last one is this long ago, so that short steps do not
   /// pay a system call each; a process that is killed loses the steps since. 0: every step. An exception does
   /// not lose any, and sync() and close() write at once.
-  std::int64_t write_every_ms = 20;
-  /// fsync every N steps, stretched so that syncing takes at most 0.25 % of the time; 0: only in sync() and
+  std::int64_t write_every_ms = 100;
+  /// fsync every N steps, stretched so that syncing takes at most 0.1 % of the time; 0: only in sync() and
   /// close().
   std::int64_t sync_every = 100;
   OnDiskError on_disk_error = OnDiskError::stop;
