@@ -44,26 +44,43 @@ struct Tally {
   double min, max;  ///< of the finite elements; which of two equal zeros is left open
   std::int64_t finite = 0, nans = 0;
 };
-/// out[i] = the i-th of `count` fp32 numbers, which need not be aligned.
-using WidenForm = void (*)(const std::uint8_t* source, std::size_t count, double* out);
-/// sum[i] += x[i] and squares[i] += x[i]^2 for finite x[i], one rounding each: element i in lane i
-/// (contracts, section 5).
-using MomentsForm = void (*)(const double* x, std::size_t count, double* sum, double* squares, Tally& tally);
-/// squares[i] += (x[i] - mean)^2 for finite x[i].
-using DeviationsForm = void (*)(const double* x, std::size_t count, double mean, double* squares);
+/// sum[i] += x[j] and squares[i] += x[j]^2 in fp64, one rounding each, for j = i, i + lanes, … below
+/// blocks * lanes with a finite x[j] (contracts, section 5). `x` holds fp32 or fp64 numbers, by the form, and
+/// need not be aligned.
+using MomentsForm = void (*)(const void* x, std::size_t blocks, std::size_t lanes, double* sum,
+                             double* squares, Tally& tally);
+/// squares[i] += (x[j] - mean)^2 for the same j.
+using DeviationsForm = void (*)(const void* x, std::size_t blocks, std::size_t lanes, double mean,
+                                double* squares);
+/// The tree over lanes (order/lanes.h) with an add, which they are lost for.
+using TotalForm = double (*)(double* lane, int lanes, int filled);
 
-void widen_scalar(const std::uint8_t* source, std::size_t count, double* out);
-void moments_scalar(const double* x, std::size_t count, double* sum, double* squares, Tally& tally);
-void deviations_scalar(const double* x, std::size_t count, double mean, double* squares);
+/// For the lanes from `first` on.
+template <class T>
+void moments_of_lanes(const void* x, std::size_t blocks, std::size_t lanes, std::size_t first, double* sum,
+                      double* squares, Tally& tally);
+template <class T>
+void deviations_of_lanes(const void* x, std::size_t blocks, std::size_t lanes, std::size_t first, double mean,
+                         double* squares);
+template <class T>
+void moments_scalar(const void* x, std::size_t blocks, std::size_t lanes, double* sum, double* squares,
+                    Tally& tally) {
+  moments_of_lanes<T>(x, blocks, lanes, 0, sum, squares, tally);
+}
+template <class T>
+void deviations_scalar(const void* x, std::size_t blocks, std::size_t lanes, double mean, double* squares) {
+  deviations_of_lanes<T>(x, blocks, lanes, 0, mean, squares);
+}
+double total_scalar(double* lane, int lanes, int filled);
 
 struct Kernel {
   const char* name = "SCALAR";
   DigestForm digest = digest_scalar;
   DigestTwoForm digest_two = digest_two_scalar;
   CopyForm copy = copy_scalar;
-  WidenForm widen = widen_scalar;
-  MomentsForm moments = moments_scalar;
-  DeviationsForm deviations = deviations_scalar;
+  MomentsForm float_moments = moments_scalar<float>, double_moments = moments_scalar<double>;
+  DeviationsForm float_deviations = deviations_scalar<float>, double_deviations = deviations_scalar<double>;
+  TotalForm total = total_scalar;
 };
 
 /// The forms of one of Highway's targets, which must be compiled in and offered by the machine.

@@ -4,6 +4,7 @@
 
 #include "lockstep/fingerprint/digest_keys_internal.h"
 #include "lockstep/fingerprint/kernel_internal.h"
+#include "lockstep/order/lanes.h"
 
 namespace lockstep::fingerprint::internal {
 namespace {
@@ -52,6 +53,13 @@ void accumulate<Canon::float64>(const std::uint8_t* source, std::size_t words, s
   }
 }
 
+template <class T>
+double number_at(const void* x, std::size_t i) {
+  T value;
+  std::memcpy(&value, static_cast<const std::uint8_t*>(x) + i * sizeof(T), sizeof(T));
+  return value;
+}
+
 }  // namespace
 
 void digest_scalar(const std::uint8_t* source, std::size_t words, std::size_t j, Canon canon, BlockSum& sum) {
@@ -80,33 +88,47 @@ void copy_scalar(const std::uint8_t* source, std::uint8_t* target, const std::ui
   digest_scalar(source, words, j, Canon::none, sum);
 }
 
-void widen_scalar(const std::uint8_t* source, std::size_t count, double* out) {
-  for (std::size_t i = 0; i < count; ++i) {
-    float value;
-    std::memcpy(&value, source + i * sizeof value, sizeof value);
-    out[i] = value;
-  }
-}
-
-void moments_scalar(const double* x, std::size_t count, double* sum, double* squares, Tally& tally) {
-  for (std::size_t i = 0; i < count; ++i) {
-    if (!std::isfinite(x[i])) {
-      tally.nans += std::isnan(x[i]) ? 1 : 0;
-      continue;
+template <class T>
+void moments_of_lanes(const void* x, std::size_t blocks, std::size_t lanes, std::size_t first, double* sum,
+                      double* squares, Tally& tally) {
+  for (std::size_t block = 0; block < blocks; ++block) {
+    for (std::size_t i = first; i < lanes; ++i) {
+      const double value = number_at<T>(x, block * lanes + i);
+      if (!std::isfinite(value)) {
+        tally.nans += std::isnan(value) ? 1 : 0;
+        continue;
+      }
+      ++tally.finite;
+      sum[i] += value;
+      squares[i] += value * value;
+      tally.min = std::min(tally.min, value);
+      tally.max = std::max(tally.max, value);
     }
-    ++tally.finite;
-    sum[i] += x[i];
-    squares[i] += x[i] * x[i];
-    tally.min = std::min(tally.min, x[i]);
-    tally.max = std::max(tally.max, x[i]);
   }
 }
+template void moments_of_lanes<float>(const void*, std::size_t, std::size_t, std::size_t, double*, double*,
+                                      Tally&);
+template void moments_of_lanes<double>(const void*, std::size_t, std::size_t, std::size_t, double*, double*,
+                                       Tally&);
 
-void deviations_scalar(const double* x, std::size_t count, double mean, double* squares) {
-  for (std::size_t i = 0; i < count; ++i) {
-    const double deviation = x[i] - mean;
-    if (std::isfinite(x[i])) squares[i] += deviation * deviation;
+template <class T>
+void deviations_of_lanes(const void* x, std::size_t blocks, std::size_t lanes, std::size_t first, double mean,
+                         double* squares) {
+  for (std::size_t block = 0; block < blocks; ++block) {
+    for (std::size_t i = first; i < lanes; ++i) {
+      const double value = number_at<T>(x, block * lanes + i);
+      const double deviation = value - mean;
+      if (std::isfinite(value)) squares[i] += deviation * deviation;
+    }
   }
+}
+template void deviations_of_lanes<float>(const void*, std::size_t, std::size_t, std::size_t, double, double*);
+template void deviations_of_lanes<double>(const void*, std::size_t, std::size_t, std::size_t, double,
+                                          double*);
+
+double total_scalar(double* lane, int lanes, int filled) {
+  order::lane_tree(lane, lanes, filled, [](double a, double b) { return a + b; });
+  return lane[0];
 }
 
 }  // namespace lockstep::fingerprint::internal

@@ -202,22 +202,21 @@ void copy(const std::uint8_t* source, std::uint8_t* target, const std::uint8_t* 
 
 using VF = hn::Vec<DF>;
 
-void widen(const std::uint8_t* source, std::size_t count, double* out) {
-  const DF df;
-  const hn::Rebind<float, DF> narrow;
-  const hn::Repartition<std::uint8_t, decltype(narrow)> as_bytes;
-  const std::size_t step = hn::Lanes(df);
-  std::size_t i = 0;
-  for (; i + step <= count; i += step) {
-    const auto values = hn::BitCast(narrow, hn::LoadU(as_bytes, source + i * sizeof(float)));
-    hn::StoreU(hn::PromoteTo(df, values), df, out + i);
-  }
-  widen_scalar(source + i * sizeof(float), count - i, out + i);
+template <class T>
+HWY_INLINE VF load(const void* x, std::size_t i) {
+  const hn::Rebind<T, DF> d;
+  const hn::Repartition<std::uint8_t, decltype(d)> as_bytes;
+  const auto values =
+      hn::BitCast(d, hn::LoadU(as_bytes, static_cast<const std::uint8_t*>(x) + i * sizeof(T)));
+  if constexpr (sizeof(T) == sizeof(double))
+    return values;
+  else
+    return hn::PromoteTo(DF(), values);
 }
 
-HWY_INLINE void add_in_place(VF terms, double* sums) {
-  const DF df;
-  hn::StoreU(hn::Add(hn::LoadU(df, sums), terms), df, sums);
+template <class T>
+const void* at(const void* x, std::size_t i) {
+  return static_cast<const std::uint8_t*>(x) + i * sizeof(T);
 }
 
 /// The open minimum and maximum of a tally, one in each lane.
@@ -225,66 +224,120 @@ struct Range {
   VF min, max;
 };
 
-/// Some elements are not finite: they are counted and left out.
-HWY_INLINE void add_some(VF value, double* sum, double* squares, Range& range, Tally& tally) {
+/// The open sums of a vector of lanes.
+struct LaneSums {
+  VF sum, squares;
+  Range range;
+};
+
+template <bool all_finite>
+HWY_INLINE void add(VF value, LaneSums& lanes, Tally& tally) {
   const DF df;
-  const auto finite = hn::Le(hn::Abs(value), hn::Set(df, hwy::HighestValue<double>()));
-  const VF counted = hn::IfThenElseZero(finite, value);
-  add_in_place(counted, sum);
-  add_in_place(hn::Mul(counted, counted), squares);
-  range.min = hn::IfThenElse(finite, hn::Min(range.min, value), range.min);
-  range.max = hn::IfThenElse(finite, hn::Max(range.max, value), range.max);
-  tally.finite += static_cast<std::int64_t>(hn::CountTrue(df, finite));
-  tally.nans += static_cast<std::int64_t>(hn::CountTrue(df, hn::IsNaN(value)));
+  VF counted = value;
+  if constexpr (!all_finite) {
+    const auto finite = hn::Le(hn::Abs(value), hn::Set(df, hwy::HighestValue<double>()));
+    counted = hn::IfThenElseZero(finite, value);
+    tally.finite += static_cast<std::int64_t>(hn::CountTrue(df, finite)) - std::int64_t(hn::Lanes(df));
+    tally.nans += static_cast<std::int64_t>(hn::CountTrue(df, hn::IsNaN(value)));
+    lanes.range.min = hn::IfThenElse(finite, hn::Min(lanes.range.min, value), lanes.range.min);
+    lanes.range.max = hn::IfThenElse(finite, hn::Max(lanes.range.max, value), lanes.range.max);
+  } else {
+    lanes.range = {hn::Min(lanes.range.min, value), hn::Max(lanes.range.max, value)};
+  }
+  lanes.sum = hn::Add(lanes.sum, counted);
+  lanes.squares = hn::Add(lanes.squares, hn::Mul(counted, counted));
 }
 
-HWY_INLINE void add_all(VF value, double* sum, double* squares, Range& range) {
-  add_in_place(value, sum);
-  add_in_place(hn::Mul(value, value), squares);
-  range = {hn::Min(range.min, value), hn::Max(range.max, value)};
-}
-
-void moments(const double* x, std::size_t count, double* sum, double* squares, Tally& tally) {
+/// Two vectors of lanes over `blocks` blocks: their sums stay in registers.
+template <class T>
+HWY_INLINE void add_column(const void* x, std::size_t blocks, std::size_t lanes, double* sum, double* squares,
+                           Range& range, Tally& tally) {
   const DF df;
   const std::size_t step = hn::Lanes(df);
   const VF largest = hn::Set(df, hwy::HighestValue<double>());
-  Range even{hn::Set(df, tally.min), hn::Set(df, tally.max)}, odd = even;
-  std::size_t i = 0;
-  for (; i + 2 * step <= count; i += 2 * step) {
-    const VF first = hn::LoadU(df, x + i), second = hn::LoadU(df, x + i + step);
+  LaneSums a{hn::LoadU(df, sum), hn::LoadU(df, squares), range};
+  LaneSums b{hn::LoadU(df, sum + step), hn::LoadU(df, squares + step), range};
+  for (std::size_t block = 0; block < blocks; ++block) {
+    const VF first = load<T>(x, block * lanes), second = load<T>(x, block * lanes + step);
     if (HWY_LIKELY(
             hn::AllTrue(df, hn::And(hn::Le(hn::Abs(first), largest), hn::Le(hn::Abs(second), largest))))) {
-      add_all(first, sum + i, squares + i, even);
-      add_all(second, sum + i + step, squares + i + step, odd);
-      tally.finite += static_cast<std::int64_t>(2 * step);
+      add<true>(first, a, tally);
+      add<true>(second, b, tally);
     } else {
-      add_some(first, sum + i, squares + i, even, tally);
-      add_some(second, sum + i + step, squares + i + step, odd, tally);
+      add<false>(first, a, tally);
+      add<false>(second, b, tally);
     }
   }
-  tally.min = hn::GetLane(hn::MinOfLanes(df, hn::Min(even.min, odd.min)));
-  tally.max = hn::GetLane(hn::MaxOfLanes(df, hn::Max(even.max, odd.max)));
-  moments_scalar(x + i, count - i, sum + i, squares + i, tally);
+  tally.finite += static_cast<std::int64_t>(2 * step * blocks);
+  hn::StoreU(a.sum, df, sum), hn::StoreU(a.squares, df, squares);
+  hn::StoreU(b.sum, df, sum + step), hn::StoreU(b.squares, df, squares + step);
+  range = {hn::Min(a.range.min, b.range.min), hn::Max(a.range.max, b.range.max)};
 }
 
-void deviations(const double* x, std::size_t count, double mean, double* squares) {
+template <class T>
+void moments(const void* x, std::size_t blocks, std::size_t lanes, double* sum, double* squares,
+             Tally& tally) {
+  const DF df;
+  const std::size_t step = 2 * hn::Lanes(df);
+  Range range{hn::Set(df, tally.min), hn::Set(df, tally.max)};
+  std::size_t i = 0;
+  for (; i + step <= lanes; i += step)
+    add_column<T>(at<T>(x, i), blocks, lanes, sum + i, squares + i, range, tally);
+  tally.min = hn::GetLane(hn::MinOfLanes(df, range.min));
+  tally.max = hn::GetLane(hn::MaxOfLanes(df, range.max));
+  moments_of_lanes<T>(x, blocks, lanes, i, sum, squares, tally);
+}
+
+template <class T>
+void deviations(const void* x, std::size_t blocks, std::size_t lanes, double mean, double* squares) {
   const DF df;
   const std::size_t step = hn::Lanes(df);
   const VF middle = hn::Set(df, mean), largest = hn::Set(df, hwy::HighestValue<double>());
-  std::size_t i = 0;
-  for (; i + step <= count; i += step) {
-    const VF value = hn::LoadU(df, x + i);
+  const auto term = [&](std::size_t at) HWY_ATTR {
+    const VF value = load<T>(x, at);
     const VF deviation = hn::IfThenElseZero(hn::Le(hn::Abs(value), largest), hn::Sub(value, middle));
-    add_in_place(hn::Mul(deviation, deviation), squares + i);
+    return hn::Mul(deviation, deviation);
+  };
+  std::size_t i = 0;
+  for (; i + 2 * step <= lanes; i += 2 * step) {
+    VF a = hn::LoadU(df, squares + i), b = hn::LoadU(df, squares + i + step);
+    for (std::size_t block = 0; block < blocks; ++block) {
+      a = hn::Add(a, term(block * lanes + i));
+      b = hn::Add(b, term(block * lanes + i + step));
+    }
+    hn::StoreU(a, df, squares + i), hn::StoreU(b, df, squares + i + step);
   }
-  if (i < count) deviations_scalar(x + i, count - i, mean, squares + i);
+  deviations_of_lanes<T>(x, blocks, lanes, i, mean, squares);
 }
 
-Kernel forms() { return {"", digest, digest_two, copy, widen, moments, deviations}; }
+HWY_INLINE void add_in_place(VF terms, double* sums) {
+  const DF df;
+  hn::StoreU(hn::Add(hn::LoadU(df, sums), terms), df, sums);
+}
+
+double total(double* lane, int lanes, int filled) {
+  const DF df;
+  const int step = static_cast<int>(hn::Lanes(df));
+  if (filled < lanes) return total_scalar(lane, lanes, filled);
+  int s = lanes / 2;
+  for (; s >= step; s /= 2)
+    for (int i = 0; i < s; i += step) add_in_place(hn::LoadU(df, lane + i + s), lane + i);
+  return total_scalar(lane, 2 * s, 2 * s);
+}
+
+Kernel forms() {
+  return {
+      "",   digest, digest_two, copy, moments<float>, moments<double>, deviations<float>, deviations<double>,
+      total};
+}
 
 #else
 
-Kernel forms() { return {"", digest, digest_two, copy, widen_scalar, moments_scalar, deviations_scalar}; }
+Kernel forms() {
+  Kernel kernel;
+  kernel.digest = digest, kernel.digest_two = digest_two, kernel.copy = copy;
+  return kernel;
+}
 
 #endif
 #endif

@@ -68,7 +68,7 @@ void widen(const std::uint8_t* source, std::size_t count, DType dtype, double* o
     case DType::bfloat16:
       return widen_all<std::uint16_t>(source, count, out, widen_bfloat16);
     case DType::float32:
-      return internal::kernel().widen(source, count, out);
+      return widen_numbers<float>(source, count, out);
     case DType::float64:
       return widen_numbers<double>(source, count, out);
   }
@@ -96,51 +96,50 @@ class Reducer {
   Sample reduce() {
     Sample sample;
     clear(sums_), clear(squares_);
-    each_block([&](const double* x, std::size_t count) {
-      kernel_.moments(x, count, sums_, squares_, sample.tally);
-    });
+    each_block(kernel_.float_moments, kernel_.double_moments, sums_, squares_, sample.tally);
     if (sample.tally.finite == 0) return sample;
     sample.sum = total(sums_);
     sample.squares = total(squares_);
     sample.mean = sample.sum / static_cast<double>(sample.tally.finite);
     clear(squares_);
-    each_block(
-        [&](const double* x, std::size_t count) { kernel_.deviations(x, count, sample.mean, squares_); });
+    each_block(kernel_.float_deviations, kernel_.double_deviations, sample.mean, squares_);
     sample.m2 = total(squares_);
     if (is_floating_point(dtype_)) settle_zeros(sample.tally);
     return sample;
   }
 
  private:
-  /// Blocks that fit into row_ together are widened once.
-  const double* block(std::size_t first, std::size_t count) {
-    if (n_ > order::kManyLanes) {
-      widen(data_ + first * bytes_, count, dtype_, row_);
-      return row_;
-    }
-    if (!widened_) widen(data_, n_, dtype_, row_);
-    widened_ = true;
-    return row_ + first;
+  const double* widened(std::size_t first, std::size_t count) {
+    widen(data_ + first * bytes_, count, dtype_, block_);
+    return block_;
   }
-  template <class Visit>
-  void each_block(Visit visit) {
-    for (std::size_t first = 0; first < n_; first += lanes_) {
+  /// fp32 is read where it lies, by a form of its own: short rows all at once, so that sums stay in
+  /// registers, long ones block by block, as memory lies.
+  template <class Form, class... Arguments>
+  void each_block(Form float_form, Form double_form, Arguments&&... arguments) {
+    std::size_t first = 0;
+    if (dtype_ == DType::float32 && n_ <= order::kShortRow) {
+      float_form(data_, n_ / lanes_, lanes_, arguments...);
+      first = n_ / lanes_ * lanes_;
+    }
+    for (; first < n_; first += lanes_) {
       const std::size_t count = std::min(lanes_, n_ - first);
-      visit(block(first, count), count);
+      if (dtype_ == DType::float32)
+        float_form(data_ + first * bytes_, 1, count, arguments...);
+      else
+        double_form(widened(first, count), 1, count, arguments...);
     }
   }
   void clear(double* lanes) const { std::fill_n(lanes, filled_, 0.0); }
   double total(double* lanes) const {
-    order::lane_tree(lanes, static_cast<int>(lanes_), static_cast<int>(filled_),
-                     [](double a, double b) { return a + b; });
-    return lanes[0];
+    return kernel_.total(lanes, static_cast<int>(lanes_), static_cast<int>(filled_));
   }
   // Of equal values the first stands; only the sign of a zero can show which.
   void settle_zeros(internal::Tally& tally) {
     if (tally.min != 0 && tally.max != 0) return;
     for (std::size_t first = 0; first < n_; first += lanes_) {
       const std::size_t count = std::min(lanes_, n_ - first);
-      const double* const x = block(first, count);
+      const double* const x = widened(first, count);
       const double* const zero = std::find(x, x + count, 0.0);
       if (zero == x + count) continue;
       if (tally.min == 0) tally.min = *zero;
@@ -154,8 +153,7 @@ class Reducer {
   std::size_t n_;
   DType dtype_;
   std::size_t bytes_, lanes_, filled_;
-  bool widened_ = false;
-  alignas(64) double row_[order::kManyLanes];
+  alignas(64) double block_[order::kManyLanes];
   alignas(64) double sums_[order::kManyLanes];
   alignas(64) double squares_[order::kManyLanes];
 };
