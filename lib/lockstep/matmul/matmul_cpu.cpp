@@ -20,14 +20,15 @@ namespace {
 
 constexpr std::int64_t kDepthPerPass = 128;  // a strip's rows that stay in the first cache beside a panel
 constexpr std::int64_t kFloatsPerPass = 1 << 15;     // of a strip, where each pass packs its own
-constexpr std::int64_t kDepthPerSweep = 16;          // rows of an operand that are read side by side
+constexpr std::int64_t kDepthPerSweep = 32;          // rows of an operand that are read side by side
 constexpr std::int64_t kFloatsPerBlock = 200 << 10;  // of packed rows that stay in the second cache
 constexpr std::int64_t kColsPerBlock = 1024;         // packed columns that the rows pass by
 constexpr std::int64_t kRowsWithSums = 512;          // where the sums of blocks need memory of their own
 constexpr std::int64_t kColsWithSums = 2048;         // columns there, and where all tiles wait
-constexpr std::int64_t kRowsUnpacked = 16;           // up to which packing the right operand does not pay
+constexpr std::int64_t kRowsUnpacked = 48;           // up to which packing the right operand does not pay
 constexpr std::int64_t kFloatsStreamed = 1 << 21;    // a result that will not be found in a cache
 constexpr std::int64_t kFloatsPerLine = 16;
+constexpr std::int64_t kFloatsPerPrefetch = 2 * kFloatsPerLine;
 constexpr std::int64_t kColUnit = 128;      // columns that are never cut apart
 constexpr std::int64_t kSpill = 16;         // elements that packing may write behind its end
 constexpr double kWorkPerThread = 1 << 18;  // multiplications that are worth a thread's start
@@ -108,13 +109,19 @@ class Rectangle {
 
  private:
   void run_segment(const Segment& segment);
-  void run_block(const Segment& segment, Range panels, Range cols, bool is_first, float* packed);
+  void run_block(const Segment& segment, Range panels, Range next_rows, Range cols, bool is_first,
+                 float* packed);
   void run_panel(std::int64_t rows, std::int64_t depth, const float* left, const float* right,
                  std::int64_t right_step, const Strip& strip, bool continues, float* tile);
   void run_strip(const Segment& segment, Range panels, const Strip& strip, const float* left,
                  const float* packed);
   NextStrip next_strip(const order::FoldSegment& place, std::int64_t begin, Range cols, bool is_packed_next,
                        const float* packed) const;
+  NextStrip source_of(const Strip& strip, const order::FoldSegment& place, std::int64_t k,
+                      std::int64_t depth) const;
+  NextStrip left_source(const order::FoldSegment& place, Range rows) const;
+  NextStrip next_pass(const Strip& strip, const order::FoldSegment& place, std::int64_t k,
+                      std::int64_t pass) const;
   void run_few(const Segment& segment);
   void run_once(const Segment& segment);
   void sweep(const Segment& segment);
@@ -122,7 +129,11 @@ class Rectangle {
 
   Strip packed_strip(std::int64_t begin, std::int64_t end) const;
   Strip whole_strip(std::int64_t begin) const;
-  Range panel(std::int64_t index) const { return part_of(rows_, 1, panels_, index); }
+  /// Panels differ by one row at most. No division: a panel is asked for where it takes a microsecond.
+  Range panel(std::int64_t index) const { return {panel_begin(index), panel_begin(index + 1)}; }
+  std::int64_t panel_begin(std::int64_t index) const {
+    return rows_.begin + index * panel_rows_ + std::min(index, larger_panels_);
+  }
   Range rows_of(Range panels) const { return {panel(panels.begin).begin, panel(panels.end - 1).end}; }
 
   const float* pack_left(const order::FoldSegment& place, Range panels);
@@ -144,7 +155,8 @@ class Rectangle {
   Range rows_, cols_;
   bool is_swept_ = false;  ///< the right operand is read where it lies
   std::int64_t tile_rows_ = 1, panels_ = 0;
-  int widest_ = 0;  ///< the form of the widest tiles that the panels allow
+  std::int64_t panel_rows_, larger_panels_;  ///< of the smaller ones; how many have one row more
+  int widest_ = 0;                           ///< the form of the widest tiles that the panels allow
   NextStrip next_;
   ThreadScratch& scratch_ = thread_scratch();
 };
@@ -159,8 +171,9 @@ Rectangle::Rectangle(const Problem& problem, std::int64_t batch, Range rows, Ran
       cols_(cols),
       is_swept_(problem.right.place_stride == 1 && rows.size() <= kRowsUnpacked),
       tile_rows_(is_swept_ ? forms_.tall_rows : forms_.tile_rows),
-      panels_(ceil_div(rows.size(), is_swept_ ? forms_.tall_rows : forms_.panel_rows)) {
-  // Panels differ by one row at most.
+      panels_(ceil_div(rows.size(), is_swept_ ? forms_.tall_rows : forms_.panel_rows)),
+      panel_rows_(rows.size() / panels_),
+      larger_panels_(rows.size() % panels_) {
   const std::int64_t most = ceil_div(rows.size(), panels_);
   const std::int64_t tallest = std::max(tile_height(most), tile_height(rows.size() / panels_));
   for (widest_ = is_swept_ ? kWidths - 1 : 2; forms_.chain[tallest - 1][widest_] == nullptr;) --widest_;
@@ -273,12 +286,17 @@ void Rectangle::load_open(const Segment& segment, Range rows, const Strip& strip
 /// The tiles of one strip and one panel: `left` and `right` at the depth where their chains go on.
 void Rectangle::run_panel(std::int64_t rows, std::int64_t depth, const float* left, const float* right,
                           std::int64_t right_step, const Strip& strip, bool continues, float* tile) {
-  const std::int64_t tiles = ceil_div(rows, tile_rows_);
-  for (std::int64_t index = 0; index < tiles; ++index) {
-    const Range part = part_of({0, rows}, 1, tiles, index);
-    forms_.chain[part.size() - 1][strip.form](depth, left + part.begin, rows, right, right_step,
-                                              tile + part.begin * strip.width, continues,
-                                              next_.take(ceil_div(depth, kDepthPerPrefetch)));
+  const std::int64_t steps = ceil_div(depth, kDepthPerPrefetch);
+  const auto run_tile = [&](std::int64_t begin, std::int64_t height) {
+    forms_.chain[height - 1][strip.form](depth, left + begin, rows, right, right_step,
+                                         tile + begin * strip.width, continues, next_.take(steps));
+  };
+  if (rows <= tile_rows_) return run_tile(0, rows);
+  auto tiles = static_cast<std::uint32_t>(ceil_div(rows, tile_rows_));
+  for (std::int64_t begin = 0; tiles > 0; --tiles) {
+    const std::int64_t height = static_cast<std::uint32_t>(rows - begin) / tiles;
+    run_tile(begin, height);
+    begin += height;
   }
 }
 
@@ -302,9 +320,10 @@ void Rectangle::run_strip(const Segment& segment, Range panels, const Strip& str
   }
 }
 
-/// All columns for some panels. The first block of rows packs the right operand, strip by strip: columns c …
-/// lie at (c - cols.begin) * depth, [depth, strip's width].
-void Rectangle::run_block(const Segment& segment, Range panels, Range cols, bool is_first, float* packed) {
+/// All columns for some panels, and `next_rows` come after them. The first block of rows packs the right
+/// operand, strip by strip: columns c … lie at (c - cols.begin) * depth, [depth, strip's width].
+void Rectangle::run_block(const Segment& segment, Range panels, Range next_rows, Range cols, bool is_first,
+                          float* packed) {
   const std::int64_t depth = segment.place.rows;
   const float* const left = pack_left(segment.place, panels);
   for (std::int64_t begin = cols.begin; begin < cols.end;) {
@@ -312,7 +331,8 @@ void Rectangle::run_block(const Segment& segment, Range panels, Range cols, bool
     float* const right = packed + (begin - cols.begin) * depth;
     if (is_first) pack_strip(strip, segment.place, 0, depth, right);
     begin += strip.cols;
-    next_ = next_strip(segment.place, begin, cols, is_first, right + strip.width * depth);
+    next_ = begin < cols.end ? next_strip(segment.place, begin, cols, is_first, right + strip.width * depth)
+                             : left_source(segment.place, next_rows);
     run_strip(segment, panels, strip, left, right);
   }
 }
@@ -320,14 +340,40 @@ void Rectangle::run_block(const Segment& segment, Range panels, Range cols, bool
 /// The strip at column `begin`: its source where it is still to be packed, or what was packed.
 NextStrip Rectangle::next_strip(const order::FoldSegment& place, std::int64_t begin, Range cols,
                                 bool is_packed_next, const float* packed) const {
-  constexpr std::int64_t kStep = 2 * kFloatsPerLine;
-  if (begin >= cols.end) return {};
   const Strip strip = packed_strip(begin, cols.end);
-  const float* const source = right_ + begin * p_.right.place_stride + place.offset * p_.right.depth_stride;
-  if (!is_packed_next) return {packed, 1, 0, strip.width * place.rows, kStep};
-  if (p_.right.depth_stride == 1) return {source, strip.cols, p_.right.place_stride, place.rows, kStep};
+  if (is_packed_next) return source_of(strip, place, 0, place.rows);
+  return {packed, 1, 0, strip.width * place.rows, kFloatsPerPrefetch};
+}
+
+/// Where depths k … of a strip lie in the right operand.
+NextStrip Rectangle::source_of(const Strip& strip, const order::FoldSegment& place, std::int64_t k,
+                               std::int64_t depth) const {
+  const float* const source =
+      right_ + strip.begin * p_.right.place_stride + (place.offset + k) * p_.right.depth_stride;
+  if (p_.right.depth_stride == 1)
+    return {source, strip.cols, p_.right.place_stride, depth, kFloatsPerPrefetch};
   if (p_.right.place_stride != 1) return {};
-  return {source, 1, 0, place.rows * p_.right.depth_stride, p_.right.depth_stride};
+  return {source, ceil_div(strip.cols, kFloatsPerPrefetch), kFloatsPerPrefetch, depth * p_.right.depth_stride,
+          p_.right.depth_stride};
+}
+
+/// Rows that pack_left takes next.
+NextStrip Rectangle::left_source(const order::FoldSegment& place, Range rows) const {
+  const float* const source = left_ + rows.begin * p_.left.place_stride + place.offset * p_.left.depth_stride;
+  if (p_.left.depth_stride == 1)
+    return {source, rows.size(), p_.left.place_stride, place.rows, kFloatsPerPrefetch};
+  if (p_.left.place_stride != 1) return {};
+  return {source, ceil_div(rows.size(), kFloatsPerPrefetch), kFloatsPerPrefetch,
+          place.rows * p_.left.depth_stride, p_.left.depth_stride};
+}
+
+/// What run_once packs after depth k of a strip.
+NextStrip Rectangle::next_pass(const Strip& strip, const order::FoldSegment& place, std::int64_t k,
+                               std::int64_t pass) const {
+  if (k < place.rows) return source_of(strip, place, k, std::min(pass, place.rows - k));
+  const std::int64_t begin = strip.begin + strip.cols;
+  if (begin >= cols_.end) return {};
+  return source_of(packed_strip(begin, cols_.end), place, 0, std::min(pass, place.rows));
 }
 
 void Rectangle::run_segment(const Segment& segment) {
@@ -342,7 +388,8 @@ void Rectangle::run_segment(const Segment& segment) {
     const Range cols = part_of(cols_, kColUnit, col_blocks, across);
     float* const packed = scratch_.right.get((cols.size() + widest) * segment.place.rows + kSpill);
     for (std::int64_t down = 0; down < blocks; ++down) {
-      run_block(segment, block(down), cols, down == 0, packed);
+      const Range next_rows = down + 1 < blocks ? rows_of(block(down + 1)) : Range{};
+      run_block(segment, block(down), next_rows, cols, down == 0, packed);
     }
   }
 }
@@ -375,6 +422,7 @@ void Rectangle::run_once(const Segment& segment) {
     for (std::int64_t k = 0; k < depth; k += pass) {
       const std::int64_t count = std::min(pass, depth - k);
       pack_strip(strip, segment.place, k, count, right);
+      next_ = next_pass(strip, segment.place, k + count, pass);
       for (std::int64_t index = 0; index < panels_; ++index) {
         const Range rows = panel(index);
         const std::int64_t row = rows.begin - rows_.begin;
