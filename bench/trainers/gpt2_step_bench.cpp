@@ -57,14 +57,18 @@ class Ours : public Side {
   }
   void gradients(std::int64_t micro_batch) {
     const InvariantMode mode;
+    most_bytes_ = 0;
     model->zero_grad();
     accumulator_.begin(kBatch);
     for (std::int64_t first = 0; first < kBatch; first += micro_batch) {
       const auto scope = accumulator_.micro_batch(first, micro_batch);
       loss(first, micro_batch).backward();
+      most_bytes_ = std::max(most_bytes_, accumulator_.bytes());
     }
     accumulator_.finish();
   }
+  /// What the accumulator held at most in the last gradients().
+  std::int64_t most_bytes() const { return most_bytes_; }
   void whole() {
     const InvariantMode mode;
     model->zero_grad();
@@ -78,6 +82,7 @@ class Ours : public Side {
  private:
   GradientAccumulator accumulator_;
   AdamW adamw_;
+  std::int64_t most_bytes_ = 0;
 };
 
 /// As everybody writes it.
@@ -143,6 +148,19 @@ void compare_steps(const Choice& choice, const std::string& name, AttentionKind 
   });
 }
 
+/// The memory of accumulation, with cuts on the grid of 1,024 rows and off it.
+void show_memory() {
+  Ours ours(trainers::gpt2_config("small"), AttentionKind::fused);
+  std::int64_t parameters = 0;
+  for (const auto& parameter : ours.model->parameters()) parameters += parameter.numel();
+  for (const std::int64_t samples : {4, 1}) {
+    ours.gradients(samples);
+    std::printf("memory of the accumulator, micro-batches of %lld: %.2f times the parameters'\n",
+                static_cast<long long>(samples),
+                static_cast<double>(ours.most_bytes()) / (4.0 * static_cast<double>(parameters)));
+  }
+}
+
 }  // namespace
 
 // gpt2_step_bench [PART [THREADS [PAIRS]]]: 6 layers, width 384, 6 heads, T = 256, batch 8, 256 different
@@ -153,6 +171,7 @@ int main(int argc, char** argv) {
   if (argc > 1) choice.part = argv[1];
   if (argc > 2) choice.threads = std::max(1, std::atoi(argv[2]));
   if (argc > 3) choice.pairs = std::max(1, std::atoi(argv[3]));
+  if (choice.part.empty() || choice.part == "memory") show_memory();
   compare_steps(choice, "fused", AttentionKind::fused);
   compare_steps(choice, "parts", AttentionKind::parts);
 }

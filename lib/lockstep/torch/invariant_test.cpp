@@ -107,6 +107,33 @@ TEST(InvariantMode, OneGradientForAnyNumberOfThreads) {
   at::set_num_threads(before);
 }
 
+/// Bytes that the accumulator holds between two micro-batches, over those of the parameters.
+std::vector<double> copies_held(std::int64_t samples, const Cuts& cuts) {
+  torch::nn::Linear linear(24, 10);
+  const at::Tensor x = torch::randn({samples, 24}), y = torch::randint(0, 10, {samples}, torch::kLong);
+  const InvariantMode mode;
+  GradientAccumulator accumulator(*linear);
+  accumulator.begin(samples);
+  std::vector<double> copies;
+  std::int64_t first = 0;
+  for (const std::int64_t count : cuts) {
+    const auto micro_batch = accumulator.micro_batch(first, count);
+    torch::nn::functional::cross_entropy(linear->forward(x.narrow(0, first, count)),
+                                         y.narrow(0, first, count))
+        .backward();
+    first += count;
+    copies.push_back(static_cast<double>(accumulator.bytes()) / (4.0 * (24 * 10 + 10)));
+  }
+  accumulator.finish();
+  copies.push_back(static_cast<double>(accumulator.bytes()));
+  return copies;
+}
+
+TEST(GradientAccumulator, HoldsACopyOnTheGridAndASecondOneOffIt) {
+  EXPECT_EQ(copies_held(3000, {1024, 1024, 952}), (std::vector<double>{1, 1, 1, 0}));
+  EXPECT_EQ(copies_held(3000, {1024, 500, 1476}), (std::vector<double>{1, 2, 2, 0}));
+}
+
 // The twin that must fail: the same cuts by LibTorch's own kernels, scaled as everybody does.
 TEST(InvariantModeTwin, PlainAccumulationGoesRed) {
   Problem problem;
