@@ -308,6 +308,31 @@ void add_row(const Averages& a, const Uniform& columns, const std::vector<float>
   for (std::size_t j = to; j < a.cols.size(); ++j) single(j);
 }
 
+/// Every pixel has one window at most, so the rows of a window are one row, again and again.
+void average_backward_apart(const Averages& a, const float* dy, float* dx) {
+  float* to = dx;
+  const auto zeros_up_to = [&](std::int64_t row) {
+    float* const end = dx + row * a.in_w;
+    to = std::fill_n(to, end - to, 0.0f);
+  };
+  for (const Window& row : a.rows) {
+    const float* const own = dy;
+    dy += a.cols.size();
+    if (row.is_empty()) continue;
+    zeros_up_to(row.begin);
+    float* const line = to;
+    std::fill_n(line, a.in_w, 0.0f);
+    for (std::size_t j = 0; j < a.cols.size(); ++j) {
+      if (a.cols[j].is_empty()) continue;
+      const float sum = 0.0f + own[j] / divisor_of<float>(row, a.cols[j], a.divisor);  // -0 becomes +0
+      std::fill(line + a.cols[j].begin, line + a.cols[j].end, sum);
+    }
+    to += a.in_w;
+    for (std::int64_t h = row.begin + 1; h < row.end; ++h) to = std::copy_n(line, a.in_w, to);
+  }
+  zeros_up_to(a.in_h);
+}
+
 template <class Sums>
 void average_backward_plane(const Averages& a, const Uniform& columns, const float* dy,
                             std::vector<float>& terms, Sums sums) {
@@ -318,6 +343,43 @@ void average_backward_plane(const Averages& a, const Uniform& columns, const flo
     dy += a.cols.size();
   }
   sums.finish();
+}
+
+/// The averages of `count` windows of one kind: as many chains that do not wait for each other.
+template <std::int64_t count>
+void average_side_by_side(const Row& row, std::int64_t j) {
+  float sums[count] = {};
+  for (std::int64_t h = row.rows.begin; h < row.rows.end; ++h) {
+    const float* pixel = row.plane + h * row.width + row.first + j * row.stride;
+    for (std::int64_t tap = 0; tap < row.kernel; ++tap, ++pixel)
+#pragma GCC unroll 8
+      for (std::int64_t i = 0; i < count; ++i) sums[i] = sums[i] + pixel[i * row.stride];
+  }
+  for (std::int64_t i = 0; i < count; ++i) row.y[j + i] = sums[i] / row.divisor;
+}
+
+/// For strides that vectors do not read.
+void average_row_apart(const Row& row) {
+  std::int64_t j = row.begin;
+  for (; j + 8 <= row.end; j += 8) average_side_by_side<8>(row, j);
+  switch (row.end - j) {
+    case 7:
+      return average_side_by_side<7>(row, j);
+    case 6:
+      return average_side_by_side<6>(row, j);
+    case 5:
+      return average_side_by_side<5>(row, j);
+    case 4:
+      return average_side_by_side<4>(row, j);
+    case 3:
+      return average_side_by_side<3>(row, j);
+    case 2:
+      return average_side_by_side<2>(row, j);
+    case 1:
+      return average_side_by_side<1>(row, j);
+    default:
+      return;
+  }
 }
 
 }  // namespace
@@ -367,8 +429,10 @@ void max_pool_backward_cpu(const MaxPoolBackward& call) {
 void average_cpu(const Averages& a, const float* x, float* y) {
   const auto out_h = static_cast<std::int64_t>(a.rows.size()),
              out_w = static_cast<std::int64_t>(a.cols.size());
-  const Uniform columns = readable_part(a.cols, a.in_w);
-  const auto vectors = LOCKSTEP_SIMD_CALL(average_row);
+  Uniform columns = uniform_part(a.cols);
+  const bool is_strided = columns.stride > 2;
+  if (!is_strided) columns = readable_part(a.cols, a.in_w);
+  const auto vectors = is_strided ? average_row_apart : LOCKSTEP_SIMD_CALL(average_row);
   for_each_plane(a.planes, a.in_h * a.in_w, [&](std::int64_t plane) {
     Row row;
     row.plane = x + plane * a.in_h * a.in_w;
@@ -393,8 +457,10 @@ void average_backward_cpu(const Averages& a, const float* dy, float* dx) {
   const auto results = static_cast<std::int64_t>(a.rows.size() * a.cols.size());
   const std::int64_t pixels = a.in_h * a.in_w;
   const bool needs_blocks = most_windows(a.rows, a.in_h) * most_windows(a.cols, a.in_w) > kBlock;
+  const bool is_apart = most_windows(a.rows, a.in_h) <= 1 && most_windows(a.cols, a.in_w) <= 1;
   const Uniform columns = uniform_part(a.cols);
   for_each_plane(a.planes, pixels, [&](std::int64_t plane) {
+    if (is_apart) return average_backward_apart(a, dy + plane * results, dx + plane * pixels);
     thread_local std::vector<float> terms;
     terms.resize(a.cols.size());
     const float* const own = dy + plane * results;

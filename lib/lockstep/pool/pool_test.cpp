@@ -189,6 +189,9 @@ std::vector<Problem> problems() {
           }
   all.emplace_back(3, PoolAxis{}, PoolAxis{50, 3, 2, 1});
   all.emplace_back(40, PoolAxis{28, 2, 2}, PoolAxis{28, 2, 2});
+  all.emplace_back(2, PoolAxis{56, 8, 8}, PoolAxis{56, 8, 8});        // a pixel has one window
+  all.emplace_back(2, PoolAxis{17, 2, 5, 1}, PoolAxis{90, 3, 4, 1});  // or none
+  all.emplace_back(2, PoolAxis{40, 40, 1}, PoolAxis{80, 40, 5});      // more taps than a chain has
   return all;
 }
 
