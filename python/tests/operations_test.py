@@ -1,7 +1,6 @@
 """Every operation that the mode overrides, over PyTorch's own sample inputs: values and gradients against eager, PyTorch's
 gradcheck, and one row alone against a batch."""
 
-import itertools
 import warnings
 
 from testing import TestCase, lockstep, main, need, same_bits, torch
@@ -10,6 +9,7 @@ need("numpy", "expecttest")
 
 from torch.nn import functional as F  # noqa: E402
 from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
+from torch.testing._internal.opinfo.core import SampleInput  # noqa: E402
 
 # PyTorch's name of an operation: what the mode may refuse, by words of the message.
 OPERATIONS = {
@@ -19,15 +19,41 @@ OPERATIONS = {
     "baddbmm": (),
     "matmul": (),
     "mv": (),
+    "dot": (),
+    "__rmatmul__": (),
     "nn.functional.linear": (),
+    "nn.functional.conv1d": (),
+    "nn.functional.conv2d": (),
+    "nn.functional.max_pool1d": (),
+    "nn.functional.max_pool2d": (),
+    "max_pool2d_with_indices_backward": (),
+    "nn.functional.avg_pool1d": (),
+    "nn.functional.avg_pool2d": ("divisor: expected 0 or more",),
+    "nn.functional.adaptive_avg_pool1d": (),
+    "nn.functional.adaptive_avg_pool2d": (),
+    "nn.functional.scaled_dot_product_attention": ("as many axes each", "a mask without a gradient"),
+    "nn.functional.multi_head_attention_forward": (),
     "softmax": ("dtype",),
     "log_softmax": ("dtype",),
+    "_softmax_backward_data": (),
+    "torch.ops.aten._safe_softmax.default": (),
+    "logsumexp": (),
     "nn.functional.layer_norm": ("eps: expected",),
     "nn.functional.rms_norm": ("eps: expected",),
+    "nn.functional.group_norm": ("eps: expected",),
+    "nn.functional.instance_norm": ("running statistics",),
+    "linalg.vector_norm": ("ord: expected 2 or infinity",),
     "nn.functional.embedding": ("sparse", "scale_grad_by_freq", "aten::embedding_renorm_"),
     "nn.functional.gelu": (),
     "nn.functional.silu": (),
     "nn.functional.softplus": (),
+    "nn.functional.mish": (),
+    "nn.functional.logsigmoid": (),
+    "nn.functional.elu": (),
+    "nn.functional.celu": (),
+    "nn.functional.selu": (),
+    "nn.functional.hardsigmoid": (),
+    "nn.functional.hardswish": (),
     "sigmoid": (),
     "tanh": (),
     "exp": (),
@@ -40,8 +66,14 @@ OPERATIONS = {
     "rsqrt": (),
     "sin": (),
     "cos": (),
+    "square": (),
+    "pow": ("aten::pow.Tensor_Tensor",),
     "sum": ("dtype",),
     "mean": ("dtype",),
+    "var": ("over the first axis",),
+    "std": ("over the first axis",),
+    "var_mean": ("over the first axis",),
+    "std_mean": ("over the first axis",),
     "add": ("broadcast",),
     "sub": ("broadcast",),
     "mul": ("broadcast",),
@@ -56,9 +88,37 @@ OPERATIONS = {
     "nn.functional.binary_cross_entropy_with_logits": ("one shape", "needs one"),
     "nn.functional.margin_ranking_loss": ("one shape",),
 }
+# Relatives of these that the mode knows and has no kernels for: words of the message that every sample meets.
+REFUSED = {
+    "nn.functional.conv3d": "one or two dimensions",
+    "nn.functional.conv_transpose1d": "transposed",
+    "nn.functional.conv_transpose2d": "transposed",
+    "nn.functional.conv_transpose3d": "transposed",
+    "nn.functional.max_pool3d": "aten::max_pool3d_with_indices",
+    "nn.functional.avg_pool3d": "aten::avg_pool3d",
+    "nn.functional.adaptive_max_pool2d": "aten::adaptive_max_pool2d",
+    "nn.functional.batch_norm": "aten::batch_norm",
+    "softmax.with_dtype": "dtype",
+    "log_softmax.with_dtype": "dtype",
+    "var.unbiased": "over the first axis",
+    "std.unbiased": "over the first axis",
+    "var_mean.unbiased": "over the first axis",
+    "std_mean.unbiased": "over the first axis",
+    "__rpow__": "aten::pow.Tensor_Tensor",
+}
+# In place: what the mode may refuse besides. An operation that is not here and has a form in place runs in it.
+REFUSED_IN_PLACE = {
+    "addmm": ("aten::addmm_",),
+    "baddbmm": ("aten::baddbmm_",),
+    "square": ("aten::pow_.Scalar",),
+    "pow": ("aten::pow_.Tensor", "aten::pow_.Scalar"),
+    "lerp": ("aten::lerp_.Tensor",),
+}
 INFOS = {(f"{info.name}.{info.variant_test_name}" if info.variant_test_name else info.name): info for info in op_db}
 # Samples that must run and not be refused, at least.
-SHARE = 0.25
+SHARE = 0.2
+# PyTorch's samples of pow have tensors of exponents, which are refused.
+EXPONENTS = (0, 1, 2, 3, 4, -1, -2, 0.5, -0.5, 1.5, 2.5)
 
 
 def tensors_in(value):
@@ -71,45 +131,133 @@ def tensors_in(value):
         yield from tensors_in(list(value.values()))
 
 
-def samples_of(name, dtype, limit):
+def comparable(name, arguments, keywords):
+    """The arguments without what has another result in the mode by design, or none."""
+    if name == "nn.functional.binary_cross_entropy_with_logits":  # a target that wants a gradient is refused
+        arguments = (arguments[0], arguments[1].detach(), *arguments[2:])
+    if name == "nn.functional.multi_head_attention_forward":  # the mode has masks of its own: dropout_p
+        arguments = (*arguments[:10], 0.0, *arguments[11:])
+    if "dropout_p" in keywords:
+        keywords = {**keywords, "dropout_p": 0.0}
+    return arguments, keywords
+
+
+def samples_of(name, dtype, limit=None):
+    """(operation, arguments, keywords), at most `limit`, from all over PyTorch's list."""
     info = INFOS[name]
-    for sample in itertools.islice(info.sample_inputs("cpu", dtype, requires_grad=True), limit):
-        arguments = sample.args
-        if name == "nn.functional.binary_cross_entropy_with_logits":  # a target that wants a gradient is refused
-            arguments = (sample.args[0].detach(), *sample.args[1:])
-        yield info.op, (sample.input, *arguments), sample.kwargs
+    samples = list(info.sample_inputs("cpu", dtype, requires_grad=True))
+    if name == "pow":
+        positive = torch.rand(5, 7, dtype=dtype) + 0.5  # a fraction of a power has no other
+        samples += [SampleInput(positive.clone().requires_grad_(), args=(exponent,)) for exponent in EXPONENTS]
+    if name == "nn.functional.instance_norm":  # most have running statistics, which are refused
+        samples += [SampleInput(sample.input, kwargs={**sample.kwargs, "running_mean": None, "running_var": None})
+                    for sample in samples if sample.kwargs.get("use_input_stats", True)]
+    step = 1 if limit is None else -(-len(samples) // limit)
+    for sample in samples[::step]:
+        yield info.op, *comparable(name, (sample.input, *sample.args), sample.kwargs)
 
 
 def run(operation, arguments, keywords):
-    """The result, and gradients of a fixed weighting of it with respect to every tensor that wants one."""
+    """The results, and gradients of a fixed weighting of them with respect to every tensor that wants one."""
     inputs = [t for t in tensors_in([arguments, keywords]) if t.requires_grad]
-    output = operation(*arguments, **keywords)
-    if not output.requires_grad:
-        return [output.detach()]
-    weights = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).reshape(output.shape)
-    gradients = torch.autograd.grad(output, inputs, weights, allow_unused=True)
-    return [output.detach(), *(g for g in gradients if g is not None)]
+    outputs = list(tensors_in(operation(*arguments, **keywords)))
+    results = [output.detach() for output in outputs]
+    roots = [output for output in outputs if output.requires_grad]
+    if not roots:
+        return results
+    weights = [torch.linspace(-1, 1, root.numel(), dtype=root.dtype).reshape(root.shape) for root in roots]
+    gradients = torch.autograd.grad(roots, inputs, weights, allow_unused=True)
+    return results + [g for g in gradients if g is not None]
+
+
+def run_in_mode(operation, arguments, keywords):
+    with lockstep.invariant_mode():
+        return run(operation, arguments, keywords)
 
 
 class SampleInputs(TestCase):
+    def assert_refusal(self, error, allowed):
+        """Words of ours: what was expected, what was got, and why this one may be refused."""
+        self.assertRegex(str(error), "(?s)expected .+, got .+")
+        self.assertTrue(any(word in str(error) for word in allowed), error)
+
+    def assert_close(self, found, expected):
+        self.assertEqual(len(found), len(expected))
+        for ours, theirs in zip(found, expected):
+            self.assertEqual(ours.dtype, theirs.dtype)
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=2e-5, equal_nan=True)
+
     def test_values_and_gradients_are_those_of_eager(self):
         for name, refused_words in OPERATIONS.items():
             ran = refused = 0
-            for operation, arguments, keywords in samples_of(name, torch.float32, limit=60):
+            for operation, arguments, keywords in samples_of(name, torch.float32):
                 expected = run(operation, arguments, keywords)
-                with self.subTest(operation=name, sample=ran + refused), lockstep.invariant_mode():
+                operands = [t.detach().clone() for t in tensors_in([arguments, keywords])]
+                with self.subTest(operation=name, sample=ran + refused):
                     try:
-                        found = run(operation, arguments, keywords)
+                        found = run_in_mode(operation, arguments, keywords)
                     except RuntimeError as error:
-                        self.assertTrue(any(word in str(error) for word in refused_words), error)
                         refused += 1
+                        self.assert_refusal(error, refused_words)
                         continue
                     ran += 1
-                    self.assertEqual(len(found), len(expected))
-                    for ours, theirs in zip(found, expected):
-                        self.assertEqual(ours.dtype, theirs.dtype)
-                        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=2e-5, equal_nan=True)
+                    self.assert_close(found, expected)
+                    for before, after in zip(operands, tensors_in([arguments, keywords])):
+                        torch.testing.assert_close(after.detach(), before, rtol=0, atol=0, equal_nan=True)
+            self.assertGreater(ran, 0, name)
             self.assertGreaterEqual(ran, SHARE * (ran + refused), f"{name}: {refused} of {ran + refused} samples refused")
+
+    def test_what_has_no_kernels_is_refused_in_words(self):
+        for name, words in REFUSED.items():
+            refused = 0
+            for operation, arguments, keywords in samples_of(name, torch.float32, limit=30):
+                with self.subTest(operation=name, sample=refused):
+                    with self.assertRaises(RuntimeError) as caught:
+                        run_in_mode(operation, arguments, keywords)
+                    self.assert_refusal(caught.exception, (words,))
+                refused += 1
+            self.assertGreater(refused, 0, name)
+
+    def test_in_place(self):
+        for name, refused_words in OPERATIONS.items():
+            in_place = INFOS[name].get_inplace()
+            if in_place is None:
+                continue
+            ran = 0
+            allowed = refused_words + REFUSED_IN_PLACE.get(name, ())
+            for _, arguments, keywords in samples_of(name, torch.float32):
+                def operation(x, *rest, **keywords):  # a leaf that needs a gradient takes nothing in place
+                    return in_place(x.clone(), *rest, **keywords)
+
+                try:
+                    expected = run(operation, arguments, keywords)
+                except RuntimeError:  # a result that does not fit into the first operand
+                    continue
+                with self.subTest(operation=name, sample=ran):
+                    try:
+                        found = run_in_mode(operation, arguments, keywords)
+                    except RuntimeError as error:
+                        self.assert_refusal(error, allowed)
+                        continue
+                    ran += 1
+                    self.assert_close(found, expected)
+            if name not in REFUSED_IN_PLACE:
+                self.assertGreater(ran, 0, name)
+
+    def test_dropout_keeps_or_drops_and_its_gradient_does_the_same(self):
+        for name in ("nn.functional.dropout", "nn.functional.dropout2d", "nn.functional.dropout3d"):
+            drawn = 0
+            for operation, (x, *rest), keywords in samples_of(name, torch.float32):
+                p = keywords.get("p", 0.5) if keywords.get("training", True) else 0
+                result, gradient = run_in_mode(operation, (x, *rest), keywords)
+                upstream = torch.linspace(-1, 1, result.numel()).reshape(result.shape)
+                kept = (result != 0) | (x == 0)
+                factor = 0 if p == 1 else 1 / (1 - p)
+                with self.subTest(operation=name, p=p, shape=x.shape):
+                    torch.testing.assert_close(result, torch.where(kept, x.detach() * factor, 0))
+                    torch.testing.assert_close(gradient, torch.where(kept, upstream * factor, 0))
+                drawn += 0 < p < 1 and 0 < kept.sum() < kept.numel()
+            self.assertGreater(drawn, 0, name)
 
     def test_two_runs_and_any_number_of_threads_give_the_same_bits(self):
         threads = torch.get_num_threads()
@@ -134,8 +282,10 @@ class Gradcheck(TestCase):
     """PyTorch's gradcheck on the float32 kernels themselves: steps and tolerances are those that float32 allows, wide enough
     for rounding (1e-7 / 1e-2) and far narrower than a wrong term of a derivative."""
 
-    # Kinks that a step may cross, and poles that samples lie too near to for steps of float32.
-    LEFT_OUT = ("nn.functional.l1_loss", "nn.functional.margin_ranking_loss", "log1p", "div.no_rounding_mode", "addcdiv")
+    # Kinks that a step may cross, poles that samples lie too near to for steps of float32, and attention over products of
+    # samples so large that a step changes which key is seen.
+    LEFT_OUT = ("nn.functional.l1_loss", "nn.functional.margin_ranking_loss", "log1p", "div.no_rounding_mode", "addcdiv",
+                "nn.functional.multi_head_attention_forward")
 
     def test_gradcheck(self):
         for name in OPERATIONS:
@@ -184,6 +334,17 @@ class Gradcheck(TestCase):
 # One row alone and in a batch: the operation of [rows, …] and how many elements a row has.
 ROWS, FEATURES = 9, 53
 WEIGHT, BIAS = torch.randn(31, FEATURES), torch.randn(31)
+FILTERS = torch.randn(2, 3, 3, 3)
+
+
+def images(x):
+    return x[:, :48].reshape(-1, 3, 4, 4)
+
+
+def tokens(x):
+    return x[:, :48].reshape(-1, 2, 6, 4)
+
+
 ROWWISE = {
     "linear": lambda x: F.linear(x, WEIGHT, BIAS),
     "matmul": lambda x: x @ WEIGHT.t(),
@@ -210,6 +371,29 @@ ROWWISE = {
     "sin": torch.sin,
     "cos": torch.cos,
     "pow": lambda x: (x.abs() + 1) ** 1.5,
+    "square": torch.square,
+    "mish": F.mish,
+    "logsigmoid": F.logsigmoid,
+    "elu": F.elu,
+    "celu": lambda x: F.celu(x, 0.7),
+    "hardsigmoid": F.hardsigmoid,
+    "hardswish": F.hardswish,
+    "conv1d": lambda x: F.conv1d(x[:, None], FILTERS[:, :1, 0], FILTERS[:, 0, 0, 0], stride=3, padding=1).flatten(1),
+    "conv2d": lambda x: F.conv2d(images(x), FILTERS, FILTERS[:, 0, 0, 0], stride=2, padding=1).flatten(1),
+    "max_pool1d": lambda x: F.max_pool1d(x[:, None], 3, stride=2).flatten(1),
+    "max_pool2d": lambda x: F.max_pool2d(images(x), 2, stride=1).flatten(1),
+    "avg_pool1d": lambda x: F.avg_pool1d(x[:, None], 3, stride=2).flatten(1),
+    "avg_pool2d": lambda x: F.avg_pool2d(images(x), 2, stride=1).flatten(1),
+    "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(images(x), (3, 2)).flatten(1),
+    "attention": lambda x: F.scaled_dot_product_attention(tokens(x), tokens(x), tokens(x)).flatten(1),
+    "attention, causal": lambda x: F.scaled_dot_product_attention(
+        tokens(x), tokens(x), tokens(x), is_causal=True).flatten(1),
+    "group_norm": lambda x: F.group_norm(x[:, :48, None], 6).flatten(1),
+    "instance_norm": lambda x: F.instance_norm(images(x)).flatten(1),
+    "logsumexp": lambda x: torch.logsumexp(x, 1, keepdim=True),
+    "var": lambda x: x.var(1, keepdim=True),
+    "std": lambda x: x.std(1, keepdim=True),
+    "vector_norm": lambda x: torch.linalg.vector_norm(x, dim=1, keepdim=True),
     "sum": lambda x: x.sum(1, keepdim=True),
     "mean": lambda x: x.mean(1, keepdim=True),
     "add with alpha": lambda x: torch.add(x, x.detach(), alpha=0.3),
