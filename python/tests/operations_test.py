@@ -278,6 +278,69 @@ class SampleInputs(TestCase):
                             self.assertTrue(same_bits(a, b))
 
 
+# Operands that do not fit, which nothing below the mode looks at: a call, and words of the refusal.
+ONES = torch.ones
+BAD_OPERANDS = {
+    "conv2d, stride": (lambda: F.conv2d(ONES(1, 1, 4, 4), ONES(1, 1, 2, 2), stride=0), "stride: expected 1 or more"),
+    "conv1d, stride": (lambda: F.conv1d(ONES(1, 1, 4), ONES(1, 1, 2), stride=-1), "stride: expected 1 or more"),
+    "conv2d, kernel": (lambda: F.conv2d(ONES(1, 1, 4, 4), ONES(1, 1, 6, 6)), "kernel_h: expected a kernel that fits"),
+    "conv2d, dtype": (lambda: F.conv2d(ONES(1, 1, 4, 4), ONES(1, 1, 2, 2).double()), "dtype: expected float32"),
+    "max_pool1d, stride": (lambda: F.max_pool1d(ONES(1, 1, 4), 2, stride=0), "stride: expected 1 or more"),
+    "max_pool2d, stride": (lambda: F.max_pool2d(ONES(1, 1, 4, 4), 2, stride=0), "stride: expected 1 or more"),
+    "avg_pool2d, stride": (lambda: F.avg_pool2d(ONES(1, 1, 4, 4), 2, stride=0), "stride: expected 1 or more"),
+    "layer_norm, weight": (lambda: F.layer_norm(ONES(2, 4), (4,), ONES(3)), "weight: expected shape [4]"),
+    "layer_norm, bias": (lambda: F.layer_norm(ONES(2, 4), (4,), ONES(4), ONES(3)), "bias: expected shape [4]"),
+    "rms_norm, weight": (lambda: torch.rms_norm(ONES(2, 4), (4,), ONES(2)), "weight: expected shape [4]"),
+    "rms_norm, shape": (lambda: torch.rms_norm(ONES(2, 4), (3,)), "input: expected a shape that ends with [3]"),
+    "batch_norm, axes": (lambda: F.batch_norm(ONES(4), ONES(4), ONES(4)), "input: expected [samples, channels"),
+    "cross_entropy, weight": (lambda: F.cross_entropy(ONES(2, 3), torch.tensor([0, 1]), weight=ONES(2)),
+                              "weight: expected 3 elements"),
+    "nll_loss, weight": (lambda: F.nll_loss(ONES(2, 3), torch.tensor([0, 1]), weight=ONES(2)),
+                         "weight: expected 3 elements"),
+    "linear, bias": (lambda: F.linear(ONES(2, 3), ONES(4, 3), ONES(2)), "bias: expected 4 elements"),
+    "bmm, matrices": (lambda: torch.bmm(ONES(3, 3, 4), ONES(2, 4, 2)), "matrices: expected 3 on both sides"),
+    "embedding, axes": (lambda: F.embedding(torch.tensor([0]), ONES(3, 2, 2)), "weight: expected 2 axes"),
+    "var, axes": (lambda: ONES(2, 3, 4).var((1, 1)), "axes: expected each axis once"),
+    "vector_norm, axes": (lambda: torch.linalg.vector_norm(ONES(2, 3), dim=(4, 5)), "Dimension out of range"),
+    "celu, alpha": (lambda: F.celu(ONES(3), 0.0), "alpha: expected a number other than 0"),
+}
+
+
+class BadOperands(TestCase):
+    def test_pytorchs_samples_of_errors(self):
+        tried = 0
+        for name in OPERATIONS:
+            info = INFOS[name]
+            if info.error_inputs_func is None:
+                continue
+            for bad in info.error_inputs("cpu"):
+                sample = bad.sample_input
+                if torch.is_tensor(sample.input) and sample.input.numel() == 0:
+                    continue  # nothing is read: the mode may give an empty result
+                with self.subTest(operation=name, error=bad.error_regex), lockstep.invariant_mode():
+                    with self.assertRaises(Exception):
+                        info.op(sample.input, *sample.args, **sample.kwargs)
+                tried += 1
+        self.assertGreater(tried, 20)
+
+    def test_operands_that_do_not_fit(self):
+        for name, (call, words) in BAD_OPERANDS.items():
+            with self.subTest(operands=name):
+                self.assertRaises(Exception, call)  # and eager takes them no more than the mode
+                with lockstep.invariant_mode():
+                    self.assert_refused(words, call)
+
+    def test_a_view_of_a_parameter_that_was_made_without_gradients(self):
+        parameter, x = torch.randn(5, 3, requires_grad=True), torch.randn(3, 5, requires_grad=True)
+        with torch.no_grad():
+            view = parameter.t()
+        for name, operation in (("add", torch.add), ("linear", F.linear)):
+            (expected,) = torch.autograd.grad(operation(x, view).sum(), x)
+            with self.subTest(operation=name), lockstep.invariant_mode():
+                (found,) = torch.autograd.grad(operation(x, view).sum(), x)
+            torch.testing.assert_close(found, expected)
+
+
 class Gradcheck(TestCase):
     """PyTorch's gradcheck on the float32 kernels themselves: steps and tolerances are those that float32 allows, wide enough
     for rounding (1e-7 / 1e-2) and far narrower than a wrong term of a derivative."""

@@ -288,6 +288,7 @@ void require_sample_major(const char* operation, const MicroBatchPtr& micro_batc
 std::shared_ptr<torch::autograd::Node> prepare_parameter(const at::Tensor& parameter) {
   if (!parameter.defined() || !parameter.is_leaf() || !parameter.requires_grad()) return nullptr;
   auto node = torch::autograd::impl::grad_accumulator(parameter);
+  if (node == nullptr) return nullptr;  // a view of a parameter, made without gradients
   if (!is_prepared(*node)) node->add_pre_hook(std::make_unique<TakeSum>(parameter));
   return node;
 }

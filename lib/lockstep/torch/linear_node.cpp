@@ -1,5 +1,9 @@
 #include <ATen/ATen.h>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "lockstep/base/error.h"
 #include "lockstep/matmul/matmul.h"
 #include "lockstep/row_sum/row_sum.h"
 #include "lockstep/torch/linear_node_internal.h"
@@ -116,6 +120,12 @@ class LockstepLinearBackward final : public Node {
 at::Tensor linear(const char* operation, const at::Tensor& x, const at::Tensor& weight,
                   const std::optional<at::Tensor>& given_bias) {
   const at::Tensor bias = given_bias.value_or(at::Tensor());
+  if (bias.defined() && (bias.dim() != 1 || bias.size(0) != weight.size(0)))
+    fail(ErrorCode::invalid_argument, {operation,
+                                       "bias",
+                                       fmt::format("{} elements, one an output", weight.size(0)),
+                                       fmt::format("shape [{}]", fmt::join(bias.sizes(), ", ")),
+                                       {}});
   const bool needs_gradient = needs_node(x, weight, bias);
   if (!needs_gradient) {
     const Computation computation;

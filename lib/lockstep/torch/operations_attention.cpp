@@ -204,12 +204,13 @@ at::Tensor low_safe_softmax(c10::DispatchKeySet keys, const at::Tensor& self, st
   const InsideKernel inside;
   LOCKSTEP_COUNT_CALL("aten::_safe_softmax");
   take_over_thread_count();
-  at::Tensor x = self.transpose(dim, -1).contiguous();
+  const at::Tensor x = self.transpose(dim, -1).contiguous();  // self itself, where that is dense already
   const at::Tensor empty_rows = (x == -std::numeric_limits<double>::infinity()).all(-1, true);
   const std::int64_t axis = self.dim() == 0 ? 1 : x.size(-1);
-  softmax(x.const_data_ptr<float>(), x.mutable_data_ptr<float>(),
+  at::Tensor y = at::empty(x.sizes(), x.options());
+  softmax(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(),
           {axis == 0 ? 0 : x.numel() / axis, axis, 1});
-  return x.masked_fill_(empty_rows, 0).transpose(dim, -1);
+  return y.masked_fill_(empty_rows, 0).transpose(dim, -1);
 }
 
 }  // namespace

@@ -53,6 +53,8 @@ at::Tensor high_elu(c10::DispatchKeySet keys, const at::Tensor& x, const at::Sca
 }
 
 at::Tensor high_celu(c10::DispatchKeySet keys, const at::Tensor& x, const at::Scalar& alpha) {
+  if (alpha.toDouble() == 0)
+    fail(ErrorCode::invalid_argument, {"aten::celu", "alpha", "a number other than 0", "0", {}});
   return high_elu(keys, x, alpha, 1, 1 / alpha.toDouble());
 }
 
@@ -68,19 +70,24 @@ at::Tensor high_hardswish(c10::DispatchKeySet keys, const at::Tensor& x) {
   return at::div(product(x, at::clamp(at::add(x, 3), 0, 6)), 6);
 }
 
+/// The operand of an operation in place. Backward wants it as it was.
+at::Tensor kept(const at::Tensor& self) {
+  return records_gradients() && self.requires_grad() ? self.clone() : self;
+}
+
 /// The operation in place.
 template <auto function>
 at::Tensor& in_place(c10::DispatchKeySet keys, at::Tensor& self) {
-  return self.copy_(function(keys, self));
+  return self.copy_(function(keys, kept(self)));
 }
 
 at::Tensor& high_elu_(c10::DispatchKeySet keys, at::Tensor& self, const at::Scalar& alpha,
                       const at::Scalar& scale, const at::Scalar& input_scale) {
-  return self.copy_(high_elu(keys, self, alpha, scale, input_scale));
+  return self.copy_(high_elu(keys, kept(self), alpha, scale, input_scale));
 }
 
 at::Tensor& high_celu_(c10::DispatchKeySet keys, at::Tensor& self, const at::Scalar& alpha) {
-  return self.copy_(high_celu(keys, self, alpha));
+  return self.copy_(high_celu(keys, kept(self), alpha));
 }
 
 // ---- The logarithm of a sum of exponentials
@@ -111,6 +118,8 @@ RowAxes row_axes(const char* name, const at::Tensor& x, at::OptionalIntArrayRef 
   else
     for (const std::int64_t axis : *given) axes.push_back(at::maybe_wrap_dim(axis, x.dim()));
   std::sort(axes.begin(), axes.end());
+  if (std::adjacent_find(axes.begin(), axes.end()) != axes.end())
+    fail(ErrorCode::invalid_argument, {name, "axes", "each axis once", "one twice", {}});
   if (axes.empty() || axes.front() == 0)
     fail(ErrorCode::unsupported,
          {name, "axes", "a variance inside each sample", "one over the first axis, the samples",

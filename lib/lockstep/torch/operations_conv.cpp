@@ -1,6 +1,7 @@
 // Convolutions: a node of ours, since the gradients of weight and bias are folds over output pixels.
 
 #include <ATen/ATen.h>
+#include <algorithm>
 #include <optional>
 
 #include <fmt/format.h>
@@ -60,6 +61,9 @@ void require_shapes(const at::Tensor& x, const at::Tensor& weight, const at::Ten
   if (s.groups < 1 || x.size(1) != weight.size(1) * s.groups)
     refuse_shapes(fmt::format("an input of {} channels in {} groups", weight.size(1) * s.groups, s.groups),
                   fmt::format("[{}]", fmt::join(x.sizes(), ", ")));
+  // The result's extents are asked for before the room looks at the geometry.
+  for (const std::int64_t step : s.stride)
+    if (step < 1) fail(ErrorCode::invalid_argument, {kName, "stride", "1 or more", fmt::to_string(step), {}});
   if (bias.defined() && (bias.dim() != 1 || bias.size(0) != weight.size(0)))
     refuse_shapes(fmt::format("a bias of {} elements", weight.size(0)),
                   fmt::format("[{}]", fmt::join(bias.sizes(), ", ")));
@@ -143,8 +147,8 @@ at::Tensor forward(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   const at::Tensor image = x.contiguous(), filters = weight.contiguous();
   const at::Tensor offsets = bias.defined() ? bias.contiguous() : bias;
   std::vector<std::int64_t> sizes{g.samples, g.out_channels};
-  if (x.dim() == 4) sizes.push_back(g.out_h());
-  sizes.push_back(g.out_w());
+  if (x.dim() == 4) sizes.push_back(std::max<std::int64_t>(0, g.out_h()));
+  sizes.push_back(std::max<std::int64_t>(0, g.out_w()));
   const at::Tensor y = at::empty(sizes, image.options());
   conv({image.const_data_ptr<float>(), filters.const_data_ptr<float>(),
         bias.defined() ? offsets.const_data_ptr<float>() : nullptr, y.mutable_data_ptr<float>(), g});
@@ -155,7 +159,7 @@ at::Tensor high_convolution(c10::DispatchKeySet keys, const at::Tensor& x, const
                             const std::optional<at::Tensor>& given_bias, c10::SymIntArrayRef stride,
                             c10::SymIntArrayRef pad, c10::SymIntArrayRef dilation, bool transposed,
                             c10::SymIntArrayRef, c10::SymInt groups) {
-  require_supported(kName, keys, x);
+  for (const at::Tensor* t : {&x, &weight}) require_supported(kName, keys, *t);
   if (transposed) refuse_transposed();
   LOCKSTEP_COUNT_CALL(kName);
   const at::Tensor bias = given_bias.value_or(at::Tensor());

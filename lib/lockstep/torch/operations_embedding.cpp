@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <fmt/format.h>
+
 #include "lockstep/base/error.h"
 #include "lockstep/embedding/embedding.h"
 #include "lockstep/torch/embedding_node_internal.h"
@@ -95,6 +97,9 @@ at::Tensor embed(const at::Tensor& table, const at::Tensor& indices, std::int64_
 at::Tensor high_embedding(c10::DispatchKeySet keys, const at::Tensor& table, const at::Tensor& indices,
                           c10::SymInt padding, bool scale_by_frequency, bool sparse) {
   require_supported("aten::embedding", keys, table);
+  if (table.dim() != 2)
+    fail(ErrorCode::invalid_argument,
+         {"aten::embedding", "weight", "2 axes", fmt::to_string(table.dim()), {}});
   if (sparse || scale_by_frequency)
     fail(ErrorCode::unsupported, {"aten::embedding", "options", "a dense gradient, not scaled by frequency",
                                   sparse ? "sparse" : "scale_grad_by_freq", "Make the Embedding without it"});

@@ -196,6 +196,9 @@ at::Tensor high_batch_norm(c10::DispatchKeySet keys, const at::Tensor& x,
                            bool training, double, double eps, bool) {
   require_supported("aten::batch_norm", keys, x);
   if (training || !mean || !variance || !mean->defined() || !variance->defined()) refuse_batch_statistics();
+  if (x.dim() < 2)
+    fail(ErrorCode::invalid_argument,
+         {"aten::batch_norm", "input", "[samples, channels, …]", fmt::to_string(x.dim()) + " axes", {}});
   LOCKSTEP_COUNT_CALL("aten::batch_norm");
   return with_running_statistics(x, gamma.value_or(at::Tensor()), beta.value_or(at::Tensor()), *mean,
                                  *variance, eps);

@@ -23,6 +23,12 @@ struct Targets {
             classes_of.const_data_ptr<std::int64_t>(), scores.size(0), scores.size(1), nullptr, ignore_index,
             static_cast<float>(label_smoothing)} {
     if (!weight.defined()) return;
+    if (weight.dim() != 1 || weight.size(0) != scores.size(1))
+      fail(ErrorCode::invalid_argument, {"cross_entropy",
+                                         "weight",
+                                         fmt::format("{} elements, one a class", scores.size(1)),
+                                         fmt::format("shape [{}]", fmt::join(weight.sizes(), ", ")),
+                                         {}});
     weight = weight.contiguous();
     targets.weight = weight.const_data_ptr<float>();
   }

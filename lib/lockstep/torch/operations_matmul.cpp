@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <fmt/format.h>
+
+#include "lockstep/base/error.h"
 #include "lockstep/matmul/matmul.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/tensor_matrix_internal.h"
@@ -16,6 +19,12 @@ ConstMatrix first_matrix(const at::Tensor& t) {
 
 void batched(const at::Tensor& left, const at::Tensor& right, const at::Tensor& out,
              const MatmulEpilogue& epilogue = {}) {
+  if (right.size(0) != left.size(0))
+    fail(ErrorCode::invalid_argument, {"aten::bmm",
+                                       "matrices",
+                                       fmt::format("{} on both sides", left.size(0)),
+                                       fmt::format("{} on the right", right.size(0)),
+                                       {}});
   const Matrix first{out.mutable_data_ptr<float>(), out.size(1), out.size(2), out.stride(1), out.stride(2)};
   matmul_batched(out.size(0), first_matrix(left), left.stride(0), first_matrix(right), right.stride(0), first,
                  out.stride(0), epilogue);

@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "lockstep/base/error.h"
 #include "lockstep/norm/norm.h"
 #include "lockstep/torch/node_internal.h"
@@ -97,11 +100,28 @@ class LockstepNormBackward final : public Node {
   MicroBatchPtr micro_batch_;
 };
 
+void require_shapes(const char* name, const at::Tensor& x, at::IntArrayRef shape, const at::Tensor& gamma,
+                    const at::Tensor& beta) {
+  const auto refuse = [&](const char* what, const std::string& expected, at::IntArrayRef got) {
+    fail(ErrorCode::invalid_argument,
+         {name, what, expected, fmt::format("shape [{}]", fmt::join(got, ", ")), {}});
+  };
+  const std::string wanted = fmt::format("shape [{}]", fmt::join(shape, ", "));
+  if (shape.empty()) refuse("normalized_shape", "one axis or more", shape);
+  const bool fits =
+      x.sizes().size() >= shape.size() && x.sizes().slice(x.sizes().size() - shape.size()) == shape;
+  if (!fits)
+    refuse("input", "a shape that ends with [" + fmt::format("{}", fmt::join(shape, ", ")) + "]", x.sizes());
+  if (gamma.defined() && gamma.sizes() != shape) refuse("weight", wanted, gamma.sizes());
+  if (beta.defined() && beta.sizes() != shape) refuse("bias", wanted, beta.sizes());
+}
+
 at::Tensor normalise(const char* name, const at::Tensor& x, at::IntArrayRef shape, const at::Tensor& gamma,
                      const at::Tensor& beta, double eps, bool centred) {
   if (const std::int64_t axis = sample_axis_of(name, x); axis != 0)
     return in_sample_order(
         x, axis, [&](const at::Tensor& t) { return normalise(name, t, shape, gamma, beta, eps, centred); });
+  require_shapes(name, x, shape, gamma, beta);
   NormCall call;
   call.features = c10::multiply_integers(shape);
   call.rows = call.features == 0 ? 0 : x.numel() / call.features;

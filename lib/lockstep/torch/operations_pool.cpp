@@ -36,9 +36,13 @@ std::vector<std::int64_t> sizes_with(const at::Tensor& x, std::int64_t h, std::i
 struct Axes {
   PoolAxis h, w;
 
-  Axes(const at::Tensor& x, at::IntArrayRef kernel, at::IntArrayRef stride, at::IntArrayRef pad,
-       at::IntArrayRef dilation, bool ceil_mode) {
+  Axes(const char* name, const at::Tensor& x, at::IntArrayRef kernel, at::IntArrayRef stride,
+       at::IntArrayRef pad, at::IntArrayRef dilation, bool ceil_mode) {
     const at::IntArrayRef steps = stride.empty() ? kernel : stride;
+    // Extents of the result are asked for before the room looks at its arguments.
+    for (const std::int64_t step : steps)
+      if (step < 1)
+        fail(ErrorCode::invalid_argument, {name, "stride", "1 or more", fmt::to_string(step), {}});
     h = {x.size(-2), kernel.front(), steps.front(), pad.front(), dilation.front(), ceil_mode};
     w = {x.size(-1), kernel.back(), steps.back(), pad.back(), dilation.back(), ceil_mode};
   }
@@ -63,7 +67,7 @@ std::tuple<at::Tensor, at::Tensor> low_max_pool(c10::DispatchKeySet keys, const 
   take_over_thread_count();
   require_planes(kName, self);
   const at::Tensor x = self.contiguous();
-  const Axes axes(x, kernel, stride, pad, dilation, ceil_mode);
+  const Axes axes(kName, x, kernel, stride, pad, dilation, ceil_mode);
   const at::Tensor y = empty_like_result(x, axes, at::kFloat),
                    indices = empty_like_result(x, axes, at::kLong);
   max_pool({x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), indices.mutable_data_ptr<std::int64_t>(),
@@ -80,7 +84,7 @@ at::Tensor low_max_pool_backward(c10::DispatchKeySet keys, const at::Tensor& gra
   LOCKSTEP_COUNT_CALL(kName);
   take_over_thread_count();
   const at::Tensor dy = gradient.contiguous(), indices = given_indices.contiguous(), dx = empty_dense(self);
-  const Axes axes(self, kernel, stride, pad, dilation, ceil_mode);
+  const Axes axes(kName, self, kernel, stride, pad, dilation, ceil_mode);
   max_pool_backward({dy.const_data_ptr<float>(), indices.const_data_ptr<std::int64_t>(),
                      dx.mutable_data_ptr<float>(), planes_of(self), axes.h, axes.w});
   return dx;
@@ -102,7 +106,7 @@ at::Tensor low_average_pool(c10::DispatchKeySet keys, const at::Tensor& self, at
   take_over_thread_count();
   require_planes(kName, self);
   const at::Tensor x = self.contiguous();
-  const Axes axes(x, kernel, stride, pad, {1, 1}, ceil_mode);
+  const Axes axes(kName, x, kernel, stride, pad, {1, 1}, ceil_mode);
   const at::Tensor y = empty_like_result(x, axes, at::kFloat);
   average_pool({x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), planes_of(x), axes.h, axes.w,
                 count_include_pad, divisor_or_zero(kName, divisor)});
@@ -119,7 +123,7 @@ at::Tensor low_average_pool_backward(c10::DispatchKeySet keys, const at::Tensor&
   LOCKSTEP_COUNT_CALL(kName);
   take_over_thread_count();
   const at::Tensor dy = gradient.contiguous(), dx = empty_dense(self);
-  const Axes axes(self, kernel, stride, pad, {1, 1}, ceil_mode);
+  const Axes axes(kName, self, kernel, stride, pad, {1, 1}, ceil_mode);
   average_pool_backward({dy.const_data_ptr<float>(), dx.mutable_data_ptr<float>(), planes_of(self), axes.h,
                          axes.w, count_include_pad, divisor_or_zero(kName, divisor)});
   return dx;

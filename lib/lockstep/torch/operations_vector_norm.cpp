@@ -1,6 +1,7 @@
 // Norms of vectors, which torch.nn.utils.clip_grad_norm_ takes of gradients: PyTorch's derivative, our sums.
 
 #include <ATen/ATen.h>
+#include <ATen/WrapDimUtilsMulti.h>
 #include <cmath>
 #include <limits>
 #include <span>
@@ -17,6 +18,8 @@ namespace {
 constexpr const char* kName = "aten::linalg_vector_norm";
 
 bool reduces_all(const at::Tensor& x, at::OptionalIntArrayRef axes) {
+  if (axes.has_value())
+    at::dim_list_to_bitset(*axes, static_cast<std::size_t>(x.dim()));  // throws, as torch does
   return !axes.has_value() || axes->empty() || axes->size() == static_cast<std::size_t>(x.dim());
 }
 
