@@ -20,7 +20,7 @@ std::string cuda_trouble();
 class DeviceBuffer {
  public:
   explicit DeviceBuffer(std::size_t bytes);
-  ~DeviceBuffer();
+  ~DeviceBuffer();  // NOLINT(performance-trivially-destructible): with CUDA it has work to do
   DeviceBuffer(const DeviceBuffer&) = delete;
   DeviceBuffer& operator=(const DeviceBuffer&) = delete;
 

@@ -32,7 +32,7 @@ Canon canon_of(DType dtype) {
 /// A run of words that lie one after the other in the digest's index, added block by block.
 class Summer {
  public:
-  Summer(Canon canon, std::uint64_t first_word) : canon_(canon), word_(first_word) {}
+  Summer(Canon canon, std::uint64_t first_word) : word_(first_word), canon_(canon) {}
 
   void add(const std::uint8_t* source, std::uint64_t words) {
     // Up to a block's edge, then blocks by twos, then the rest.
@@ -94,11 +94,11 @@ class Summer {
     block_ = {};
   }
 
-  const internal::Kernel& kernel_ = internal::kernel();
-  Canon canon_;
-  std::uint64_t word_;
   internal::BlockSum block_;
   DigestSum sum_;
+  const internal::Kernel& kernel_ = internal::kernel();
+  std::uint64_t word_;
+  Canon canon_;
 };
 
 /// The samples of a view: a scalar is one sample of one element.

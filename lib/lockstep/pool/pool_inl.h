@@ -65,7 +65,7 @@ struct Largest {
 /// Whether a later value of the window takes over.
 template <class T>
 LOCKSTEP_HOST_DEVICE inline bool wins(T value, T best) {
-  return value > best || (value != value && best == best);
+  return value > best || (value != value && best == best);  // NOLINT(misc-redundant-expression): a NaN
 }
 
 template <class T>

@@ -104,6 +104,7 @@ std::vector<Run> find_runs(const fs::path& directory, std::vector<fs::path>* unr
     run.files.push_back(std::move(one.file));
   }
   std::vector<Run> runs;
+  runs.reserve(by_id.size());
   for (auto& [id, run] : by_id) runs.push_back(std::move(run));
   std::stable_sort(runs.begin(), runs.end(),
                    [](const Run& a, const Run& b) { return a.started_ns < b.started_ns; });

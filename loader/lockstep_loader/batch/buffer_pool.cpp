@@ -38,7 +38,9 @@ struct BufferPool::Shelf {
         unused.pop_back();
       }
     }
-    return buffer.bytes >= bytes && buffer.memory ? std::move(buffer) : allocate(bytes);
+    if (buffer.bytes >= bytes && buffer.memory) return buffer;
+    // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks): it loses a pointer that moved out of a vector
+    return allocate(bytes);
   }
 
   void give_back(Buffer buffer) {

@@ -27,6 +27,7 @@ std::size_t aligned(std::size_t bytes) {
 
 std::vector<std::size_t> bytes_of(const std::vector<Field>& fields) {
   std::vector<std::size_t> bytes;
+  bytes.reserve(fields.size());
   for (const Field& field : fields) bytes.push_back(field.bytes());
   return bytes;
 }

@@ -13,11 +13,10 @@ namespace lockstep::loader {
 inline void prefetch_lines(const void* data, std::size_t bytes) {
   constexpr std::size_t kLine = 64;
   constexpr std::size_t kMost = 8 * kLine;
-  const auto first = reinterpret_cast<std::uintptr_t>(data) & ~(kLine - 1);
-  const auto end = reinterpret_cast<std::uintptr_t>(data) + std::min(bytes, kMost);
-  for (std::uintptr_t line = first; line < end; line += kLine) {
-    __builtin_prefetch(reinterpret_cast<const void*>(line), 0, 3);
-  }
+  const auto* const first = static_cast<const std::byte*>(data);
+  const std::size_t end = std::min(bytes, kMost), offset = reinterpret_cast<std::uintptr_t>(data) % kLine;
+  if (end > 0) __builtin_prefetch(first, 0, 3);
+  for (std::size_t line = kLine - offset; line < end; line += kLine) __builtin_prefetch(first + line, 0, 3);
 }
 
 /// memcpy, without the call for the sizes of scalars: a label is copied as often as its image.
