@@ -44,33 +44,23 @@ struct Tally {
   double min, max;  ///< of the finite elements; which of two equal zeros is left open
   std::int64_t finite = 0, nans = 0;
 };
-/// sum[i] += x[j] and squares[i] += x[j]^2 in fp64, one rounding each, for j = i, i + lanes, … below
-/// blocks * lanes with a finite x[j] (contracts, section 5). `x` holds fp32 or fp64 numbers, by the form, and
-/// need not be aligned.
-using MomentsForm = void (*)(const void* x, std::size_t blocks, std::size_t lanes, double* sum,
-                             double* squares, Tally& tally);
+/// sum[i] += x[j] and squares[i] += x[j]^2 in fp64, one rounding each, for i < lanes, j = i + block · stride,
+/// block = 0 … blocks - 1, where x[j] is finite (contracts, section 5). `x` holds fp32 or fp64 numbers, by
+/// the form, and need not be aligned.
+using MomentsForm = void (*)(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes,
+                             double* sum, double* squares, Tally& tally);
 /// squares[i] += (x[j] - mean)^2 for the same j.
-using DeviationsForm = void (*)(const void* x, std::size_t blocks, std::size_t lanes, double mean,
-                                double* squares);
+using DeviationsForm = void (*)(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes,
+                                double mean, double* squares);
 /// The tree over lanes (order/lanes.h) with an add, which they are lost for.
 using TotalForm = double (*)(double* lane, int lanes, int filled);
 
-/// For the lanes from `first` on.
 template <class T>
-void moments_of_lanes(const void* x, std::size_t blocks, std::size_t lanes, std::size_t first, double* sum,
-                      double* squares, Tally& tally);
+void moments_scalar(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes, double* sum,
+                    double* squares, Tally& tally);
 template <class T>
-void deviations_of_lanes(const void* x, std::size_t blocks, std::size_t lanes, std::size_t first, double mean,
-                         double* squares);
-template <class T>
-void moments_scalar(const void* x, std::size_t blocks, std::size_t lanes, double* sum, double* squares,
-                    Tally& tally) {
-  moments_of_lanes<T>(x, blocks, lanes, 0, sum, squares, tally);
-}
-template <class T>
-void deviations_scalar(const void* x, std::size_t blocks, std::size_t lanes, double mean, double* squares) {
-  deviations_of_lanes<T>(x, blocks, lanes, 0, mean, squares);
-}
+void deviations_scalar(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes, double mean,
+                       double* squares);
 double total_scalar(double* lane, int lanes, int filled);
 
 struct Kernel {

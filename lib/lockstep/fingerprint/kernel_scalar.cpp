@@ -89,11 +89,11 @@ void copy_scalar(const std::uint8_t* source, std::uint8_t* target, const std::ui
 }
 
 template <class T>
-void moments_of_lanes(const void* x, std::size_t blocks, std::size_t lanes, std::size_t first, double* sum,
-                      double* squares, Tally& tally) {
+void moments_scalar(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes, double* sum,
+                    double* squares, Tally& tally) {
   for (std::size_t block = 0; block < blocks; ++block) {
-    for (std::size_t i = first; i < lanes; ++i) {
-      const double value = number_at<T>(x, block * lanes + i);
+    for (std::size_t i = 0; i < lanes; ++i) {
+      const double value = number_at<T>(x, block * stride + i);
       if (!std::isfinite(value)) {
         tally.nans += std::isnan(value) ? 1 : 0;
         continue;
@@ -106,25 +106,24 @@ void moments_of_lanes(const void* x, std::size_t blocks, std::size_t lanes, std:
     }
   }
 }
-template void moments_of_lanes<float>(const void*, std::size_t, std::size_t, std::size_t, double*, double*,
-                                      Tally&);
-template void moments_of_lanes<double>(const void*, std::size_t, std::size_t, std::size_t, double*, double*,
-                                       Tally&);
+template void moments_scalar<float>(const void*, std::size_t, std::size_t, std::size_t, double*, double*,
+                                    Tally&);
+template void moments_scalar<double>(const void*, std::size_t, std::size_t, std::size_t, double*, double*,
+                                     Tally&);
 
 template <class T>
-void deviations_of_lanes(const void* x, std::size_t blocks, std::size_t lanes, std::size_t first, double mean,
-                         double* squares) {
+void deviations_scalar(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes, double mean,
+                       double* squares) {
   for (std::size_t block = 0; block < blocks; ++block) {
-    for (std::size_t i = first; i < lanes; ++i) {
-      const double value = number_at<T>(x, block * lanes + i);
+    for (std::size_t i = 0; i < lanes; ++i) {
+      const double value = number_at<T>(x, block * stride + i);
       const double deviation = value - mean;
       if (std::isfinite(value)) squares[i] += deviation * deviation;
     }
   }
 }
-template void deviations_of_lanes<float>(const void*, std::size_t, std::size_t, std::size_t, double, double*);
-template void deviations_of_lanes<double>(const void*, std::size_t, std::size_t, std::size_t, double,
-                                          double*);
+template void deviations_scalar<float>(const void*, std::size_t, std::size_t, std::size_t, double, double*);
+template void deviations_scalar<double>(const void*, std::size_t, std::size_t, std::size_t, double, double*);
 
 double total_scalar(double* lane, int lanes, int filled) {
   order::lane_tree(lane, lanes, filled, [](double a, double b) { return a + b; });

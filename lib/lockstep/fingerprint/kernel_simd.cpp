@@ -250,15 +250,15 @@ HWY_INLINE void add(VF value, LaneSums& lanes, Tally& tally) {
 
 /// Two vectors of lanes over `blocks` blocks: their sums stay in registers.
 template <class T>
-HWY_INLINE void add_column(const void* x, std::size_t blocks, std::size_t lanes, double* sum, double* squares,
-                           Range& range, Tally& tally) {
+HWY_INLINE void add_column(const void* x, std::size_t blocks, std::size_t stride, double* sum,
+                           double* squares, Range& range, Tally& tally) {
   const DF df;
   const std::size_t step = hn::Lanes(df);
   const VF largest = hn::Set(df, hwy::HighestValue<double>());
   LaneSums a{hn::LoadU(df, sum), hn::LoadU(df, squares), range};
   LaneSums b{hn::LoadU(df, sum + step), hn::LoadU(df, squares + step), range};
   for (std::size_t block = 0; block < blocks; ++block) {
-    const VF first = load<T>(x, block * lanes), second = load<T>(x, block * lanes + step);
+    const VF first = load<T>(x, block * stride), second = load<T>(x, block * stride + step);
     if (HWY_LIKELY(
             hn::AllTrue(df, hn::And(hn::Le(hn::Abs(first), largest), hn::Le(hn::Abs(second), largest))))) {
       add<true>(first, a, tally);
@@ -275,26 +275,27 @@ HWY_INLINE void add_column(const void* x, std::size_t blocks, std::size_t lanes,
 }
 
 template <class T>
-void moments(const void* x, std::size_t blocks, std::size_t lanes, double* sum, double* squares,
-             Tally& tally) {
+void moments(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes, double* sum,
+             double* squares, Tally& tally) {
   const DF df;
   const std::size_t step = 2 * hn::Lanes(df);
   Range range{hn::Set(df, tally.min), hn::Set(df, tally.max)};
   std::size_t i = 0;
   for (; i + step <= lanes; i += step)
-    add_column<T>(at<T>(x, i), blocks, lanes, sum + i, squares + i, range, tally);
+    add_column<T>(at<T>(x, i), blocks, stride, sum + i, squares + i, range, tally);
   tally.min = hn::GetLane(hn::MinOfLanes(df, range.min));
   tally.max = hn::GetLane(hn::MaxOfLanes(df, range.max));
-  moments_of_lanes<T>(x, blocks, lanes, i, sum, squares, tally);
+  moments_scalar<T>(at<T>(x, i), blocks, stride, lanes - i, sum + i, squares + i, tally);
 }
 
 template <class T>
-void deviations(const void* x, std::size_t blocks, std::size_t lanes, double mean, double* squares) {
+void deviations(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes, double mean,
+                double* squares) {
   const DF df;
   const std::size_t step = hn::Lanes(df);
   const VF middle = hn::Set(df, mean), largest = hn::Set(df, hwy::HighestValue<double>());
-  const auto term = [&](std::size_t at) HWY_ATTR {
-    const VF value = load<T>(x, at);
+  const auto term = [&](std::size_t place) HWY_ATTR {
+    const VF value = load<T>(x, place);
     const VF deviation = hn::IfThenElseZero(hn::Le(hn::Abs(value), largest), hn::Sub(value, middle));
     return hn::Mul(deviation, deviation);
   };
@@ -302,12 +303,12 @@ void deviations(const void* x, std::size_t blocks, std::size_t lanes, double mea
   for (; i + 2 * step <= lanes; i += 2 * step) {
     VF a = hn::LoadU(df, squares + i), b = hn::LoadU(df, squares + i + step);
     for (std::size_t block = 0; block < blocks; ++block) {
-      a = hn::Add(a, term(block * lanes + i));
-      b = hn::Add(b, term(block * lanes + i + step));
+      a = hn::Add(a, term(block * stride + i));
+      b = hn::Add(b, term(block * stride + i + step));
     }
     hn::StoreU(a, df, squares + i), hn::StoreU(b, df, squares + i + step);
   }
-  deviations_of_lanes<T>(x, blocks, lanes, i, mean, squares);
+  deviations_scalar<T>(at<T>(x, i), blocks, stride, lanes - i, mean, squares + i);
 }
 
 HWY_INLINE void add_in_place(VF terms, double* sums) {

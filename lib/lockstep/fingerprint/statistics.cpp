@@ -119,15 +119,15 @@ class Reducer {
   void each_block(Form float_form, Form double_form, Arguments&&... arguments) {
     std::size_t first = 0;
     if (dtype_ == DType::float32 && n_ <= order::kShortRow) {
-      float_form(data_, n_ / lanes_, lanes_, arguments...);
+      float_form(data_, n_ / lanes_, lanes_, lanes_, arguments...);
       first = n_ / lanes_ * lanes_;
     }
     for (; first < n_; first += lanes_) {
       const std::size_t count = std::min(lanes_, n_ - first);
       if (dtype_ == DType::float32)
-        float_form(data_ + first * bytes_, 1, count, arguments...);
+        float_form(data_ + first * bytes_, 1, count, count, arguments...);
       else
-        double_form(widened(first, count), 1, count, arguments...);
+        double_form(widened(first, count), 1, count, count, arguments...);
     }
   }
   void clear(double* lanes) const { std::fill_n(lanes, filled_, 0.0); }

@@ -82,6 +82,15 @@ class NextStrip {
             std::int64_t step)
       : run_(source), runs_(runs), run_stride_(run_stride), length_(length), step_(step) {}
 
+  /// `places` places of an operand, `depth` deep, in the order of memory; nothing where neither is dense.
+  NextStrip(const Operand& operand, std::int64_t places, std::int64_t depth) {
+    if (operand.depth_stride == 1)
+      *this = {operand.data, places, operand.place_stride, depth, kFloatsPerPrefetch};
+    else if (operand.place_stride == 1)
+      *this = {operand.data, ceil_div(places, kFloatsPerPrefetch), kFloatsPerPrefetch,
+               depth * operand.depth_stride, operand.depth_stride};
+  }
+
   /// Where a run goes on for `steps` steps or fewer; nothing at the end.
   Ahead take(std::int64_t steps) {
     if (runs_ == 0) return {};
@@ -348,23 +357,18 @@ NextStrip Rectangle::next_strip(const order::FoldSegment& place, std::int64_t be
 /// Where depths k … of a strip lie in the right operand.
 NextStrip Rectangle::source_of(const Strip& strip, const order::FoldSegment& place, std::int64_t k,
                                std::int64_t depth) const {
-  const float* const source =
-      right_ + strip.begin * p_.right.place_stride + (place.offset + k) * p_.right.depth_stride;
-  if (p_.right.depth_stride == 1)
-    return {source, strip.cols, p_.right.place_stride, depth, kFloatsPerPrefetch};
-  if (p_.right.place_stride != 1) return {};
-  return {source, ceil_div(strip.cols, kFloatsPerPrefetch), kFloatsPerPrefetch, depth * p_.right.depth_stride,
-          p_.right.depth_stride};
+  const Operand& right = p_.right;
+  return NextStrip({right_ + strip.begin * right.place_stride + (place.offset + k) * right.depth_stride,
+                    right.place_stride, right.depth_stride},
+                   strip.cols, depth);
 }
 
 /// Rows that pack_left takes next.
 NextStrip Rectangle::left_source(const order::FoldSegment& place, Range rows) const {
-  const float* const source = left_ + rows.begin * p_.left.place_stride + place.offset * p_.left.depth_stride;
-  if (p_.left.depth_stride == 1)
-    return {source, rows.size(), p_.left.place_stride, place.rows, kFloatsPerPrefetch};
-  if (p_.left.place_stride != 1) return {};
-  return {source, ceil_div(rows.size(), kFloatsPerPrefetch), kFloatsPerPrefetch,
-          place.rows * p_.left.depth_stride, p_.left.depth_stride};
+  const Operand& left = p_.left;
+  return NextStrip({left_ + rows.begin * left.place_stride + place.offset * left.depth_stride,
+                    left.place_stride, left.depth_stride},
+                   rows.size(), place.rows);
 }
 
 /// What run_once packs after depth k of a strip.

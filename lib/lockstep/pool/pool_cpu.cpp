@@ -280,11 +280,9 @@ Uniform uniform_part(const std::vector<Window>& windows) {
   return found.kernel <= 0 || found.stride < 1 ? Uniform{} : found;
 }
 
-/// Those of them whose columns can be read as vectors.
-Uniform readable_part(const std::vector<Window>& windows, std::int64_t in) {
-  Uniform found = uniform_part(windows);
-  const Inside readable =
-      inside_of(in, static_cast<std::int64_t>(windows.size()), found.kernel, found.stride, found.first, 1);
+/// Those of `out` results of a kind whose columns can be read as vectors.
+Uniform readable_part(Uniform found, std::int64_t out, std::int64_t in) {
+  const Inside readable = inside_of(in, out, found.kernel, found.stride, found.first, 1);
   found.inside.from = std::max(found.inside.from, readable.from);
   found.inside.to = std::min(found.inside.to, readable.to);
   return found;
@@ -358,28 +356,19 @@ void average_side_by_side(const Row& row, std::int64_t j) {
   for (std::int64_t i = 0; i < count; ++i) row.y[j + i] = sums[i] / row.divisor;
 }
 
+/// The last windows from j on, `most` or fewer.
+template <std::int64_t most>
+void average_last(const Row& row, std::int64_t j) {
+  if (row.end - j == most) return average_side_by_side<most>(row, j);
+  if constexpr (most > 1) average_last<most - 1>(row, j);
+}
+
 /// For strides that vectors do not read.
 void average_row_apart(const Row& row) {
+  constexpr std::int64_t kApart = 8;
   std::int64_t j = row.begin;
-  for (; j + 8 <= row.end; j += 8) average_side_by_side<8>(row, j);
-  switch (row.end - j) {
-    case 7:
-      return average_side_by_side<7>(row, j);
-    case 6:
-      return average_side_by_side<6>(row, j);
-    case 5:
-      return average_side_by_side<5>(row, j);
-    case 4:
-      return average_side_by_side<4>(row, j);
-    case 3:
-      return average_side_by_side<3>(row, j);
-    case 2:
-      return average_side_by_side<2>(row, j);
-    case 1:
-      return average_side_by_side<1>(row, j);
-    default:
-      return;
-  }
+  for (; j + kApart <= row.end; j += kApart) average_side_by_side<kApart>(row, j);
+  average_last<kApart - 1>(row, j);
 }
 
 }  // namespace
@@ -431,7 +420,7 @@ void average_cpu(const Averages& a, const float* x, float* y) {
              out_w = static_cast<std::int64_t>(a.cols.size());
   Uniform columns = uniform_part(a.cols);
   const bool is_strided = columns.stride > 2;
-  if (!is_strided) columns = readable_part(a.cols, a.in_w);
+  if (!is_strided) columns = readable_part(columns, out_w, a.in_w);
   const auto vectors = is_strided ? average_row_apart : LOCKSTEP_SIMD_CALL(average_row);
   for_each_plane(a.planes, a.in_h * a.in_w, [&](std::int64_t plane) {
     Row row;
@@ -456,8 +445,9 @@ void average_cpu(const Averages& a, const float* x, float* y) {
 void average_backward_cpu(const Averages& a, const float* dy, float* dx) {
   const auto results = static_cast<std::int64_t>(a.rows.size() * a.cols.size());
   const std::int64_t pixels = a.in_h * a.in_w;
-  const bool needs_blocks = most_windows(a.rows, a.in_h) * most_windows(a.cols, a.in_w) > kBlock;
-  const bool is_apart = most_windows(a.rows, a.in_h) <= 1 && most_windows(a.cols, a.in_w) <= 1;
+  const std::int64_t most_down = most_windows(a.rows, a.in_h), most_across = most_windows(a.cols, a.in_w);
+  const bool needs_blocks = most_down * most_across > kBlock;
+  const bool is_apart = most_down <= 1 && most_across <= 1;
   const Uniform columns = uniform_part(a.cols);
   for_each_plane(a.planes, pixels, [&](std::int64_t plane) {
     if (is_apart) return average_backward_apart(a, dy + plane * results, dx + plane * pixels);

@@ -7,6 +7,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "lockstep/base/temporary_folder_test.h"
 #include "lockstep/record/format_internal.h"
 #include "lockstep/record/reader.h"
 #include "lockstep/record/recorder.h"
@@ -29,18 +30,6 @@ struct Step {
   std::vector<FieldPart> fields;
 };
 
-class Folder {
- public:
-  Folder() : path_(fs::temp_directory_path() / "lockstep-record-bench") { fs::remove_all(path_); }
-  ~Folder() { fs::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 void record_step(Recorder& recorder, const Step& step, std::int64_t number) {
   recorder.begin_step(number, 0, number);
   recorder.batch_part(0, step.ids, step.fields);
@@ -55,7 +44,7 @@ RecorderOptions from_step_on(std::int64_t full_batches) {
 }
 
 void StepByDefault(benchmark::State& state) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const Step step;
   Recorder recorder(folder.path(), {}, from_step_on(0));
   std::int64_t number = 0;
@@ -64,7 +53,7 @@ void StepByDefault(benchmark::State& state) {
 BENCHMARK(StepByDefault)->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 void StepInFull(benchmark::State& state) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const Step step;
   Recorder recorder(folder.path(), {}, from_step_on(std::int64_t{1} << 40));
   std::int64_t number = 0;
@@ -98,7 +87,7 @@ void PartDigestsOfIdsAndLabels(benchmark::State& state) {
 BENCHMARK(PartDigestsOfIdsAndLabels)->Unit(benchmark::kMicrosecond);
 
 void PartFramesAndOneWrite(benchmark::State& state) {
-  const Folder folder;
+  const TemporaryFolder folder;
   Recorder recorder(folder.path(), {}, from_step_on(0));
   std::int64_t number = 0;
   for (auto _ : state) {
@@ -112,7 +101,7 @@ void PartFramesAndOneWrite(benchmark::State& state) {
 BENCHMARK(PartFramesAndOneWrite)->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 void TensorOfOneMillionFloats(benchmark::State& state) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const std::vector<float> weights(1'000'000, 0.5f);
   RecorderOptions options;
   options.tensor_statistics = state.range(0) != 0;
@@ -125,7 +114,7 @@ void TensorOfOneMillionFloats(benchmark::State& state) {
 BENCHMARK(TensorOfOneMillionFloats)->Arg(0)->Arg(1)->ArgName("statistics")->Unit(benchmark::kMicrosecond);
 
 /// A run of default steps on the disk, with `value_bytes` of values a step.
-fs::path written_run(const Folder& folder, std::int64_t steps, std::size_t value_bytes) {
+fs::path written_run(const TemporaryFolder& folder, std::int64_t steps, std::size_t value_bytes) {
   RecorderOptions options = from_step_on(0);
   options.tensor_values = true;
   options.tensor_statistics = false;
@@ -149,7 +138,7 @@ fs::path written_run(const Folder& folder, std::int64_t steps, std::size_t value
 }
 
 void ReadFile(benchmark::State& state, std::int64_t steps, std::size_t value_bytes) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const fs::path file = written_run(folder, steps, value_bytes);
   const auto bytes = static_cast<std::int64_t>(fs::file_size(file));
   std::int64_t frames = 0;

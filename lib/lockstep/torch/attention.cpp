@@ -10,6 +10,7 @@
 
 #include "lockstep/torch/attention_node_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/operands_internal.h"
 
 namespace lockstep::nn {
 namespace {
@@ -23,8 +24,6 @@ constexpr const char* kName = "packed_attention";
   fail(code, {kName, what, std::move(expected), std::move(got), {}});
 }
 
-std::string shape_text(const at::Tensor& t) { return fmt::format("shape [{}]", fmt::join(t.sizes(), ", ")); }
-
 /// The keys that a call of an operation on t has.
 c10::DispatchKeySet keys_of(const at::Tensor& t) {
   const c10::impl::LocalDispatchKeySet local = c10::impl::tls_local_dispatch_key_set();
@@ -37,7 +36,7 @@ void require_tokens(const char* name, const at::Tensor& t) {
   if (!t.device().is_cpu() || t.scalar_type() != at::kFloat)
     refuse(name, "float32 on the CPU",
            fmt::format("{} on {}", c10::toString(t.scalar_type()), t.device().str()), ErrorCode::unsupported);
-  if (t.dim() != 3) refuse(name, "[tokens, heads, features]", shape_text(t));
+  if (t.dim() != 3) refuse(name, "[tokens, heads, features]", invariant::shape_text(t));
 }
 
 void require_shapes(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
@@ -45,10 +44,10 @@ void require_shapes(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   require_tokens("key", k);
   require_tokens("value", v);
   if (k.size(2) != q.size(2))
-    refuse("key", fmt::format("the {} features of the query", q.size(2)), shape_text(k));
+    refuse("key", fmt::format("the {} features of the query", q.size(2)), invariant::shape_text(k));
   if (v.size(0) != k.size(0) || v.size(1) != k.size(1))
     refuse("value", fmt::format("the {} tokens and {} heads of the key", k.size(0), k.size(1)),
-           shape_text(v));
+           invariant::shape_text(v));
   if (k.size(1) == 0 || q.size(1) % k.size(1) != 0)
     refuse("key", fmt::format("a divisor of the query's {} heads", q.size(1)),
            fmt::format("{} heads", k.size(1)));
@@ -65,7 +64,7 @@ struct Samples {
 Samples samples_of(const char* name, const at::Tensor& ends, std::int64_t tokens) {
   if (!ends.defined() || ends.dim() != 1 || ends.size(0) == 0 || !ends.device().is_cpu() ||
       (ends.scalar_type() != at::kInt && ends.scalar_type() != at::kLong))
-    refuse(name, "int32 or int64 [samples + 1] on the CPU", ends.defined() ? shape_text(ends) : "no tensor");
+    refuse(name, "int32 or int64 [samples + 1] on the CPU", ends.defined() ? invariant::shape_text(ends) : "no tensor");
   const at::Tensor wide = ends.to(at::kLong).contiguous();
   const std::int64_t* const at = wide.const_data_ptr<std::int64_t>();
   const std::int64_t last = wide.size(0) - 1;

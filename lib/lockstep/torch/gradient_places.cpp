@@ -13,6 +13,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/gradient_places_internal.h"
+#include "lockstep/torch/operands_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -280,7 +281,7 @@ void require_sample_major(const char* operation, const MicroBatchPtr& micro_batc
   fail(ErrorCode::invalid_argument,
        {operation, "input",
         fmt::format("the {} samples of the micro-batch as its first axis, or rows in sample order", samples),
-        fmt::format("shape [{}]", fmt::join(input.sizes(), ", ")),
+        shape_text(input),
         "Put the sample axis first (batch_first); give micro_batch() the lengths of samples that differ in "
         "length"});
 }

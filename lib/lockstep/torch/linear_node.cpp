@@ -8,6 +8,7 @@
 #include "lockstep/row_sum/row_sum.h"
 #include "lockstep/torch/linear_node_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/operands_internal.h"
 #include "lockstep/torch/sample_order_internal.h"
 #include "lockstep/torch/tensor_matrix_internal.h"
 
@@ -120,12 +121,7 @@ class LockstepLinearBackward final : public Node {
 at::Tensor linear(const char* operation, const at::Tensor& x, const at::Tensor& weight,
                   const std::optional<at::Tensor>& given_bias) {
   const at::Tensor bias = given_bias.value_or(at::Tensor());
-  if (bias.defined() && (bias.dim() != 1 || bias.size(0) != weight.size(0)))
-    fail(ErrorCode::invalid_argument, {operation,
-                                       "bias",
-                                       fmt::format("{} elements, one an output", weight.size(0)),
-                                       fmt::format("shape [{}]", fmt::join(bias.sizes(), ", ")),
-                                       {}});
+  require_elements(operation, "bias", bias, weight.size(0), "an output");
   const bool needs_gradient = needs_node(x, weight, bias);
   if (!needs_gradient) {
     const Computation computation;

@@ -13,6 +13,7 @@
 #include "lockstep/torch/attention_node_internal.h"
 #include "lockstep/torch/broadcast_node_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/operands_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -23,8 +24,6 @@ constexpr const char* kName = "aten::scaled_dot_product_attention";
                          std::string next = {}) {
   fail(code, {kName, what, std::move(expected), std::move(got), std::move(next)});
 }
-
-std::string shape_text(const at::Tensor& t) { return fmt::format("shape [{}]", fmt::join(t.sizes(), ", ")); }
 
 // ---- Operands as [samples, heads, tokens, features]
 

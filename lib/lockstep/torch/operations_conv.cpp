@@ -10,6 +10,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/conv/conv.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/operands_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -52,8 +53,7 @@ void require_shapes(const at::Tensor& x, const at::Tensor& weight, const at::Ten
                     const Settings& s) {
   if (x.dim() < 3 || x.dim() > 4)
     fail(ErrorCode::unsupported,
-         {kName, "input", "one or two dimensions behind samples and channels",
-          fmt::format("shape [{}]", fmt::join(x.sizes(), ", ")),
+         {kName, "input", "one or two dimensions behind samples and channels", shape_text(x),
           "Convolutions of volumes have no invariant kernels: leave the mode around them"});
   if (weight.dim() != x.dim())
     refuse_shapes(fmt::format("a weight of {} axes, as the input has", x.dim()),
@@ -61,9 +61,7 @@ void require_shapes(const at::Tensor& x, const at::Tensor& weight, const at::Ten
   if (s.groups < 1 || x.size(1) != weight.size(1) * s.groups)
     refuse_shapes(fmt::format("an input of {} channels in {} groups", weight.size(1) * s.groups, s.groups),
                   fmt::format("[{}]", fmt::join(x.sizes(), ", ")));
-  // The result's extents are asked for before the room looks at the geometry.
-  for (const std::int64_t step : s.stride)
-    if (step < 1) fail(ErrorCode::invalid_argument, {kName, "stride", "1 or more", fmt::to_string(step), {}});
+  require_strides(kName, s.stride);
   if (bias.defined() && (bias.dim() != 1 || bias.size(0) != weight.size(0)))
     refuse_shapes(fmt::format("a bias of {} elements", weight.size(0)),
                   fmt::format("[{}]", fmt::join(bias.sizes(), ", ")));

@@ -10,6 +10,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/norm/norm.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/operands_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -92,20 +93,13 @@ class LockstepGroupNormBackward final : public Node {
 };
 
 void require_channels(const char* name, const at::Tensor& parameter, std::int64_t channels) {
-  if (parameter.defined() && (parameter.dim() != 1 || parameter.size(0) != channels))
-    fail(ErrorCode::invalid_argument, {name,
-                                       "weight",
-                                       fmt::format("{} elements, one a channel", channels),
-                                       fmt::format("shape [{}]", fmt::join(parameter.sizes(), ", ")),
-                                       {}});
+  require_elements(name, "weight", parameter, channels, "a channel");
 }
 
 at::Tensor normalise(const char* name, const at::Tensor& x, std::int64_t groups, const at::Tensor& gamma,
                      const at::Tensor& beta, double eps) {
   if (x.dim() < 2)
-    fail(
-        ErrorCode::invalid_argument,
-        {name, "input", "[samples, channels, …]", fmt::format("shape [{}]", fmt::join(x.sizes(), ", ")), {}});
+    fail(ErrorCode::invalid_argument, {name, "input", "[samples, channels, …]", shape_text(x), {}});
   Extents e{x.size(0), x.size(1), 1, groups};
   for (std::int64_t axis = 2; axis < x.dim(); ++axis) e.pixels *= x.size(axis);
   require_channels(name, gamma, e.channels);

@@ -9,6 +9,7 @@
 #include "lockstep/cross_entropy/cross_entropy.h"
 #include "lockstep/torch/loss_reduction_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/operands_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -23,12 +24,7 @@ struct Targets {
             classes_of.const_data_ptr<std::int64_t>(), scores.size(0), scores.size(1), nullptr, ignore_index,
             static_cast<float>(label_smoothing)} {
     if (!weight.defined()) return;
-    if (weight.dim() != 1 || weight.size(0) != scores.size(1))
-      fail(ErrorCode::invalid_argument, {"cross_entropy",
-                                         "weight",
-                                         fmt::format("{} elements, one a class", scores.size(1)),
-                                         fmt::format("shape [{}]", fmt::join(weight.sizes(), ", ")),
-                                         {}});
+    require_elements("cross_entropy", "weight", weight, scores.size(1), "a class");
     weight = weight.contiguous();
     targets.weight = weight.const_data_ptr<float>();
   }

@@ -8,6 +8,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/norm/norm.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/operands_internal.h"
 #include "lockstep/torch/sample_order_internal.h"
 
 namespace lockstep::invariant {
@@ -103,15 +104,13 @@ class LockstepNormBackward final : public Node {
 void require_shapes(const char* name, const at::Tensor& x, at::IntArrayRef shape, const at::Tensor& gamma,
                     const at::Tensor& beta) {
   const auto refuse = [&](const char* what, const std::string& expected, at::IntArrayRef got) {
-    fail(ErrorCode::invalid_argument,
-         {name, what, expected, fmt::format("shape [{}]", fmt::join(got, ", ")), {}});
+    fail(ErrorCode::invalid_argument, {name, what, expected, shape_text(got), {}});
   };
-  const std::string wanted = fmt::format("shape [{}]", fmt::join(shape, ", "));
+  const std::string wanted = shape_text(shape);
   if (shape.empty()) refuse("normalized_shape", "one axis or more", shape);
   const bool fits =
       x.sizes().size() >= shape.size() && x.sizes().slice(x.sizes().size() - shape.size()) == shape;
-  if (!fits)
-    refuse("input", "a shape that ends with [" + fmt::format("{}", fmt::join(shape, ", ")) + "]", x.sizes());
+  if (!fits) refuse("input", fmt::format("a shape that ends with [{}]", fmt::join(shape, ", ")), x.sizes());
   if (gamma.defined() && gamma.sizes() != shape) refuse("weight", wanted, gamma.sizes());
   if (beta.defined() && beta.sizes() != shape) refuse("bias", wanted, beta.sizes());
 }

@@ -9,6 +9,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/pool/pool.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/operands_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -16,11 +17,8 @@ namespace {
 /// [planes …, H, W]: what is before the last two axes is planes.
 void require_planes(const char* name, const at::Tensor& x) {
   if (x.dim() < 3 || x.dim() > 4 || x.size(-1) == 0 || x.size(-2) == 0)
-    fail(ErrorCode::invalid_argument, {name,
-                                       "input",
-                                       "[channels, h, w] or [samples, channels, h, w] with pixels",
-                                       fmt::format("shape [{}]", fmt::join(x.sizes(), ", ")),
-                                       {}});
+    fail(ErrorCode::invalid_argument,
+         {name, "input", "[channels, h, w] or [samples, channels, h, w] with pixels", shape_text(x), {}});
 }
 
 std::int64_t planes_of(const at::Tensor& x) { return x.numel() / (x.size(-2) * x.size(-1)); }
@@ -39,10 +37,7 @@ struct Axes {
   Axes(const char* name, const at::Tensor& x, at::IntArrayRef kernel, at::IntArrayRef stride,
        at::IntArrayRef pad, at::IntArrayRef dilation, bool ceil_mode) {
     const at::IntArrayRef steps = stride.empty() ? kernel : stride;
-    // Extents of the result are asked for before the room looks at its arguments.
-    for (const std::int64_t step : steps)
-      if (step < 1)
-        fail(ErrorCode::invalid_argument, {name, "stride", "1 or more", fmt::to_string(step), {}});
+    require_strides(name, steps);
     h = {x.size(-2), kernel.front(), steps.front(), pad.front(), dilation.front(), ceil_mode};
     w = {x.size(-1), kernel.back(), steps.back(), pad.back(), dilation.back(), ceil_mode};
   }

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "lockstep/base/error.h"
+#include "lockstep/torch/operands_internal.h"
 #include "lockstep/torch/sample_order_internal.h"
 
 namespace lockstep {
@@ -27,7 +28,7 @@ std::vector<Leading> leading_extents(std::int64_t axis, const std::vector<at::Te
   for (const at::Tensor& example : examples) {
     if (!example.defined() || example.dim() <= axis)
       refuse("example", "a tensor that has the sample axis",
-             example.defined() ? fmt::format("shape [{}]", fmt::join(example.sizes(), ", ")) : "none");
+             example.defined() ? invariant::shape_text(example) : "none");
     const at::IntArrayRef sizes = example.sizes();
     all.emplace_back(sizes.begin(), sizes.begin() + axis + 1);
   }

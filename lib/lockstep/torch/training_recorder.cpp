@@ -127,9 +127,9 @@ void TrainingRecorder::loss(const std::string& name, const at::Tensor& value) {
          {"loss", name, "one floating-point element",
           value.defined() ? c10::str(value.sizes(), " of ", value.scalar_type()) : "an undefined tensor",
           "Reduce it to its sum or mean first"});
+  // item() would take longer than the rest of the call.
   if (value.scalar_type() == at::kFloat && value.is_cpu() && !value.is_neg())
-    recorder_.loss(name,
-                   *value.const_data_ptr<float>());  // item() would take longer than the rest of the call
+    recorder_.loss(name, *value.const_data_ptr<float>());
   else if (value.scalar_type() == at::kDouble)
     recorder_.loss(name, value.item<double>());
   else
