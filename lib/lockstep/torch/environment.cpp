@@ -5,12 +5,12 @@
 #include <ATen/Version.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/DefaultDtype.h>
 #include <cstdlib>
 #include <type_traits>
 
 #include <fmt/format.h>
 
-#include <torch/torch.h>
 #include <torch/version.h>
 
 #include "lockstep/base/error.h"
@@ -86,7 +86,7 @@ void add_switches(Settings& settings) {
   settings["torch.bf16_reduced_sums"] = on_off(reduced_precision_allowed(context.allowBF16ReductionCuBLAS()));
   settings["torch.autocast.cpu"] = on_off(at::autocast::is_autocast_enabled(at::kCPU));
   settings["torch.autocast.cuda"] = on_off(at::autocast::is_autocast_enabled(at::kCUDA));
-  settings["torch.default_dtype"] = std::string(torch::get_default_dtype().name());
+  settings["torch.default_dtype"] = std::string(c10::get_default_dtype().name());
 }
 
 }  // namespace
@@ -118,7 +118,7 @@ std::map<std::string, std::string> enforce_determinism(std::uint64_t seed, int t
   context.setFloat32MatmulPrecision("highest");
   context.setAllowFP16ReductionCuBLAS(false);
   context.setAllowBF16ReductionCuBLAS(false);
-  torch::manual_seed(seed);
+  at::manual_seed(seed);
   if (threads > 0) at::set_num_threads(threads);
 
   Settings settings;

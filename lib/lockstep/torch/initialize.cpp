@@ -7,7 +7,10 @@
 
 #include <fmt/format.h>
 
-#include <torch/torch.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/embedding.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/normalization.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/math/math.h"

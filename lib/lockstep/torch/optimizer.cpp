@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include <torch/torch.h>
+#include <torch/nn/utils/clip_grad.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/optimizer/optimizer.h"

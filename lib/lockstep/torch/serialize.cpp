@@ -6,7 +6,9 @@
 
 #include <fmt/format.h>
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/optim/optimizer.h>
+#include <torch/serialize.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/torch/generator_internal.h"

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
 
 #include "lockstep/base/error.h"
 

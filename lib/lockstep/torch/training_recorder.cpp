@@ -5,7 +5,8 @@
 
 #include <fmt/format.h>
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/optim.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/torch/environment.h"
