@@ -64,7 +64,8 @@ struct Samples {
 Samples samples_of(const char* name, const at::Tensor& ends, std::int64_t tokens) {
   if (!ends.defined() || ends.dim() != 1 || ends.size(0) == 0 || !ends.device().is_cpu() ||
       (ends.scalar_type() != at::kInt && ends.scalar_type() != at::kLong))
-    refuse(name, "int32 or int64 [samples + 1] on the CPU", ends.defined() ? invariant::shape_text(ends) : "no tensor");
+    refuse(name, "int32 or int64 [samples + 1] on the CPU",
+           ends.defined() ? invariant::shape_text(ends) : "no tensor");
   const at::Tensor wide = ends.to(at::kLong).contiguous();
   const std::int64_t* const at = wide.const_data_ptr<std::int64_t>();
   const std::int64_t last = wide.size(0) - 1;
