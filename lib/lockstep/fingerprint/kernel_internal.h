@@ -45,13 +45,13 @@ struct Tally {
   std::int64_t finite = 0, nans = 0;
 };
 /// sum[i] += x[j] and squares[i] += x[j]^2 in fp64, one rounding each, for i < lanes, j = i + block · stride,
-/// block = 0 … blocks - 1, where x[j] is finite (contracts, section 5). `x` holds fp32 or fp64 numbers, by
-/// the form, and need not be aligned.
+/// block = 0 … blocks - 1 (one at least), where x[j] is finite (contracts, section 5). `x` holds fp32 or fp64
+/// numbers, by the form, and need not be aligned.
 using MomentsForm = void (*)(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes,
                              double* sum, double* squares, Tally& tally);
-/// squares[i] += (x[j] - mean)^2 for the same j.
+/// squares[i] += (x[j] - mean)^2 for the same j. `all_finite`: every x[j] is.
 using DeviationsForm = void (*)(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes,
-                                double mean, double* squares);
+                                double mean, bool all_finite, double* squares);
 /// The tree over lanes (order/lanes.h) with an add, which they are lost for.
 using TotalForm = double (*)(double* lane, int lanes, int filled);
 
@@ -60,7 +60,7 @@ void moments_scalar(const void* x, std::size_t blocks, std::size_t stride, std::
                     double* squares, Tally& tally);
 template <class T>
 void deviations_scalar(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes, double mean,
-                       double* squares);
+                       bool all_finite, double* squares);
 double total_scalar(double* lane, int lanes, int filled);
 
 struct Kernel {

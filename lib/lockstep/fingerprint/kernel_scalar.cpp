@@ -113,7 +113,7 @@ template void moments_scalar<double>(const void*, std::size_t, std::size_t, std:
 
 template <class T>
 void deviations_scalar(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes, double mean,
-                       double* squares) {
+                       bool, double* squares) {
   for (std::size_t block = 0; block < blocks; ++block) {
     for (std::size_t i = 0; i < lanes; ++i) {
       const double value = number_at<T>(x, block * stride + i);
@@ -122,8 +122,10 @@ void deviations_scalar(const void* x, std::size_t blocks, std::size_t stride, st
     }
   }
 }
-template void deviations_scalar<float>(const void*, std::size_t, std::size_t, std::size_t, double, double*);
-template void deviations_scalar<double>(const void*, std::size_t, std::size_t, std::size_t, double, double*);
+template void deviations_scalar<float>(const void*, std::size_t, std::size_t, std::size_t, double, bool,
+                                       double*);
+template void deviations_scalar<double>(const void*, std::size_t, std::size_t, std::size_t, double, bool,
+                                        double*);
 
 double total_scalar(double* lane, int lanes, int filled) {
   order::lane_tree(lane, lanes, filled, [](double a, double b) { return a + b; });

@@ -274,6 +274,46 @@ HWY_INLINE void add_column(const void* x, std::size_t blocks, std::size_t stride
   range = {hn::Min(a.range.min, b.range.min), hn::Max(a.range.max, b.range.max)};
 }
 
+using DS = hn::Repartition<float, DF>;
+
+/// The same for fp32 when all its elements are finite, else false and nothing was added. Minimum, maximum and
+/// the question are cheaper asked of a vector of fp32 than of two of fp64.
+HWY_INLINE bool add_finite_column(const void* x, std::size_t blocks, std::size_t stride, double* sum,
+                                  double* squares, Range& range, Tally& tally) {
+  const DF df;
+  const DS ds;
+  const hn::RebindToUnsigned<DS> du;
+  const std::size_t step = hn::Lanes(df);
+  const auto singles = [&](std::size_t block) HWY_ATTR {
+    return hn::BitCast(ds, hn::LoadU(hn::Repartition<std::uint8_t, DF>(),
+                                     static_cast<const std::uint8_t*>(at<float>(x, block * stride))));
+  };
+  VF sum_a = hn::LoadU(df, sum), sum_b = hn::LoadU(df, sum + step);
+  VF squares_a = hn::LoadU(df, squares), squares_b = hn::LoadU(df, squares + step);
+  auto least = singles(0), most = least;
+  auto magnitude = hn::BitCast(du, hn::Abs(least));
+  for (std::size_t block = 0; block < blocks; ++block) {
+    const auto both = singles(block);
+    least = hn::Min(least, both), most = hn::Max(most, both);
+    magnitude = hn::Max(magnitude, hn::BitCast(du, hn::Abs(both)));
+    const VF first = load<float>(x, block * stride), second = load<float>(x, block * stride + step);
+    sum_a = hn::Add(sum_a, first), sum_b = hn::Add(sum_b, second);
+    squares_a = hn::Add(squares_a, hn::Mul(first, first));
+    squares_b = hn::Add(squares_b, hn::Mul(second, second));
+  }
+  constexpr std::uint32_t kInfinity = 0x7f800000;
+  if (HWY_UNLIKELY(!hn::AllTrue(du, hn::Lt(magnitude, hn::Set(du, kInfinity))))) return false;
+  hn::StoreU(sum_a, df, sum), hn::StoreU(sum_b, df, sum + step);
+  hn::StoreU(squares_a, df, squares), hn::StoreU(squares_b, df, squares + step);
+  tally.finite += static_cast<std::int64_t>(2 * step * blocks);
+  const hn::Half<DS> half;
+  const auto lower = [&](auto v) HWY_ATTR { return hn::PromoteTo(df, hn::LowerHalf(half, v)); };
+  const auto upper = [&](auto v) HWY_ATTR { return hn::PromoteTo(df, hn::UpperHalf(half, v)); };
+  range.min = hn::Min(range.min, hn::Min(lower(least), upper(least)));
+  range.max = hn::Max(range.max, hn::Max(lower(most), upper(most)));
+  return true;
+}
+
 template <class T>
 void moments(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes, double* sum,
              double* squares, Tally& tally) {
@@ -281,22 +321,26 @@ void moments(const void* x, std::size_t blocks, std::size_t stride, std::size_t 
   const std::size_t step = 2 * hn::Lanes(df);
   Range range{hn::Set(df, tally.min), hn::Set(df, tally.max)};
   std::size_t i = 0;
-  for (; i + step <= lanes; i += step)
+  for (; i + step <= lanes; i += step) {
+    if constexpr (sizeof(T) == sizeof(float))
+      if (add_finite_column(at<T>(x, i), blocks, stride, sum + i, squares + i, range, tally)) continue;
     add_column<T>(at<T>(x, i), blocks, stride, sum + i, squares + i, range, tally);
+  }
   tally.min = hn::GetLane(hn::MinOfLanes(df, range.min));
   tally.max = hn::GetLane(hn::MaxOfLanes(df, range.max));
   moments_scalar<T>(at<T>(x, i), blocks, stride, lanes - i, sum + i, squares + i, tally);
 }
 
-template <class T>
-void deviations(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes, double mean,
-                double* squares) {
+template <class T, bool all_finite>
+void deviations_of(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes, double mean,
+                   double* squares) {
   const DF df;
   const std::size_t step = hn::Lanes(df);
   const VF middle = hn::Set(df, mean), largest = hn::Set(df, hwy::HighestValue<double>());
   const auto term = [&](std::size_t place) HWY_ATTR {
     const VF value = load<T>(x, place);
-    const VF deviation = hn::IfThenElseZero(hn::Le(hn::Abs(value), largest), hn::Sub(value, middle));
+    VF deviation = hn::Sub(value, middle);
+    if constexpr (!all_finite) deviation = hn::IfThenElseZero(hn::Le(hn::Abs(value), largest), deviation);
     return hn::Mul(deviation, deviation);
   };
   std::size_t i = 0;
@@ -308,7 +352,13 @@ void deviations(const void* x, std::size_t blocks, std::size_t stride, std::size
     }
     hn::StoreU(a, df, squares + i), hn::StoreU(b, df, squares + i + step);
   }
-  deviations_scalar<T>(at<T>(x, i), blocks, stride, lanes - i, mean, squares + i);
+  deviations_scalar<T>(at<T>(x, i), blocks, stride, lanes - i, mean, all_finite, squares + i);
+}
+
+template <class T>
+void deviations(const void* x, std::size_t blocks, std::size_t stride, std::size_t lanes, double mean,
+                bool all_finite, double* squares) {
+  (all_finite ? deviations_of<T, true> : deviations_of<T, false>)(x, blocks, stride, lanes, mean, squares);
 }
 
 HWY_INLINE void add_in_place(VF terms, double* sums) {

@@ -102,7 +102,8 @@ class Reducer {
     sample.squares = total(squares_);
     sample.mean = sample.sum / static_cast<double>(sample.tally.finite);
     clear(squares_);
-    each_block(kernel_.float_deviations, kernel_.double_deviations, sample.mean, squares_);
+    each_block(kernel_.float_deviations, kernel_.double_deviations, sample.mean,
+               sample.tally.finite == static_cast<std::int64_t>(n_), squares_);
     sample.m2 = total(squares_);
     if (is_floating_point(dtype_)) settle_zeros(sample.tally);
     return sample;
@@ -118,7 +119,7 @@ class Reducer {
   template <class Form, class... Arguments>
   void each_block(Form float_form, Form double_form, Arguments&&... arguments) {
     std::size_t first = 0;
-    if (dtype_ == DType::float32 && n_ <= order::kShortRow) {
+    if (dtype_ == DType::float32 && n_ <= order::kShortRow && n_ >= lanes_) {
       float_form(data_, n_ / lanes_, lanes_, lanes_, arguments...);
       first = n_ / lanes_ * lanes_;
     }

@@ -117,22 +117,34 @@ std::vector<std::string> all_kernels() {
 INSTANTIATE_TEST_SUITE_P(Isa, StatisticsOn, testing::ValuesIn(all_kernels()),
                          [](const auto& kernel) { return kernel.param; });
 
-TEST_P(StatisticsOn, FollowTheSpecificationBitForBit) {
-  for (const std::int64_t features : {1, 2, 3, 127, 128, 129, 784, 8191, 8192, 8193, 9217}) {
+template <class T>
+void expect_specified(DType dtype, bool with_holes) {
+  for (const std::int64_t features :
+       {1, 2, 3, 5, 16, 17, 127, 128, 129, 255, 256, 300, 784, 8191, 8192, 8193, 9217}) {
     const std::int64_t samples = 5;
-    std::vector<double> values = numbers(static_cast<std::size_t>(samples * features));
-    for (const bool with_holes : {false, true}) {
-      if (with_holes) {
-        for (std::size_t i = 0; i < values.size(); i += 5)
-          values[i] = i % 3 == 0 ? kNaN : i % 3 == 1 ? kInfinity : -kInfinity;
-      }
-      Reference reference;
-      for (std::int64_t s = 0; s < samples; ++s) {
-        reference.add({values.begin() + s * features, values.begin() + (s + 1) * features});
-      }
-      const Statistics got = statistics(view_of(values, DType::float64, {samples, features}));
-      EXPECT_EQ(bits(got), bits(reference.finish())) << features << (with_holes ? " with holes" : "");
+    const auto count = static_cast<std::size_t>(samples * features);
+    // Around the samples lies what would show as a minimum or maximum of theirs.
+    std::vector<T> values(count + 256, std::numeric_limits<T>::max());
+    for (std::size_t i = 0; i < 128; ++i) values[i] = std::numeric_limits<T>::lowest();
+    T* const first = values.data() + 128;
+    const std::vector<double> drawn = numbers(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      first[i] = static_cast<T>(drawn[i]);
+      if (with_holes && i % 5 == 0)
+        first[i] = static_cast<T>(i % 3 == 0 ? kNaN : i % 3 == 1 ? kInfinity : -kInfinity);
     }
+    Reference reference;
+    for (std::int64_t s = 0; s < samples; ++s)
+      reference.add({first + s * features, first + (s + 1) * features});
+    const Statistics got = statistics({first, dtype, {samples, features}});
+    EXPECT_EQ(bits(got), bits(reference.finish())) << features << (with_holes ? " with holes" : "");
+  }
+}
+
+TEST_P(StatisticsOn, FollowTheSpecificationBitForBit) {
+  for (const bool with_holes : {false, true}) {
+    expect_specified<double>(DType::float64, with_holes);
+    expect_specified<float>(DType::float32, with_holes);
   }
 }
 

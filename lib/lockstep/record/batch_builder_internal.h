@@ -13,13 +13,27 @@ namespace lockstep::record {
 
 class BatchBuilder {
  public:
+  /// What every step leaves, in a form that costs the training little; names, dtypes and shapes are the
+  /// builder's.
+  struct Totals {
+    std::int64_t samples = 0;
+    fingerprint::DigestSum ids, ids_unordered;
+    std::vector<fingerprint::DigestSum> fields;
+  };
+
   /// `in_full`: statistics, unordered digests, ids, and values of fields up to `values_limit_bytes`.
   void begin(bool in_full, std::int64_t values_limit_bytes);
+  /// Whether add() will keep the fields' names, dtypes and sample shapes, and so the meaning of older totals.
+  bool keeps_fields(const std::vector<FieldPart>& fields) const;
   /// Throws Error(invalid_argument, unsupported) for what cannot be merged; then nothing was merged.
   void add(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
            const std::vector<FieldPart>& fields);
   bool has_parts() const { return parts_ > 0; }
-  /// Fills samples, digests, ids and fields.
+  bool in_full() const { return in_full_; }
+  const Totals& totals() const { return totals_; }
+  /// Fills samples, digests and fields, as of a step of the same fields that was not in full.
+  void finish(const Totals& totals, BatchRecord& record) const;
+  /// Fills samples, digests, ids and fields of the step that begin() opened.
   void finish(BatchRecord& record) const;
 
  private:
@@ -27,7 +41,6 @@ class BatchBuilder {
     std::string name;
     DType dtype = DType::uint8;
     Shape sample_shape;
-    fingerprint::DigestSum digest;
     fingerprint::DigestSum unordered;
     fingerprint::StatisticsAccumulator statistics;
     std::optional<std::string> values;
@@ -35,16 +48,16 @@ class BatchBuilder {
 
   void check(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
              const std::vector<FieldPart>& fields) const;
+  static bool same(const Field& field, const FieldPart& part);
   void check_same(const Field& field, const FieldPart& part) const;
   void open_fields(const std::vector<FieldPart>& fields);
-  void merge(Field& field, const ConstView& samples) const;
-  void finish(const Field& field, TensorSummary& summary) const;
+  void merge_in_full(Field& field, const ConstView& samples) const;
+  void finish_in_full(const Field& field, TensorSummary& summary) const;
 
   bool in_full_ = false;
   std::int64_t values_limit_bytes_ = 0;
   std::int64_t parts_ = 0;
-  std::int64_t samples_ = 0;
-  fingerprint::DigestSum ids_digest_, ids_unordered_;
+  Totals totals_;
   std::vector<std::int64_t> ids_;
   std::vector<Field> fields_;
 };

@@ -69,12 +69,13 @@ void FrameLog::write_out() {
   buffer_.clear();
 }
 
-void FrameLog::write_out_if_due(std::int64_t every_ms) {
+bool FrameLog::write_is_due(std::int64_t every_ms) {
   constexpr std::int64_t kNsPerMs = 1'000'000;
-  const std::int64_t now_ns = every_ms > 0 ? monotonic_ns() : 0;
-  if (usable() && every_ms > 0 && now_ns - written_at_ns_ < every_ms * kNsPerMs) return;
+  if (every_ms <= 0) return true;
+  const std::int64_t now_ns = monotonic_ns();
+  if (now_ns - written_at_ns_ < every_ms * kNsPerMs) return false;
   written_at_ns_ = now_ns;
-  write_out();
+  return true;
 }
 
 void FrameLog::sync() {
@@ -86,9 +87,9 @@ void FrameLog::sync() {
   sync_took_ns_ = synced_at_ns_ - begin;
 }
 
-void FrameLog::sync_if_cheap() {
+bool FrameLog::sync_is_cheap() const {
   constexpr std::int64_t kInverseShare = 1000;
-  if (failed() || monotonic_ns() - synced_at_ns_ >= kInverseShare * sync_took_ns_) sync();
+  return failed() || monotonic_ns() - synced_at_ns_ >= kInverseShare * sync_took_ns_;
 }
 
 void FrameLog::end(std::int64_t last_step, const std::string& reason) {

@@ -35,12 +35,12 @@ class FrameLog {
   }
   void append_payload(FrameType type, std::string_view payload);
   void write_out();
-  /// write_out(), but only when the last one is at least so long ago.
-  void write_out_if_due(std::int64_t every_ms);
+  /// Whether write_out() was last asked for so long ago; then the time counts from now.
+  bool write_is_due(std::int64_t every_ms);
   /// write_out() and fsync.
   void sync();
-  /// sync(), but only when the last one is long enough ago that syncing takes at most 0.1 % of the time.
-  void sync_if_cheap();
+  /// Whether the last sync() is long enough ago that syncing takes at most 0.1 % of the time.
+  bool sync_is_cheap() const;
   /// Ends the file: end record, sync, and the file is closed.
   void end(std::int64_t last_step, const std::string& reason);
 

@@ -8,6 +8,7 @@
 #include <ctime>
 #include <sys/random.h>
 #include <system_error>
+#include <utility>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -92,6 +93,12 @@ std::string shortest(Float value) {
   return std::string(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
 }
 
+LossRecord loss_record(std::int64_t step, const LossValue& loss) {
+  return {step, loss.name, loss.dtype, loss.bits,
+          loss.dtype == DType::float32 ? shortest(std::bit_cast<float>(static_cast<std::uint32_t>(loss.bits)))
+                                       : shortest(std::bit_cast<double>(loss.bits))};
+}
+
 [[noreturn]] void refuse(const char* call, std::string what, std::string expected, std::string got,
                          std::string next) {
   fail(ErrorCode::invalid_argument, {std::string("recorder ") + call, std::move(what), std::move(expected),
@@ -154,6 +161,7 @@ void Recorder::Impl::batch_part(std::int64_t first_sample, const std::vector<std
                                 const std::vector<FieldPart>& fields) {
   require_step("batch_part");
   if (!log->usable()) return;
+  if (!builder_.has_parts() && !builder_.keeps_fields(fields)) settle();
   if (!batch_open_) {
     refuse("batch_part", "order",
            "all micro-batches of a step before its first gradient, optimizer state or parameter",
@@ -164,7 +172,17 @@ void Recorder::Impl::batch_part(std::int64_t first_sample, const std::vector<std
 
 template <class Payload>
 void Recorder::Impl::put(FrameType type, const Payload& payload) {
-  if (!batch_open_) return log->append(type, payload);
+  if (!batch_open_) {
+    settle();
+    return log->append(type, payload);
+  }
+  for (const LossValue& loss : losses_) hold(FrameType::loss, loss_record(batch.step, loss));
+  losses_.clear();
+  hold(type, payload);
+}
+
+template <class Payload>
+void Recorder::Impl::hold(FrameType type, const Payload& payload) {
   held_.push_back({type, held_bytes_.size()});
   state::SaveArchive(held_bytes_) & payload;
 }
@@ -172,6 +190,8 @@ void Recorder::Impl::put(FrameType type, const Payload& payload) {
 void Recorder::Impl::close_batch() {
   if (!batch_open_) return;
   batch_open_ = false;
+  if (!builder_.in_full() && held_.empty()) return wait();
+  settle();
   builder_.finish(batch);
   log->append(FrameType::batch, batch);
   for (std::size_t i = 0; i < held_.size(); ++i) {
@@ -181,11 +201,38 @@ void Recorder::Impl::close_batch() {
   }
   held_.clear();
   held_bytes_.clear();
+  for (const LossValue& loss : losses_) log->append(FrameType::loss, loss_record(batch.step, loss));
+  losses_.clear();
 }
 
-void Recorder::Impl::loss(const std::string& name, DType dtype, std::uint64_t bits, std::string text) {
+void Recorder::Impl::wait() {
+  if (waiting_count_ == waiting_.size()) waiting_.emplace_back();
+  Step& step = waiting_[waiting_count_++];
+  step.step = batch.step, step.epoch = batch.epoch, step.index = batch.index;
+  step.totals = builder_.totals();
+  step.losses.swap(losses_);
+  losses_.clear();
+}
+
+void Recorder::Impl::settle() {
+  if (waiting_count_ == 0) return;
+  BatchRecord& record = waiting_record_;
+  record.names = batch.names;
+  const std::size_t count = std::exchange(waiting_count_, 0);
+  for (std::size_t i = 0; i < count; ++i) {
+    const Step& step = waiting_[i];
+    record.step = step.step, record.epoch = step.epoch, record.index = step.index;
+    builder_.finish(step.totals, record);
+    log->append(FrameType::batch, record);
+    for (const LossValue& loss : step.losses) log->append(FrameType::loss, loss_record(step.step, loss));
+  }
+}
+
+void Recorder::Impl::loss(const std::string& name, DType dtype, std::uint64_t bits) {
   require_step("loss");
-  if (log->usable()) put(FrameType::loss, LossRecord{batch.step, name, dtype, bits, std::move(text)});
+  if (!log->usable()) return;
+  const LossValue loss{name, dtype, bits};
+  batch_open_ ? losses_.push_back(loss) : put(FrameType::loss, loss_record(batch.step, loss));
 }
 
 void Recorder::Impl::tensor(Phase phase, const std::string& name, const ConstView& view) {
@@ -200,6 +247,7 @@ void Recorder::Impl::tensor(Phase phase, const std::string& name, const ConstVie
                                   "Copy it to the CPU first"});
   }
   if (phase != Phase::named && builder_.has_parts()) close_batch();
+  settle();
   TensorRecord record{
       batch.step, phase, {name, view.dtype, {view.shape.begin(), view.shape.end()}, {}, {}, {}, {}}};
   record.tensor.digest = fingerprint::digest(view);
@@ -210,22 +258,33 @@ void Recorder::Impl::tensor(Phase phase, const std::string& name, const ConstVie
 
 void Recorder::Impl::event(const std::string& kind, const std::string& text) {
   require_open("event");
-  const EventRecord record{last_step_ < 0 ? info.first_step : last_step_, kind, text};
-  if (log->usable()) step_open ? put(FrameType::event, record) : log->append(FrameType::event, record);
+  if (log->usable())
+    put(FrameType::event, EventRecord{last_step_ < 0 ? info.first_step : last_step_, kind, text});
 }
 
 void Recorder::Impl::end_step() {
   require_step("end_step");
   close_batch();
   step_open = forced = false;
-  log->write_out_if_due(options.write_every_ms);
+  if (log->write_is_due(options.write_every_ms)) {
+    settle();
+    log->write_out();
+  } else if (waiting_count_ >= kMostWaiting) {
+    settle();
+  }
   if (options.sync_every <= 0 || ++unsynced_steps_ < options.sync_every) return;
   unsynced_steps_ = 0;
-  log->sync_if_cheap();
+  if (log->sync_is_cheap()) sync();
+}
+
+void Recorder::Impl::sync() {
+  settle();
+  log->sync();
 }
 
 void Recorder::Impl::close(const char* reason) {
   closed = true;
+  settle();
   log->end(step_open ? last_step_ - 1 : last_step_, reason);
 }
 
@@ -260,15 +319,16 @@ void Recorder::batch_part(std::int64_t first_sample, const std::vector<std::int6
 
 void Recorder::name_field(const std::string& field, const std::string& dataset_and_variant) {
   impl_->require_open("name_field");
+  impl_->settle();
   impl_->batch.names[field] = dataset_and_variant;
 }
 
 void Recorder::loss(const std::string& name, float value) {
-  impl_->loss(name, DType::float32, std::bit_cast<std::uint32_t>(value), shortest(value));
+  impl_->loss(name, DType::float32, std::bit_cast<std::uint32_t>(value));
 }
 
 void Recorder::loss(const std::string& name, double value) {
-  impl_->loss(name, DType::float64, std::bit_cast<std::uint64_t>(value), shortest(value));
+  impl_->loss(name, DType::float64, std::bit_cast<std::uint64_t>(value));
 }
 
 bool Recorder::wants_tensors() const { return impl_->wants_tensors(); }
@@ -286,7 +346,7 @@ void Recorder::end_step() { impl_->end_step(); }
 
 void Recorder::sync() {
   impl_->require_open("sync");
-  impl_->log->sync();
+  impl_->sync();
 }
 
 void Recorder::close() {

@@ -262,6 +262,47 @@ TEST(Recorder, NamesOfFieldsTravelWithEveryBatch) {
   }
 }
 
+/// What a recording holds of steps that each do something else: plain ones, more than may wait, new names and
+/// shapes of fields, tensors, events, losses before and after gradients, steps without data and in full.
+std::vector<std::string> mixed_recording(std::int64_t write_every_ms) {
+  Disk disk;
+  RecorderOptions options;
+  options.full_batches = 2;
+  options.write_every_ms = write_every_ms;
+  Recorder recorder = recorder_on(disk, options);
+  const Data data;
+  const ConstView view{data.images.data(), DType::float32, {4}};
+  for (std::int64_t step = 0; step < 200; ++step) {
+    recorder.begin_step(step, step / 50, step % 50);
+    const std::int64_t count = step % 40 == 39 ? 20 : Data::kSamples;
+    if (step % 70 == 69) recorder.name_field("labels", "variant" + std::to_string(step));
+    if (step % 30 == 29)
+      recorder.batch_part(0, data.ids_of(0, count), {data.fields(0, count)[step % 60 == 29 ? 0 : 1]});
+    else if (step % 25 != 24)
+      recorder.batch_part(0, data.ids_of(0, count), data.fields(0, count));
+    if (step % 90 == 10) recorder.tensor(Phase::named, "activation", view);
+    recorder.loss("loss", 1.0f / static_cast<float>(step + 1));
+    if (step % 33 == 5) recorder.event("note", "in step " + std::to_string(step));
+    recorder.loss("accuracy", static_cast<double>(step) / 7);
+    if (step % 45 == 44) recorder.tensor(Phase::gradient, "weight", view);
+    if (step % 15 == 14) recorder.loss("late", 0.5f);
+    recorder.end_step();
+    if (step % 50 == 49) recorder.event("epoch", "ended");
+  }
+  recorder.close();
+  std::vector<std::string> records = read_back(disk.only_file()).records;
+  records.erase(records.begin());  // the run frame tells write_every_ms,
+  records.pop_back();              // and the end record has a digest over it
+  return records;
+}
+
+TEST(Recorder, StepsThatWaitLeaveTheSameRecordsAsStepsWrittenAtOnce) {
+  const std::vector<std::string> at_once = mixed_recording(0);
+  EXPECT_GT(at_once.size(), 600u);
+  EXPECT_EQ(mixed_recording(1'000'000'000), at_once);
+  EXPECT_EQ(mixed_recording(1), at_once);
+}
+
 TEST(Recorder, RefusesWhatCannotBeMerged) {
   Disk disk;
   Recorder recorder = recorder_on(disk);
