@@ -90,7 +90,8 @@ std::vector<std::string> environment_of(const std::vector<Axis>& axes, const Com
   for (std::size_t i = 0; i < axes.size(); ++i) variables[axes[i].variable()] = combination.values[i];
   variables["LOCKSTEP_RECORD"] = record.string();
   std::vector<std::string> result;
-  for (const auto& [name, value] : variables) result.push_back(name + "=" + value);
+  result.reserve(variables.size());
+  for (const auto& [name, value] : variables) result.push_back(fmt::format("{}={}", name, value));
   return result;
 }
 

@@ -53,6 +53,7 @@ std::vector<std::string> joined(int argc, char** argv) {
 
 cxxopts::ParseResult parsed(const std::vector<std::string>& words) {
   std::vector<const char*> pointers;
+  pointers.reserve(words.size());
   for (const std::string& word : words) pointers.push_back(word.c_str());
   return declared().parse(static_cast<int>(pointers.size()), pointers.data());
 }

@@ -129,6 +129,7 @@ void attention(const ConstHeads& q, const ConstHeads& k, const ConstHeads& v, co
   if (sizes.lse.elements() > 0) attention_internal::forward_cpu(problem);
 }
 
+// NOLINTNEXTLINE(readability-function-size): an argument an operand
 void attention_backward(const ConstHeads& d_o, const ConstHeads& q, const ConstHeads& k, const ConstHeads& v,
                         const ConstHeads& o, const ConstHeadRows& lse, const Heads& d_q, const Heads& d_k,
                         const Heads& d_v, const AttentionExtents& extents, const AttentionOptions& options,

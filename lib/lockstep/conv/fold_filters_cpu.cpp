@@ -85,7 +85,8 @@ FilterFolds::FilterFolds(const ConvWeightGradient& call) : Folds(call) {
 /// A group each, or some channels of one where there are fewer segments than threads.
 std::int64_t FilterFolds::make_parts(std::int64_t threads) {
   const std::int64_t channels = taps_ > 0 ? channels_ : 0;
-  const std::int64_t wanted = ceil_div(threads, order::fold_segments(call_.span) * g_.groups);
+  const std::int64_t segments = std::max<std::int64_t>(1, order::fold_segments(call_.span));
+  const std::int64_t wanted = ceil_div(threads, segments * g_.groups);
   const std::int64_t cuts = std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(1, channels));
   for (std::int64_t group = 0; group < g_.groups; ++group)
     for (std::int64_t cut = 0; cut < cuts; ++cut)

@@ -2,6 +2,7 @@
 // lie side by side: the same channel of each in the planes, the same filter of each in the gradients.
 
 #include <algorithm>
+#include <cassert>
 #include <cstdint>
 #include <vector>
 
@@ -98,6 +99,7 @@ void GroupFolds::fold_taps(const Piece& piece, const float* image, const float* 
   const std::int64_t tiles = ceil_div(taps, inside == nullptr ? forms_.fold_rows[0] : 1);
   for (std::int64_t t = 0; t < tiles; ++t) {
     const std::int64_t begin = taps * t / tiles, rows = taps * (t + 1) / tiles - begin;
+    assert(rows > 0);
     for_each_rectangle(piece, [&](std::int64_t at, std::int64_t pixel, Pixels pixels) {
       const float* from[kMostRows];
       for (std::int64_t i = 0; i < rows; ++i)
@@ -118,6 +120,7 @@ void GroupFolds::run_chains(const order::FoldSegment& segment, std::int64_t bloc
   const std::int64_t channels = taps_ > 0 ? channels_ : 0, planes = channels * planes_.floats();
   float* const image = thread_scratch().image.get((planes + planes_.plane_floats()) * lanes_);
   float* const gradients = thread_scratch().gradients.get(order::kRowsPerChunk * lanes_);
+  // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDelete): it takes what is thread_local for a local
   std::fill_n(image + planes * lanes_, planes_.plane_floats() * lanes_, 1.0f);
   float* mask = nullptr;
   if (masked) {

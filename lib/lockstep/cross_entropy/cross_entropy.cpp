@@ -11,9 +11,6 @@
 namespace lockstep {
 namespace {
 
-using cross_entropy_internal::Backward;
-using cross_entropy_internal::Forward;
-
 [[noreturn]] void refuse(const char* where, std::string what, std::string expected, std::string got) {
   fail(ErrorCode::invalid_argument, {where, std::move(what), std::move(expected), std::move(got), {}});
 }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -85,6 +86,7 @@ void columns_form(const EmbeddingBackward& call, const Plan& plan, std::int64_t 
           group.open_from < 0 ? nullptr : slot_partial(call.open, group.open_from, call.dim);
       float* const to =
           segment.closes ? total : slot_partial(call.open, static_cast<std::int64_t>(g), call.dim);
+      assert(to != nullptr || begin == end);
       const Chain chain{
           call.dy, plan.next.data(), group.first, call.dim, from, segment.closes ? total : nullptr, to};
       std::int64_t j = begin;

@@ -62,7 +62,8 @@ LOCKSTEP_HOST_DEVICE inline void adam(T& parameter, T gradient, T& mean, T& squa
   square = std::fma(factors.square_take * g, g, factors.beta2 * square);
   T second = square;
   if (largest != nullptr) {
-    if (!(*largest >= square)) *largest = *largest != *largest ? *largest : square;  // a NaN of either stays
+    if (!(*largest >= square))
+      *largest = *largest != *largest ? *largest : square;  // NOLINT(misc-redundant-expression): a NaN stays
     second = *largest;
   }
   const T denominator = std::sqrt(second) / factors.root_of_correction + factors.eps;

@@ -76,6 +76,7 @@ void check_tensors(const std::vector<SafetensorsTensor>& tensors) {
 std::vector<std::pair<SafetensorsEntry, const void*>> laid_out(
     const std::vector<SafetensorsTensor>& tensors) {
   std::vector<std::pair<SafetensorsEntry, const void*>> all;
+  all.reserve(tensors.size());
   for (const SafetensorsTensor& tensor : tensors)
     all.push_back(
         {{tensor.name, tensor.view.dtype, tensor.view.shape, 0, tensor.view.bytes()}, tensor.view.data});
@@ -135,6 +136,7 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Safe
   check_tensors(tensors);
   const auto all = laid_out(tensors);
   std::vector<SafetensorsEntry> entries;
+  entries.reserve(all.size());
   for (const auto& [entry, data] : all) entries.push_back(entry);
   std::string header;
   try {

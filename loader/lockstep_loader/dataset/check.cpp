@@ -14,6 +14,7 @@ std::size_t field_position(const Dataset& dataset, const std::string& name) {
   const auto found = std::ranges::find(fields, name, &Field::name);
   if (found != fields.end()) return static_cast<std::size_t>(found - fields.begin());
   std::vector<std::string> names;
+  names.reserve(fields.size());
   for (const Field& field : fields) names.push_back(field.name);
   fail(ErrorCode::not_found,
        {dataset.describe(), "field", fmt::format("one of {}", fmt::join(names, ", ")), name, {}});

@@ -14,6 +14,7 @@ namespace {
 
 std::string fields_text(const std::vector<Field>& fields) {
   std::vector<std::string> texts;
+  texts.reserve(fields.size());
   for (const Field& field : fields) {
     texts.push_back(fmt::format("{} {} {}", field.name, dtype_name(field.dtype), field.shape.text()));
   }
@@ -27,9 +28,10 @@ ConcatDataset::ConcatDataset(std::vector<DatasetPtr> parts) : parts_(std::move(p
   std::int64_t end = 0;
   for (const DatasetPtr& part : parts_) {
     check_dataset("concat", part);
-    if (part->fields() != fields()) {
+    const std::vector<Field>& fields = parts_.front()->fields();
+    if (part->fields() != fields) {
       fail(ErrorCode::invalid_argument,
-           {"concat", fmt::format("fields of {}", part->describe()), fields_text(fields()),
+           {"concat", fmt::format("fields of {}", part->describe()), fields_text(fields),
             fields_text(part->fields()), "Rename or convert them first."});
     }
     ends_.push_back(end += part->size());
@@ -69,6 +71,7 @@ fingerprint::Digest ConcatDataset::fingerprint() const {
 
 std::string ConcatDataset::describe() const {
   std::vector<std::string> texts;
+  texts.reserve(parts_.size());
   for (const DatasetPtr& part : parts_) texts.push_back(part->describe());
   return fmt::to_string(fmt::join(texts, " + "));
 }

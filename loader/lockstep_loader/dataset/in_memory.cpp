@@ -52,7 +52,7 @@ ColumnSet column_set(const std::vector<NamedView>& columns, std::shared_ptr<cons
 
 }  // namespace
 
-InMemoryDataset::InMemoryDataset(std::vector<NamedView> columns, std::shared_ptr<const void> owner,
+InMemoryDataset::InMemoryDataset(const std::vector<NamedView>& columns, std::shared_ptr<const void> owner,
                                  std::string description)
     : ColumnDataset(column_set(columns, std::move(owner), std::move(description))) {}
 

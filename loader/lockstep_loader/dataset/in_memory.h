@@ -23,7 +23,7 @@ class InMemoryDataset final : public ColumnDataset {
   /// Borrows the memory of `columns`, which must stay unchanged while the dataset lives; `owner` is kept to
   /// that end. Throws Error(invalid_argument) for no columns, a scalar, memory of a device, or unequal first
   /// extents (naming both).
-  explicit InMemoryDataset(std::vector<NamedView> columns, std::shared_ptr<const void> owner = nullptr,
+  explicit InMemoryDataset(const std::vector<NamedView>& columns, std::shared_ptr<const void> owner = nullptr,
                            std::string description = "in memory");
 
   /// Copies the memory first, so that nothing of `columns` is needed afterwards.

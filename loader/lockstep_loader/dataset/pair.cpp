@@ -123,11 +123,12 @@ DerivedTarget ranking_target() {
           }};
 }
 
-PairDataset::PairDataset(DatasetPtr base, std::vector<IndexPair> pairs, const PairFields& names,
+PairDataset::PairDataset(const DatasetPtr& base, std::vector<IndexPair> pairs, const PairFields& names,
                          PairTarget target)
     : PairDataset(Sides{side(base, names), nullptr}, std::move(pairs), std::move(target)) {}
 
-PairDataset::PairDataset(DatasetPtr first, DatasetPtr second, const PairFields& names, PairTarget target)
+PairDataset::PairDataset(const DatasetPtr& first, const DatasetPtr& second, const PairFields& names,
+                         PairTarget target)
     : PairDataset(Sides{side(first, names), side(second, names)}, same_positions(first, second),
                   std::move(target)) {}
 

@@ -49,10 +49,11 @@ class PairDataset final : public Dataset {
   /// for an index that is no record, a number of targets unlike the number of pairs, or a derived target over
   /// labels that are no scalars; Error(unsupported) for one over labels of a dtype that has no C++ type
   /// (float16, bfloat16).
-  PairDataset(DatasetPtr base, std::vector<IndexPair> pairs, const PairFields& names, PairTarget target);
+  PairDataset(const DatasetPtr& base, std::vector<IndexPair> pairs, const PairFields& names,
+              PairTarget target);
   /// Record i of `first` with record i of `second`. Also throws Error(invalid_argument) for unequal sizes or
   /// fields.
-  PairDataset(DatasetPtr first, DatasetPtr second, const PairFields& names, PairTarget target);
+  PairDataset(const DatasetPtr& first, const DatasetPtr& second, const PairFields& names, PairTarget target);
 
   std::int64_t size() const override { return static_cast<std::int64_t>(pairs_.size()); }
   const std::vector<Field>& fields() const override { return fields_; }

@@ -27,7 +27,8 @@ void prefer_large_pages(void* data, std::size_t bytes) {
   const std::uintptr_t first = (begin + kLargePage - 1) / kLargePage * kLargePage;
   const std::uintptr_t end = (begin + bytes) / kLargePage * kLargePage;
   // Where the kernel has no large pages it says so, which changes nothing here.
-  if (first < end) (void)::madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+  if (first < end)
+    (void)::madvise(static_cast<std::byte*>(data) + (first - begin), end - first, MADV_HUGEPAGE);
 }
 
 void swap_elements(std::byte* data, std::size_t bytes, std::size_t element_bytes) {

@@ -68,6 +68,7 @@ CifarDataset::CifarDataset(const std::vector<std::filesystem::path>& files, Cifa
                            std::uint64_t max_inflated_bytes)
     : ConcatDataset([&] {
         std::vector<DatasetPtr> parts;
+        parts.reserve(files.size());
         for (const std::filesystem::path& file : files) {
           parts.push_back(
               std::make_shared<ColumnDataset>(parse_cifar(map_file(file), kind, max_inflated_bytes)));

@@ -16,9 +16,9 @@ bool is_file(const fs::path& path) {
 }
 
 fs::path find_file(const fs::path& folder, const std::string& name) {
-  const fs::path plain = folder / name;
+  fs::path plain = folder / name;
   if (is_file(plain)) return plain;
-  const fs::path gzip = folder / (name + ".gz");
+  fs::path gzip = folder / (name + ".gz");
   if (is_file(gzip)) return gzip;
   fail(ErrorCode::not_found,
        {folder.string(), "Fashion-MNIST", name + " or " + name + ".gz", "neither",

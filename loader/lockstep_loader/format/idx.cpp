@@ -86,6 +86,7 @@ StoredArray parse_array(IdxSource source) {
 
 ColumnSet parse_idx(std::vector<IdxSource> sources) {
   std::vector<StoredArray> arrays;
+  arrays.reserve(sources.size());
   for (IdxSource& source : sources) arrays.push_back(parse_array(std::move(source)));
   return join_arrays("idx", std::move(arrays));
 }
@@ -93,6 +94,7 @@ ColumnSet parse_idx(std::vector<IdxSource> sources) {
 IdxDataset::IdxDataset(const std::vector<IdxFile>& files)
     : ColumnDataset([&] {
         std::vector<IdxSource> sources;
+        sources.reserve(files.size());
         for (const IdxFile& file : files) sources.push_back({map_file(file.path), file.field});
         return parse_idx(std::move(sources));
       }()) {}

@@ -55,10 +55,10 @@ std::pair<std::size_t, std::size_t> header_place(ContentReader& reader) {
           "This is no .npy file; write one with numpy.save."});
   }
   if (start.size() < kVersionEnd) fail_short(reader.name(), kVersionEnd, start.size());
-  const int major = start[6];
-  if (major < 1 || major > 3 || start[7] != 0) {
+  const auto major = static_cast<unsigned char>(start[6]), minor = static_cast<unsigned char>(start[7]);
+  if (major < 1 || major > 3 || minor != 0) {
     fail(ErrorCode::unsupported,
-         {reader.name(), ".npy version", "1.0, 2.0 or 3.0", fmt::format("{}.{}", major, int{start[7]}), {}});
+         {reader.name(), ".npy version", "1.0, 2.0 or 3.0", fmt::format("{}.{}", major, minor), {}});
   }
   const std::size_t length_bytes = major == 1 ? 2 : 4;
   const std::span<const std::byte> head = reader.head(kVersionEnd + length_bytes);
@@ -85,10 +85,8 @@ Element element_of(const std::string& name, const std::string& descr) {
   for (const Kind& kind : kKinds) {
     if (kind.code != code) continue;
     const bool single = dtype_bytes(kind.dtype) == 1;
-    const bool big = marked && descr[0] == '>';
-    const bool little = marked && descr[0] == '<';
-    const bool native_big = std::endian::native == std::endian::big;
-    return {kind.dtype, !single && (native_big ? little : big)};
+    constexpr char kOtherOrder = std::endian::native == std::endian::big ? '<' : '>';
+    return {kind.dtype, !single && marked && descr[0] == kOtherOrder};
   }
   fail(ErrorCode::unsupported,
        {name, "element type", "bool, an integer or a floating-point number of up to 64 bits",
@@ -124,6 +122,7 @@ StoredArray parse_npy(ContentReader reader, std::string field) {
 NpyDataset::NpyDataset(const std::vector<NpyFile>& files)
     : ColumnDataset([&] {
         std::vector<StoredArray> arrays;
+        arrays.reserve(files.size());
         for (const NpyFile& file : files)
           arrays.push_back(parse_npy(ContentReader(map_file(file.path)), file.field));
         return join_arrays("npy", std::move(arrays));

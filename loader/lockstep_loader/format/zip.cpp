@@ -161,6 +161,7 @@ std::span<const std::byte> stored_bytes(const Content& archive, const ZipEntry& 
 /// Overlapping entries make an archive expand without bound.
 void check_layout(const Content& archive, const std::vector<ZipEntry>& entries, const Directory& directory) {
   std::vector<const ZipEntry*> sorted;
+  sorted.reserve(entries.size());
   for (const ZipEntry& entry : entries) sorted.push_back(&entry);
   std::ranges::sort(sorted, {}, [](const ZipEntry* entry) { return entry->header_offset; });
   const std::byte* begin = archive.bytes.data();
