@@ -2,7 +2,6 @@
 // lie side by side: the same channel of each in the planes, the same filter of each in the gradients.
 
 #include <algorithm>
-#include <cassert>
 #include <cstdint>
 #include <vector>
 
@@ -99,7 +98,6 @@ void GroupFolds::fold_taps(const Piece& piece, const float* image, const float* 
   const std::int64_t tiles = ceil_div(taps, inside == nullptr ? forms_.fold_rows[0] : 1);
   for (std::int64_t t = 0; t < tiles; ++t) {
     const std::int64_t begin = taps * t / tiles, rows = taps * (t + 1) / tiles - begin;
-    assert(rows > 0);
     for_each_rectangle(piece, [&](std::int64_t at, std::int64_t pixel, Pixels pixels) {
       const float* from[kMostRows];
       for (std::int64_t i = 0; i < rows; ++i)
@@ -108,7 +106,7 @@ void GroupFolds::fold_taps(const Piece& piece, const float* image, const float* 
       float* const tile = sums + begin * lanes_;
       if (inside == nullptr)
         forms_.beside[rows - 1](pixels, from, tile);
-      else
+      else  // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): a tile has a row at least
         forms_.masked_beside(pixels, from[0], inside + inside_offsets_[static_cast<std::size_t>(begin)] + at,
                              tile);
     });
