@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "lockstep/cross_entropy/cross_entropy.h"
+#include "lockstep/row_sum/row_sum.h"
 #include "rival.h"
 
 namespace {
@@ -31,9 +32,9 @@ struct Problem {
   void our_forward() {
     lockstep::cross_entropy(logits.data_ptr<float>(), of, loss.data_ptr<float>(), row_max.data_ptr<float>(),
                             row_log_sum.data_ptr<float>());
-    float total = 0;
-    lockstep::loss_fold(loss.data_ptr<float>(), {0, of.rows, true}, &total, nullptr);
-    mean = total / static_cast<float>(of.rows);
+    double total = 0;
+    lockstep::row_sum_fold(loss.data_ptr<float>(), 1, 1, {0, of.rows, true}, &total, nullptr);
+    mean = static_cast<float>(total) / static_cast<float>(of.rows);
   }
   void our_backward() {
     lockstep::cross_entropy_backward(logits.data_ptr<float>(), of, row_max.data_ptr<float>(),

@@ -14,12 +14,13 @@ namespace {
 void sums(std::int64_t rows, std::int64_t cols, int argc, char** argv) {
   const std::string shape = std::to_string(rows) + "x" + std::to_string(cols);
   const at::Tensor x = at::randn({rows, cols}), y = at::randn({rows, cols});
-  at::Tensor ours = at::zeros({cols}), theirs = at::empty({cols});
+  const at::Tensor ours = at::zeros({cols}, at::kDouble);
+  at::Tensor theirs = at::empty({cols});
   if (lockstep::bench::wanted("sum " + shape, argc, argv))
     lockstep::bench::compare(
         "sum " + shape,
         [&] {
-          lockstep::row_sum_fold(x.data_ptr<float>(), cols, cols, {0, rows, true}, ours.data_ptr<float>(),
+          lockstep::row_sum_fold(x.data_ptr<float>(), cols, cols, {0, rows, true}, ours.data_ptr<double>(),
                                  nullptr);
         },
         [&] { at::sum_out(theirs, x, 0); }, 0, 15, 0.004);
@@ -28,7 +29,7 @@ void sums(std::int64_t rows, std::int64_t cols, int argc, char** argv) {
         "product " + shape,
         [&] {
           lockstep::row_product_sum_fold(x.data_ptr<float>(), cols, y.data_ptr<float>(), cols, cols,
-                                         {0, rows, true}, ours.data_ptr<float>(), nullptr);
+                                         {0, rows, true}, ours.data_ptr<double>(), nullptr);
         },
         [&] { at::sum_out(theirs, x * y, 0); }, 0, 15, 0.004);
 }
@@ -40,13 +41,13 @@ double relative_error(const at::Tensor& got, const at::Tensor& exact) {
 /// Relative L2 errors against fp64, beside LibTorch's and those of one chain for the whole sum.
 void accuracy(const char* values, const at::Tensor& x) {
   const std::int64_t rows = x.size(0), cols = x.size(1);
-  at::Tensor ours = at::zeros({cols}), chain = at::zeros({cols});
-  lockstep::row_sum_fold(x.data_ptr<float>(), cols, cols, {0, rows, true}, ours.data_ptr<float>(), nullptr);
+  const at::Tensor ours = at::zeros({cols}, at::kDouble), chain = at::zeros({cols});
+  lockstep::row_sum_fold(x.data_ptr<float>(), cols, cols, {0, rows, true}, ours.data_ptr<double>(), nullptr);
   for (std::int64_t i = 0; i < rows * cols; ++i) chain.data_ptr<float>()[i % cols] += x.data_ptr<float>()[i];
   const at::Tensor exact = x.to(at::kDouble).sum(0);
   std::printf("error, %-7s rows %7lld   ours %.1e   LibTorch %.1e   one chain %.1e\n", values,
-              static_cast<long long>(rows), relative_error(ours, exact), relative_error(x.sum(0), exact),
-              relative_error(chain, exact));
+              static_cast<long long>(rows), relative_error(ours.to(at::kFloat), exact),
+              relative_error(x.sum(0), exact), relative_error(chain, exact));
 }
 
 void accuracies(int argc, char** argv) {

@@ -40,28 +40,39 @@ class Parameters : public torch::nn::Module {
   torch::Tensor weight, bias;
 };
 
-/// A sum over the rows of the global batch, whatever it is cut into: lockstep's fold, called by hand.
-class RowFold {
- public:
-  explicit RowFold(std::int64_t columns) : total_(torch::zeros({columns})), open_(torch::zeros({columns})) {}
+order::FoldSpan span_of(const MicroBatch& part) { return {part.first_sample, part.rows, part.last()}; }
 
-  /// Adds rowsᵀ · factor: rows [B, columns], factor [B].
+// Sums over the rows of the global batch, whatever it is cut into: lockstep's folds, called by hand.
+
+/// Of rowsᵀ · factor.
+class ProductFold {
+ public:
+  explicit ProductFold(std::int64_t columns)
+      : total_(torch::zeros({columns})), open_(torch::zeros({columns})) {}
+
+  /// rows [B, columns], factor [B].
   void add(const torch::Tensor& rows, const torch::Tensor& factor, const MicroBatch& part) {
     matmul_fold({rows.const_data_ptr<float>(), rows.size(0), rows.size(1), rows.stride(0), rows.stride(1)},
-                {factor.const_data_ptr<float>(), factor.size(0), 1, factor.stride(0), 1}, span(part),
+                {factor.const_data_ptr<float>(), factor.size(0), 1, factor.stride(0), 1}, span_of(part),
                 {total_.mutable_data_ptr<float>(), rows.size(1), 1, 1, 1}, open_.mutable_data_ptr<float>());
-  }
-  /// Adds the elements of values [B].
-  void add(const torch::Tensor& values, const MicroBatch& part) {
-    row_sum_fold(values.const_data_ptr<float>(), values.stride(0), 1, span(part),
-                 total_.mutable_data_ptr<float>(), open_.mutable_data_ptr<float>());
   }
   const torch::Tensor& total() const { return total_; }
 
  private:
-  static order::FoldSpan span(const MicroBatch& part) { return {part.first_sample, part.rows, part.last()}; }
-
   torch::Tensor total_, open_;
+};
+
+/// Of values.
+class ValueFold {
+ public:
+  /// values [B].
+  void add(const torch::Tensor& values, const MicroBatch& part) {
+    row_sum_fold(values.const_data_ptr<float>(), values.stride(0), 1, span_of(part), &total_, &open_);
+  }
+  float total() const { return static_cast<float>(total_); }
+
+ private:
+  double total_ = 0, open_ = 0;
 };
 
 class Scratch final : public RegressionTask {
@@ -98,11 +109,11 @@ class Scratch final : public RegressionTask {
     folds_->weight.add(x, error, part);
     folds_->bias.add(error, part);
     folds_->loss.add(error * error / 2, part);
-    const torch::Tensor loss = folds_->loss.total()[0] / static_cast<double>(batch_);
+    const torch::Tensor loss = torch::full({}, folds_->loss.total()) / static_cast<double>(batch_);
     if (part.last()) {
       loss_ = loss.item<float>();
       add(parameters_.weight, folds_->weight.total());
-      add(parameters_.bias, folds_->bias.total());
+      add(parameters_.bias, torch::full({1}, folds_->bias.total()));
     }
     return {loss, std::nullopt};
   }
@@ -118,8 +129,9 @@ class Scratch final : public RegressionTask {
   }
 
   struct Folds {
-    explicit Folds(std::int64_t columns) : weight(columns), bias(1), loss(1) {}
-    RowFold weight, bias, loss;
+    explicit Folds(std::int64_t columns) : weight(columns) {}
+    ProductFold weight;
+    ValueFold bias, loss;
   };
 
   Parameters parameters_;

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "lockstep/base/error.h"
-#include "lockstep/base/float_mode.h"
 #include "lockstep/cross_entropy/cross_entropy_internal.h"
 
 namespace lockstep {
@@ -115,19 +114,6 @@ float loss_scale(std::int64_t count) {
   if (count <= 0)
     refuse("loss_scale", "count", "1 or more targets that are not ignored", std::to_string(count));
   return static_cast<float>(1.0 / static_cast<double>(count));
-}
-
-void loss_fold(const float* loss, const order::FoldSpan& span, float* total, float* open, Device device,
-               void*) {
-  check_device("loss_fold", device);
-  if (span.rows < 0) refuse("loss_fold", "span.rows", "0 or more", std::to_string(span.rows));
-  if (span.first_row < 0) refuse("loss_fold", "span.first_row", "0 or more", std::to_string(span.first_row));
-  check_pointer("loss_fold", "loss", loss, span.rows);
-  check_pointer("loss_fold", "total", total, 1);
-  check_pointer("loss_fold", "open", open, order::needs_open_partial(span) ? 1 : 0);
-  const FloatMode mode;
-  order::fold_rows(span, *total, open,
-                   [loss](float partial, std::int64_t row) { return partial + loss[row]; });
 }
 
 }  // namespace lockstep

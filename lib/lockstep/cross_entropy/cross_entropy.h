@@ -1,16 +1,16 @@
 #pragma once
 // The negative log-likelihood of a target class a row, from log-probabilities or straight from logits,
-// forward and backward; with the fold of a loss over rows. C++17. README.md holds the order of operations.
+// forward and backward. C++17. README.md holds the order of operations. The loss of a global batch is the
+// fold of its rows' losses: row_sum_fold in lockstep/row_sum/row_sum.h.
 
 #include <cstdint>
 
 #include "lockstep/base/view.h"
-#include "lockstep/order/fold.h"
 
 namespace lockstep {
 
 /// Grows with every change of bits.
-constexpr int kCrossEntropySpecVersion = 1;
+constexpr int kCrossEntropySpecVersion = 2;
 
 /// What decides the loss of rows, beside their scores. A target is a class 0 … classes - 1, or ignore_index:
 /// then the row's loss and gradient are +0.
@@ -67,18 +67,5 @@ void target_weights(const ClassTargets& targets, float* weights, Device device =
 /// 1 / count, rounded once: the gradient of each row's loss in a mean over the global batch (contracts,
 /// section 4). Throws Error(invalid_argument) where count is not above 0.
 float loss_scale(std::int64_t count);
-
-/// Adds loss[0 … span.rows - 1] to the fold of the loss, or of any value a row (contracts, section 4).
-///
-/// span   where these rows lie in the global batch
-/// total  one float, read and written: starts at +0
-/// open   one float: the chain of the chunk that the span's cuts leave open. May be null where
-///        order::needs_open_partial(span) is false, and is not touched then
-///
-/// Calls with consecutive spans give the bits of one call with all rows, wherever they are cut. Guarantees:
-/// run_to_run, micro_batch, threads, cpu_to_gpu. Errors as above, and Error(invalid_argument) for a negative
-/// first row.
-void loss_fold(const float* loss, const order::FoldSpan& span, float* total, float* open,
-               Device device = Device::cpu, void* stream = nullptr);
 
 }  // namespace lockstep

@@ -1,7 +1,7 @@
 #pragma once
 // Losses of single elements, forward and backward, and the sum of a row's. C++17. README.md holds the
-// formulas. The loss of a global batch is the fold of its rows' losses: loss_fold in
-// lockstep/cross_entropy/cross_entropy.h.
+// formulas. The loss of a global batch is the fold of its rows' losses: row_sum_fold in
+// lockstep/row_sum/row_sum.h.
 
 #include <cstdint>
 
@@ -10,7 +10,7 @@
 namespace lockstep {
 
 /// Grows with every change of bits.
-constexpr int kLossSpecVersion = 1;
+constexpr int kLossSpecVersion = 2;
 
 /// float32 [rows, features]; or one number for all elements.
 struct LossGradient {

@@ -11,7 +11,7 @@
 namespace lockstep {
 
 /// Grows with every change of bits.
-constexpr int kNormSpecVersion = 1;
+constexpr int kNormSpecVersion = 2;
 
 // All memory is float32 and contiguous, lies on `device`, and what is written overlaps nothing else but y or
 // dx, which may be x or dy itself. `stream` is the cudaStream_t to work on (null: the default stream), unused

@@ -2,22 +2,23 @@
 // The contract in its slowest and most obvious form: the judge of the other twins, in their tests. Any
 // floating-point type. One row at a time; folds through order::fold_rows.
 
+#include <cstddef>
 #include <cstdint>
 
 #include "lockstep/norm/norm_inl.h"
 #include "lockstep/order/fold.h"
 #include "lockstep/order/lanes.h"
+#include "lockstep/order/lanes_ref.h"
 
 namespace lockstep {
 
 /// The lane sum of a(j) · b(j), one fma a term.
 template <class T, class A, class B>
 T lane_product_ref(std::int64_t n, A a, B b) {
-  T lane[order::kManyLanes] = {};
-  const int lanes = order::lane_count(n);
-  for (std::int64_t j = 0; j < n; ++j) lane[j % lanes] = std::fma(a(j), b(j), lane[j % lanes]);
-  order::lane_tree(lane, lanes, lanes, [](T x, T y) { return x + y; });
-  return lane[0];
+  return order::lane_chains_ref<T>(static_cast<std::size_t>(n), [&](T lane, std::size_t j) {
+    const auto at = static_cast<std::int64_t>(j);
+    return std::fma(a(at), b(at), lane);
+  });
 }
 
 /// One row of a norm: gamma(j) and beta(j) belong to its element j. RMSNorm is not centered, and has no mean

@@ -228,7 +228,7 @@ std::vector<Problem> problems() {
   std::vector<Problem> all;
   for (const Kind kind : {Kind::layer, Kind::rms}) {
     for (std::int64_t features = 1; features < 36; ++features) all.emplace_back(kind, 3, features);
-    for (const std::int64_t features : {64, 127, 128, 129, 200, 384, 1000, 8192, 8193, 9300})
+    for (const std::int64_t features : {64, 127, 128, 129, 200, 384, 1000, 8192, 8193, 9300, 70000})
       all.emplace_back(kind, 2, features);
     all.emplace_back(kind, 2500, 33);
     all.emplace_back(kind, 3073, 4);

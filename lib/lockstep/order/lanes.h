@@ -16,7 +16,16 @@ constexpr std::int64_t kShortRow = 8192;
 constexpr int kFewLanes = 128;
 constexpr int kManyLanes = 1024;
 
-/// The number of lanes for a row of `n` elements; depends on n alone.
+/// Elements of a block: a longer row is reduced block by block, so that no lane's chain has more than 64
+/// terms, and the blocks' results, as a row of their own, once more.
+constexpr std::int64_t kElementsPerBlock = 65536;
+
+/// Number of blocks of a row of `n` elements.
+LOCKSTEP_HOST_DEVICE constexpr std::int64_t lane_blocks(std::int64_t n) {
+  return (n + kElementsPerBlock - 1) / kElementsPerBlock;
+}
+
+/// The number of lanes for a row, or a block, of `n` elements; depends on n alone.
 LOCKSTEP_HOST_DEVICE constexpr int lane_count(std::int64_t n) {
   return n <= kShortRow ? kFewLanes : kManyLanes;
 }
@@ -34,11 +43,10 @@ LOCKSTEP_HOST_DEVICE inline void lane_tree(T* lane, int lanes, int filled, Combi
   }
 }
 
-/// Reduces term(0) … term(n - 1): element j joins lane j mod W as combine(lane, term), ascending in j, from
-/// `identity`; then the tree. combine(identity, x) must give x (an add from +0 turns -0 into +0, once, which
-/// the tree then keeps).
+/// Reduces term(0) … term(n - 1) of one block: element j joins lane j mod W as combine(lane, term), ascending
+/// in j, from `identity`; then the tree.
 template <class T, class Term, class Combine>
-LOCKSTEP_HOST_DEVICE inline T lane_reduce(std::int64_t n, T identity, Term term, Combine combine) {
+LOCKSTEP_HOST_DEVICE inline T lane_reduce_block(std::int64_t n, T identity, Term term, Combine combine) {
   T lane[kManyLanes];
   const int lanes = lane_count(n);
   const int filled = n < lanes ? static_cast<int>(n) : lanes;
@@ -50,6 +58,20 @@ LOCKSTEP_HOST_DEVICE inline T lane_reduce(std::int64_t n, T identity, Term term,
   }
   lane_tree(lane, lanes, filled, combine);
   return lane[0];
+}
+
+/// Reduces term(0) … term(n - 1): a block alone; of more than one the results, like a block of their own.
+/// combine(identity, x) must give x (an add from +0 turns -0 into +0, once, which the tree then keeps).
+template <class T, class Term, class Combine>
+LOCKSTEP_HOST_DEVICE inline T lane_reduce(std::int64_t n, T identity, Term term, Combine combine) {
+  if (n <= kElementsPerBlock) return lane_reduce_block(n, identity, term, combine);
+  const auto block = [&](std::int64_t b) {
+    const std::int64_t begin = b * kElementsPerBlock, rest = n - begin;
+    return lane_reduce_block(
+        rest < kElementsPerBlock ? rest : kElementsPerBlock, identity,
+        [&](std::int64_t j) { return term(begin + j); }, combine);
+  };
+  return lane_reduce_block(lane_blocks(n), identity, block, combine);
 }
 
 /// lane_reduce with an ordinary rounded add from +0. T is float or double.

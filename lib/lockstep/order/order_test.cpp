@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <numeric>
 #include <set>
@@ -30,9 +31,18 @@ T sum(const std::vector<T>& x) {
                      [&](std::int64_t j) { return x[static_cast<std::size_t>(j)]; });
 }
 
-/// All W lanes, filled or not.
+/// All W lanes, filled or not; a row that is longer than a block by its blocks.
 template <class T>
 T obvious_sum(const std::vector<T>& x) {
+  if (x.size() > 65536) {
+    std::vector<T> sums;
+    for (std::size_t begin = 0; begin < x.size(); begin += 65536) {
+      const auto first = x.begin() + static_cast<std::ptrdiff_t>(begin);
+      sums.push_back(obvious_sum(std::vector<T>(
+          first, first + static_cast<std::ptrdiff_t>(std::min<std::size_t>(65536, x.size() - begin)))));
+    }
+    return obvious_sum(sums);
+  }
   const std::size_t w = x.size() <= 8192 ? 128 : 1024;
   std::vector<T> lane(w, T(0));
   for (std::size_t j = 0; j < x.size(); ++j) lane[j % w] = lane[j % w] + x[j];
@@ -47,8 +57,8 @@ class Lanes : public testing::Test {};
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Lanes, Types);
 
-constexpr std::size_t kLengths[] = {0,   1,    2,    3,    63,   64,   65,    127,   128,
-                                    129, 1000, 8191, 8192, 8193, 9216, 10000, 100001};
+constexpr std::size_t kLengths[] = {0,    1,    2,    3,    63,   64,    65,    127,   128,    129,
+                                    1000, 8191, 8192, 8193, 9216, 10000, 65536, 65537, 100001, 1000000};
 
 TYPED_TEST(Lanes, SumAsTheContractSays) {
   for (const std::size_t length : kLengths) {

@@ -117,18 +117,4 @@ void reduce_select_backward(const float* dy, const std::int64_t* index, float* d
   reduce::select_backward_cpu(dy, index, dx, shape);
 }
 
-void reduce_sum_fold(const float* x, std::int64_t cols, const order::FoldSpan& span, float* total,
-                     float* open, Device device, void*) {
-  const char* const operation = "reduce_sum_fold";
-  check_extent(operation, "cols", cols);
-  check_extent(operation, "span.first_row", span.first_row);
-  check_extent(operation, "span.rows", span.rows);
-  check_memory(operation, "x", x, span.rows * cols);
-  check_memory(operation, "total", total, 1);
-  if (open == nullptr && order::needs_open_partial(span))
-    refuse(operation, "open", "memory, since the span's cuts leave a chunk open", "a null pointer");
-  check_device(operation, device);
-  reduce::sum_fold_cpu(x, cols, span, total, open);
-}
-
 }  // namespace lockstep

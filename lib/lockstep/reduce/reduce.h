@@ -1,17 +1,15 @@
 #pragma once
 // Sum, mean, variance, maximum and minimum over an axis inside a row, by the lane contract (contracts,
-// section 5), and the sum over the rows of the global batch of what a row holds. README.md holds the
-// specification.
+// section 5). README.md holds the specification.
 
 #include <cstdint>
 
 #include "lockstep/base/view.h"
-#include "lockstep/order/fold.h"
 
 namespace lockstep {
 
 /// Grows with every change of bits.
-constexpr int kReduceSpecVersion = 1;
+constexpr int kReduceSpecVersion = 2;
 
 /// A contiguous tensor [outer, axis, inner] of which `axis` is reduced to [outer, inner]. Neighbouring axes
 /// that are reduced together count as one.
@@ -63,11 +61,5 @@ void reduce_variance_backward(const float* dy, const float* x, const float* mean
 /// invalid_argument.
 void reduce_select_backward(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape,
                             Device device = Device::cpu, void* stream = nullptr);
-
-/// Adds the lane sums of the rows of x, [span.rows, cols], to a fold over the rows of the global batch
-/// (contracts, section 4): one number for all rows and columns. `total` starts at +0; `open` is one number
-/// too, and may be null where order::needs_open_partial(span) is false. Guarantees besides: micro_batch.
-void reduce_sum_fold(const float* x, std::int64_t cols, const order::FoldSpan& span, float* total,
-                     float* open, Device device = Device::cpu, void* stream = nullptr);
 
 }  // namespace lockstep

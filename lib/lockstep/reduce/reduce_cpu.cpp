@@ -16,7 +16,6 @@
 #include <hwy/highway.h>
 
 #include "lockstep/base/float_mode.h"
-#include "lockstep/order/fold.h"
 #include "lockstep/order/lanes.h"
 #include "lockstep/parallel/parallel.h"
 #include "lockstep/reduce/reduce_internal.h"
@@ -166,6 +165,21 @@ void column_sums(const float* x, const ReduceShape& shape, std::int64_t cols, fl
   });
 }
 
+/// The same for an axis of any length: its blocks, then their sums.
+template <class Step>
+void axis_sums(const float* x, const ReduceShape& shape, std::int64_t cols, float divisor, float* lane,
+               float* result, Step step) {
+  const std::int64_t blocks = order::lane_blocks(shape.axis);
+  if (blocks <= 1) return column_sums(x, shape, cols, divisor, lane, result, step);
+  std::vector<float> sums(static_cast<std::size_t>(blocks * kTile));
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    const std::int64_t begin = b * order::kElementsPerBlock;
+    const ReduceShape block{1, std::min(order::kElementsPerBlock, shape.axis - begin), shape.inner};
+    column_sums(x + begin * shape.inner, block, cols, 1.0f, lane, sums.data() + b * kTile, step);
+  }
+  column_sums(sums.data(), {1, blocks, kTile}, cols, divisor, lane, result, AddTerm());
+}
+
 /// (x - mean)², with a mean for each column.
 struct AddSquare {
   const float* mean;
@@ -185,8 +199,8 @@ struct AddSquare {
 void sum_tile(const SumCall& call, const Tile& tile, float* lane) {
   const ReduceShape& shape = call.shape;
   const float* const x = call.x + tile.outer * shape.axis * shape.inner + tile.begin;
-  column_sums(x, shape, tile.count, call.divisor, lane, call.y + tile.outer * shape.inner + tile.begin,
-              AddTerm());
+  axis_sums(x, shape, tile.count, call.divisor, lane, call.y + tile.outer * shape.inner + tile.begin,
+            AddTerm());
 }
 
 void variance_tile(const SumCall& call, const Tile& tile, float* lane) {
@@ -194,8 +208,8 @@ void variance_tile(const SumCall& call, const Tile& tile, float* lane) {
   const float* const x = call.x + tile.outer * shape.axis * shape.inner + tile.begin;
   const std::int64_t place_of_result = tile.outer * shape.inner + tile.begin;
   float mean[kTile];
-  column_sums(x, shape, tile.count, static_cast<float>(shape.axis), lane, mean, AddTerm());
-  column_sums(x, shape, tile.count, call.divisor, lane, call.y + place_of_result, AddSquare{mean});
+  axis_sums(x, shape, tile.count, static_cast<float>(shape.axis), lane, mean, AddTerm());
+  axis_sums(x, shape, tile.count, call.divisor, lane, call.y + place_of_result, AddSquare{mean});
   if (call.mean != nullptr) std::copy(mean, mean + tile.count, call.mean + place_of_result);
 }
 
@@ -369,6 +383,8 @@ HWY_AFTER_NAMESPACE();
 namespace lockstep::reduce {
 namespace {
 
+HWY_EXPORT(row_sum);
+HWY_EXPORT(row_square_sum);
 HWY_EXPORT(sum_rows);
 HWY_EXPORT(variance_rows);
 HWY_EXPORT(sum_tile);
@@ -405,20 +421,68 @@ void run(const Call& call, RowsForm rows, TileForm tile_form) {
       });
 }
 
-}  // namespace
-
-void sum_cpu(const float* x, float* y, const ReduceShape& shape) {
-  run(SumCall{x, y, nullptr, shape, 1.0f}, LOCKSTEP_SIMD_CALL(sum_rows), LOCKSTEP_SIMD_CALL(sum_tile));
+/// Rows of more than one block, which threads share. block(x, count, row) sums a block.
+template <class Block>
+std::vector<float> sums_of_long_rows(const float* x, const ReduceShape& shape, Block block) {
+  const std::int64_t n = shape.axis, blocks = order::lane_blocks(n);
+  std::vector<float> sums(static_cast<std::size_t>(shape.outer * blocks));
+  parallel::for_each_range(shape.outer * blocks, 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) {
+      const std::int64_t row = i / blocks, begin = i % blocks * order::kElementsPerBlock;
+      sums[static_cast<std::size_t>(i)] =
+          block(x + row * n + begin, std::min(order::kElementsPerBlock, n - begin), row);
+    }
+  });
+  const FloatMode mode;
+  const auto sum = LOCKSTEP_SIMD_CALL(row_sum);
+  std::vector<float> totals(static_cast<std::size_t>(shape.outer));
+  for (std::int64_t row = 0; row < shape.outer; ++row)
+    totals[static_cast<std::size_t>(row)] = sum(sums.data() + row * blocks, blocks);
+  return totals;
 }
 
+bool has_long_rows(const ReduceShape& shape) {
+  return shape.inner == 1 && shape.axis > order::kElementsPerBlock;
+}
+
+void divide(const std::vector<float>& sums, float divisor, float* y) {
+  const FloatMode mode;
+  for (const float sum : sums) *y++ = sum / divisor;
+}
+
+void sum_call(const SumCall& call) {
+  if (!has_long_rows(call.shape))
+    return run(call, LOCKSTEP_SIMD_CALL(sum_rows), LOCKSTEP_SIMD_CALL(sum_tile));
+  const auto sum = LOCKSTEP_SIMD_CALL(row_sum);
+  divide(sums_of_long_rows(call.x, call.shape,
+                           [&](const float* x, std::int64_t n, std::int64_t) { return sum(x, n); }),
+         call.divisor, call.y);
+}
+
+void variance_call(const SumCall& call) {
+  if (!has_long_rows(call.shape))
+    return run(call, LOCKSTEP_SIMD_CALL(variance_rows), LOCKSTEP_SIMD_CALL(variance_tile));
+  std::vector<float> mean(static_cast<std::size_t>(call.shape.outer));
+  sum_call({call.x, mean.data(), nullptr, call.shape, static_cast<float>(call.shape.axis)});
+  const auto square_sum = LOCKSTEP_SIMD_CALL(row_square_sum);
+  divide(sums_of_long_rows(call.x, call.shape,
+                           [&](const float* x, std::int64_t n, std::int64_t row) {
+                             return square_sum(x, n, mean[static_cast<std::size_t>(row)]);
+                           }),
+         call.divisor, call.y);
+  if (call.mean != nullptr) std::copy(mean.begin(), mean.end(), call.mean);
+}
+
+}  // namespace
+
+void sum_cpu(const float* x, float* y, const ReduceShape& shape) { sum_call({x, y, nullptr, shape, 1.0f}); }
+
 void mean_cpu(const float* x, float* y, const ReduceShape& shape) {
-  run(SumCall{x, y, nullptr, shape, static_cast<float>(shape.axis)}, LOCKSTEP_SIMD_CALL(sum_rows),
-      LOCKSTEP_SIMD_CALL(sum_tile));
+  sum_call({x, y, nullptr, shape, static_cast<float>(shape.axis)});
 }
 
 void variance_cpu(const float* x, float* y, float* mean, const ReduceShape& shape, float divisor) {
-  run(SumCall{x, y, mean, shape, divisor}, LOCKSTEP_SIMD_CALL(variance_rows),
-      LOCKSTEP_SIMD_CALL(variance_tile));
+  variance_call({x, y, mean, shape, divisor});
 }
 
 void select_cpu(const float* x, float* y, std::int64_t* index, const ReduceShape& shape, bool smallest) {
@@ -451,15 +515,6 @@ void select_backward_cpu(const float* dy, const std::int64_t* index, float* dx, 
     if (shape.axis == 0) return;
     for (std::int64_t i = begin * shape.inner; i < end * shape.inner; ++i)
       dx[(i / shape.inner * shape.axis + index[i]) * shape.inner + i % shape.inner] = dy[i];
-  });
-}
-
-void sum_fold_cpu(const float* x, std::int64_t cols, const order::FoldSpan& span, float* total, float* open) {
-  std::vector<float> rows(static_cast<std::size_t>(span.rows));
-  sum_cpu(x, rows.data(), {span.rows, cols, 1});
-  const FloatMode mode;
-  order::fold_rows(span, *total, open, [&](float partial, std::int64_t r) {
-    return partial + rows[static_cast<std::size_t>(r)];
   });
 }
 

@@ -17,7 +17,6 @@ void sum_backward_cpu(const float* dy, float* dx, const ReduceShape& shape, floa
 void variance_backward_cpu(const float* dy, const float* x, const float* mean, float* dx,
                            const ReduceShape& shape, float factor);
 void select_backward_cpu(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape);
-void sum_fold_cpu(const float* x, std::int64_t cols, const order::FoldSpan& span, float* total, float* open);
 
 /// Columns begin … begin + count - 1 of slice `outer`, count at most kTile.
 struct Tile {

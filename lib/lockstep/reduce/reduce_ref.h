@@ -3,9 +3,11 @@
 // floating-point type; at(j) is element j of the axis.
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "lockstep/order/lanes.h"
+#include "lockstep/order/lanes_ref.h"
 
 namespace lockstep {
 
@@ -22,12 +24,11 @@ T reduce_mean_ref(std::int64_t n, At at) {
 template <class T, class At>
 T reduce_variance_ref(std::int64_t n, At at, double correction) {
   const T mean = reduce_mean_ref<T>(n, at);
-  const int lanes = order::lane_count(n);
-  T lane[order::kManyLanes] = {};
-  for (std::int64_t j = 0; j < n; ++j)
-    lane[j % lanes] = std::fma(at(j) - mean, at(j) - mean, lane[j % lanes]);
-  order::lane_tree(lane, lanes, lanes, [](T a, T b) { return a + b; });
-  return lane[0] / static_cast<T>(std::fmax(0.0, static_cast<double>(n) - correction));
+  const T sum = order::lane_chains_ref<T>(static_cast<std::size_t>(n), [&](T lane, std::size_t j) {
+    const T deviation = at(static_cast<std::int64_t>(j)) - mean;
+    return std::fma(deviation, deviation, lane);
+  });
+  return sum / static_cast<T>(std::fmax(0.0, static_cast<double>(n) - correction));
 }
 
 /// The index of the largest element, of the smallest where `smallest`.

@@ -4,42 +4,56 @@
 #include <utility>
 
 #include "lockstep/base/error.h"
+#include "lockstep/base/float_mode.h"
 #include "lockstep/row_sum/row_sum_internal.h"
+#include "lockstep/row_sum/row_sum_ref.h"
 
 namespace lockstep {
 namespace {
 
-using row_sum_internal::Problem;
+using row_sum_internal::BasicProblem;
 
 [[noreturn]] void refuse(const char* operation, const char* argument, std::string expected, std::string got) {
   fail(ErrorCode::invalid_argument, {operation, argument, std::move(expected), std::move(got), {}});
 }
 
-void check_pointer(const char* operation, const char* argument, const void* pointer, const Problem& problem,
-                   bool needed) {
-  if (pointer == nullptr && problem.cols > 0 && needed)
-    refuse(operation, argument, "memory for " + std::to_string(problem.cols) + " columns", "a null pointer");
-}
-
-void check(const char* operation, const Problem& p) {
+template <class T>
+void check(const char* operation, const BasicProblem<T>& p) {
   const auto check_extent = [&](const char* argument, std::int64_t extent) {
     if (extent < 0) refuse(operation, argument, "0 or more", std::to_string(extent));
+  };
+  const auto check_pointer = [&](const char* argument, const void* pointer, bool needed) {
+    if (pointer == nullptr && p.cols > 0 && needed)
+      refuse(operation, argument, "memory for " + std::to_string(p.cols) + " columns", "a null pointer");
   };
   check_extent("cols", p.cols);
   check_extent("span.first_row", p.span.first_row);
   check_extent("span.rows", p.span.rows);
-  check_pointer(operation, "x", p.x, p, p.span.rows > 0);
-  check_pointer(operation, "total", p.total, p, order::fold_segments(p.span) > 0);
+  check_pointer("x", p.x, p.span.rows > 0);
+  check_pointer("total", p.total, order::fold_segments(p.span) > 0);
   if (p.open == nullptr && p.cols > 0 && order::needs_open_partial(p.span))
     refuse(operation, "open",
            "memory for the open partial, since the span begins or ends inside a chunk of 1024 rows",
            "a null pointer");
+  if (p.is_product) check_pointer("y", p.y, p.span.rows > 0);
 }
 
-void run(const char* operation, const Problem& problem, Device device) {
+void sum(const BasicProblem<float>& problem) { row_sum_internal::sum_cpu(problem); }
+
+void sum(const BasicProblem<double>& p) {
+  const FloatMode mode;
+  if (p.is_product)
+    row_product_sum_fold_ref(p.x, p.x_row_stride, p.y, p.y_row_stride, p.cols, p.span, p.total, p.open);
+  else
+    row_sum_fold_ref(p.x, p.x_row_stride, p.cols, p.span, p.total, p.open);
+}
+
+template <class T>
+void run(const char* operation, const BasicProblem<T>& problem, Device device) {
+  check(operation, problem);
   switch (device) {
     case Device::cpu:
-      return row_sum_internal::sum_cpu(problem);
+      return sum(problem);
     case Device::cuda:
       fail(ErrorCode::unsupported,
            {operation, "device", "Device::cpu", "Device::cuda", "Pass rows in the host's memory."});
@@ -50,19 +64,27 @@ void run(const char* operation, const Problem& problem, Device device) {
 }  // namespace
 
 void row_sum_fold(const float* x, std::int64_t row_stride, std::int64_t cols, const order::FoldSpan& span,
-                  float* total, float* open, Device device, void* /*stream*/) {
-  const Problem problem{x, row_stride, nullptr, 0, cols, span, total, open};
-  check("row_sum_fold", problem);
-  run("row_sum_fold", problem, device);
+                  double* total, double* open, Device device, void* /*stream*/) {
+  run<float>("row_sum_fold", {x, row_stride, nullptr, 0, false, cols, span, total, open}, device);
+}
+
+void row_sum_fold(const double* x, std::int64_t row_stride, std::int64_t cols, const order::FoldSpan& span,
+                  double* total, double* open, Device device, void* /*stream*/) {
+  run<double>("row_sum_fold", {x, row_stride, nullptr, 0, false, cols, span, total, open}, device);
 }
 
 void row_product_sum_fold(const float* x, std::int64_t x_row_stride, const float* y,
                           std::int64_t y_row_stride, std::int64_t cols, const order::FoldSpan& span,
-                          float* total, float* open, Device device, void* /*stream*/) {
-  const Problem problem{x, x_row_stride, y, y_row_stride, cols, span, total, open};
-  check("row_product_sum_fold", problem);
-  check_pointer("row_product_sum_fold", "y", y, problem, span.rows > 0);
-  run("row_product_sum_fold", problem, device);
+                          double* total, double* open, Device device, void* /*stream*/) {
+  run<float>("row_product_sum_fold", {x, x_row_stride, y, y_row_stride, true, cols, span, total, open},
+             device);
+}
+
+void row_product_sum_fold(const double* x, std::int64_t x_row_stride, const double* y,
+                          std::int64_t y_row_stride, std::int64_t cols, const order::FoldSpan& span,
+                          double* total, double* open, Device device, void* /*stream*/) {
+  run<double>("row_product_sum_fold", {x, x_row_stride, y, y_row_stride, true, cols, span, total, open},
+              device);
 }
 
 }  // namespace lockstep

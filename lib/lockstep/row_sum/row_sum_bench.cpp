@@ -22,7 +22,8 @@ struct Problem {
 
   std::int64_t cols;
   lockstep::order::FoldSpan span;
-  std::vector<float> x, y, total;
+  std::vector<float> x, y;
+  std::vector<double> total;
 };
 
 void sum(benchmark::State& state) {
@@ -34,7 +35,7 @@ void sum(benchmark::State& state) {
 void sum_reference(benchmark::State& state) {
   Problem p(state);
   for (auto _ : state) {
-    lockstep::row_sum_fold_ref<float>(p.x.data(), p.cols, p.cols, p.span, p.total.data(), nullptr);
+    lockstep::row_sum_fold_ref(p.x.data(), p.cols, p.cols, p.span, p.total.data(), nullptr);
     benchmark::ClobberMemory();
   }
   p.report(state);
@@ -51,8 +52,8 @@ void product_sum(benchmark::State& state) {
 void product_sum_reference(benchmark::State& state) {
   Problem p(state);
   for (auto _ : state) {
-    lockstep::row_product_sum_fold_ref<float>(p.x.data(), p.cols, p.y.data(), p.cols, p.cols, p.span,
-                                              p.total.data(), nullptr);
+    lockstep::row_product_sum_fold_ref(p.x.data(), p.cols, p.y.data(), p.cols, p.cols, p.span, p.total.data(),
+                                       nullptr);
     benchmark::ClobberMemory();
   }
   p.report(state);

@@ -1,4 +1,5 @@
-// Columns side by side in vectors, a few rows at a time from end to end.
+// Columns side by side in vectors, a few rows at a time from end to end; chunks side by side where columns
+// are few.
 
 #include "lockstep/simd/simd_internal.h"
 
@@ -48,18 +49,23 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 namespace vectors = simd::HWY_NAMESPACE;
 
-using D = hn::CappedTag<float, 16>;
+using D = hn::CappedTag<double, 8>;
 using V = hn::Vec<D>;
+using Narrow = hn::Rebind<float, D>;
 
 struct Whole {
-  HWY_INLINE V load(const float* p) const { return hn::LoadU(D(), p); }
-  HWY_INLINE void store(V v, float* p) const { hn::StoreU(v, D(), p); }
+  HWY_INLINE V load(const float* p) const { return hn::PromoteTo(D(), hn::LoadU(Narrow(), p)); }
+  HWY_INLINE V load(const double* p) const { return hn::LoadU(D(), p); }
+  HWY_INLINE void store(V v, double* p) const { hn::StoreU(v, D(), p); }
 };
 
 struct Rest {
   std::size_t count;
-  HWY_INLINE V load(const float* p) const { return vectors::load_first(D(), p, count); }
-  HWY_INLINE void store(V v, float* p) const { vectors::store_first(v, D(), p, count); }
+  HWY_INLINE V load(const float* p) const {
+    return hn::PromoteTo(D(), vectors::load_first(Narrow(), p, count));
+  }
+  HWY_INLINE V load(const double* p) const { return vectors::load_first(D(), p, count); }
+  HWY_INLINE void store(V v, double* p) const { vectors::store_first(v, D(), p, count); }
 };
 
 template <bool kProduct, class Place>
@@ -71,14 +77,14 @@ HWY_INLINE V add_row(V chain, const Rows& r, std::int64_t row, std::int64_t j, P
 
 /// Order: the column's chain continues with kRows rows, ascending.
 template <int kRows, bool kProduct, class Place>
-HWY_INLINE void add_rows(const Rows& r, std::int64_t j, float* partial, Place place) {
+HWY_INLINE void add_rows(const Rows& r, std::int64_t j, double* partial, Place place) {
   V chain = place.load(partial + j);
   for (int row = 0; row < kRows; ++row) chain = add_row<kProduct>(chain, r, row, j, place);
   place.store(chain, partial + j);
 }
 
 template <int kRows, bool kProduct>
-void add_rows_to_all(const Rows& r, float* partial) {
+void add_rows_to_all(const Rows& r, double* partial) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(D()));
   std::int64_t j = 0;
   for (; j + lanes <= r.cols; j += lanes) add_rows<kRows, kProduct>(r, j, partial, Whole{});
@@ -86,7 +92,7 @@ void add_rows_to_all(const Rows& r, float* partial) {
 }
 
 template <bool kProduct>
-void continue_chains_as(Rows r, float* partial) {
+void continue_chains_as(Rows r, double* partial) {
   constexpr int kSideBySide = 8;
   for (; r.rows >= kSideBySide; r = r.after(kSideBySide)) add_rows_to_all<kSideBySide, kProduct>(r, partial);
   for (; r.rows > 0; r = r.after(1)) add_rows_to_all<1, kProduct>(r, partial);
@@ -95,7 +101,7 @@ void continue_chains_as(Rows r, float* partial) {
 /// kChunks whole chunks of rows that no vector holds more than one of: their chains side by side, since one
 /// alone waits for each of its adds. Order: each chunk's chain continues from +0 with its rows, ascending.
 template <int kChunks, bool kProduct>
-void sum_chunks_as(const Rows& r, float* partials) {
+void sum_chunks_as(const Rows& r, double* partials) {
   const Rest place{static_cast<std::size_t>(r.cols)};
   V chain[kChunks];
 #pragma GCC unroll 8
@@ -110,21 +116,117 @@ void sum_chunks_as(const Rows& r, float* partials) {
 }
 
 template <int kChunks>
-void sum_chunks(const Rows& r, float* partials) {
+void sum_chunks(const Rows& r, double* partials) {
   r.y == nullptr ? sum_chunks_as<kChunks, false>(r, partials) : sum_chunks_as<kChunks, true>(r, partials);
 }
 
+#if HWY_TARGET == HWY_SCALAR
+
+constexpr std::int64_t kChunksInLanes = 0;
+void sum_chunks_in_lanes(const Rows&, double*) {}
+
+#else
+
+// A single column: a lane is a chunk of its own, so that a vector's elements, which follow each other in a
+// chunk, must change places with the chunks.
+
+using Line = hn::CappedTag<float, 16>;
+constexpr std::int64_t kChunksInLanes = static_cast<std::int64_t>(hn::MaxLanes(Line()));
+constexpr std::int64_t kDepth = 16;  ///< elements of a chunk that are copied at a time: a line of the cache
+
+/// Four elements of each of the chunks first, first + 4, first + 8, …, from a copy whose chunks lie kDepth
+/// apart.
+template <class Tag>
+HWY_INLINE hn::Vec<Tag> quarters(Tag d, const float* copy, std::int64_t first) {
+  if constexpr (hn::MaxLanes(Tag()) <= 4) {
+    return hn::Load(d, copy + first * kDepth);
+  } else {
+    const hn::Half<Tag> half;
+    constexpr auto kHalf = static_cast<std::int64_t>(hn::MaxLanes(hn::Half<Tag>()));
+    return hn::Combine(d, quarters(half, copy, first + kHalf), quarters(half, copy, first));
+  }
+}
+
+/// The elements of every chunk at four depths, ascending.
+struct Depths {
+  hn::Vec<Line> v0, v1, v2, v3;
+
+  HWY_INLINE explicit Depths(const float* copy) {
+    const Line d;
+    const auto a = quarters(d, copy, 0), b = quarters(d, copy, 1), c = quarters(d, copy, 2),
+               e = quarters(d, copy, 3);
+    // In each block of four lanes: rows become columns.
+    const auto ac_low = hn::InterleaveLower(d, a, c), be_low = hn::InterleaveLower(d, b, e);
+    const auto ac_high = hn::InterleaveUpper(d, a, c), be_high = hn::InterleaveUpper(d, b, e);
+    v0 = hn::InterleaveLower(d, ac_low, be_low);
+    v1 = hn::InterleaveUpper(d, ac_low, be_low);
+    v2 = hn::InterleaveLower(d, ac_high, be_high);
+    v3 = hn::InterleaveUpper(d, ac_high, be_high);
+  }
+};
+
+/// Order: each chunk's chain continues from +0 with its rows, ascending.
+template <bool kProduct>
+void sum_chunks_in_lanes_as(const Rows& r, double* partials) {
+  const hn::Repartition<double, Line> wide;
+  HWY_ALIGN float x[kChunksInLanes * kDepth];
+  HWY_ALIGN float y[kChunksInLanes * kDepth];
+  auto low = hn::Zero(wide), high = hn::Zero(wide);
+  const auto copy = [](const float* from, std::int64_t row, float* to) HWY_ATTR {
+    const auto lanes = static_cast<std::int64_t>(hn::Lanes(Line()));
+    for (std::int64_t c = 0; c < kChunksInLanes; ++c)
+      for (std::int64_t k = 0; k < kDepth; k += lanes)
+        hn::Store(hn::LoadU(Line(), from + c * order::kRowsPerChunk + row + k), Line(), to + c * kDepth + k);
+  };
+  const hn::Half<Line> half;
+  const auto lower = [&](hn::Vec<Line> v) HWY_ATTR { return hn::PromoteTo(wide, hn::LowerHalf(half, v)); };
+  const auto upper = [&](hn::Vec<Line> v) HWY_ATTR { return hn::PromoteTo(wide, hn::UpperHalf(half, v)); };
+  const auto add = [&](hn::Vec<Line> own, hn::Vec<Line> other) HWY_ATTR {
+    if constexpr (kProduct) {
+      low = vectors::fma(lower(own), lower(other), low);
+      high = vectors::fma(upper(own), upper(other), high);
+    } else {
+      low = hn::Add(low, lower(own));
+      high = hn::Add(high, upper(own));
+    }
+  };
+  for (std::int64_t row = 0; row < order::kRowsPerChunk; row += kDepth) {
+    copy(r.x, row, x);
+    if constexpr (kProduct) copy(r.y, row, y);
+    for (std::int64_t k = 0; k < kDepth; k += 4) {
+      const Depths own(x + k);
+      if constexpr (kProduct) {
+        const Depths other(y + k);
+        add(own.v0, other.v0), add(own.v1, other.v1), add(own.v2, other.v2), add(own.v3, other.v3);
+      } else {
+        add(own.v0, own.v0), add(own.v1, own.v1), add(own.v2, own.v2), add(own.v3, own.v3);
+      }
+    }
+  }
+  hn::StoreU(low, wide, partials);
+  hn::StoreU(high, wide, partials + kChunksInLanes / 2);
+}
+
+void sum_chunks_in_lanes(const Rows& r, double* partials) {
+  r.y == nullptr ? sum_chunks_in_lanes_as<false>(r, partials) : sum_chunks_in_lanes_as<true>(r, partials);
+}
+
+#endif  // HWY_TARGET == HWY_SCALAR
+
 /// Sums the first chunks of those in `r`, whole ones from +0, to a partial each; the number of chunks that it
 /// has taken: none where rows are too long.
-std::int64_t sum_some_chunks(const Rows& r, float* partials) {
+std::int64_t sum_some_chunks(const Rows& r, double* partials) {
   const std::int64_t chunks = r.rows / order::kRowsPerChunk;
+  const bool is_column = r.cols == 1 && r.x_stride == 1 && (r.y == nullptr || r.y_stride == 1);
+  if (is_column && kChunksInLanes > 0 && chunks >= kChunksInLanes)
+    return sum_chunks_in_lanes(r, partials), kChunksInLanes;
   if (r.cols >= static_cast<std::int64_t>(hn::Lanes(D())) || chunks < 2) return 0;
   if (chunks >= 8) return sum_chunks<8>(r, partials), 8;
   if (chunks >= 4) return sum_chunks<4>(r, partials), 4;
   return sum_chunks<2>(r, partials), 2;
 }
 
-void continue_chains(const Rows& r, float* partial) {
+void continue_chains(const Rows& r, double* partial) {
   r.y == nullptr ? continue_chains_as<false>(r, partial) : continue_chains_as<true>(r, partial);
 }
 
@@ -143,7 +245,8 @@ namespace {
 
 constexpr std::int64_t kFloatsPerLine = 16;
 constexpr std::int64_t kTermsPerThread = 1 << 15;  // worth a thread's start
-constexpr std::int64_t kChunksPerThread = 64;      // whose partials wait for the fold at a time
+constexpr std::int64_t kPartialsOfWideRows = 1 << 16;
+constexpr std::int64_t kChunksPerThread = 64;  // whose partials wait for the fold at a time
 
 Rows rows_of(const Problem& p, const order::FoldSegment& segment, std::int64_t begin, std::int64_t end) {
   const Rows all{p.x + begin,    p.x_row_stride, p.y == nullptr ? p.y : p.y + begin,
@@ -155,16 +258,16 @@ Rows rows_of(const Problem& p, const order::FoldSegment& segment, std::int64_t b
 
 /// The columns begin … end - 1 of one segment, from +0 or from what is open.
 void sum_segment(const Problem& p, const order::FoldSegment& segment, std::int64_t begin, std::int64_t end,
-                 float* partial) {
+                 double* partial) {
   if (segment.opens)
-    std::fill(partial, partial + (end - begin), 0.0f);
+    std::fill(partial, partial + (end - begin), 0.0);
   else
     std::copy(p.open + begin, p.open + end, partial);
   LOCKSTEP_SIMD_CALL(continue_chains)(rows_of(p, segment, begin, end), partial);
 }
 
 void finish_segment(const Problem& p, const order::FoldSegment& segment, std::int64_t begin, std::int64_t end,
-                    const float* partial) {
+                    const double* partial) {
   for (std::int64_t j = begin; j < end; ++j) {
     if (segment.closes)
       p.total[j] = p.total[j] + partial[j - begin];
@@ -176,7 +279,7 @@ void finish_segment(const Problem& p, const order::FoldSegment& segment, std::in
 /// Threads take columns.
 void sum_by_columns(const Problem& p, std::int64_t columns_per_thread) {
   parallel::for_each_range(p.cols, columns_per_thread, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> partial(static_cast<std::size_t>(end - begin));
+    std::vector<double> partial(static_cast<std::size_t>(end - begin));
     for (std::int64_t index = 0; index < order::fold_segments(p.span); ++index) {
       const order::FoldSegment segment = order::fold_segment(p.span, index);
       sum_segment(p, segment, begin, end, partial.data());
@@ -186,7 +289,7 @@ void sum_by_columns(const Problem& p, std::int64_t columns_per_thread) {
 }
 
 /// The segments begin … end - 1, each to a partial of its own.
-void sum_segments(const Problem& p, std::int64_t begin, std::int64_t end, float* partials) {
+void sum_segments(const Problem& p, std::int64_t begin, std::int64_t end, double* partials) {
   for (std::int64_t index = begin; index < end;) {
     const order::FoldSegment segment = order::fold_segment(p.span, index);
     std::int64_t taken = 0;
@@ -209,7 +312,7 @@ void sum_segments(const Problem& p, std::int64_t begin, std::int64_t end, float*
 void sum_by_chunks(const Problem& p, std::int64_t threads) {
   const std::int64_t segments = order::fold_segments(p.span);
   const std::int64_t wave = std::min(segments, threads * kChunksPerThread);
-  std::vector<float> partials(static_cast<std::size_t>(wave * p.cols));
+  std::vector<double> partials(static_cast<std::size_t>(wave * p.cols));
   for (std::int64_t first = 0; first < segments; first += wave) {
     const std::int64_t count = std::min(wave, segments - first);
     parallel::for_each_range(count, (count + threads - 1) / threads,
@@ -237,7 +340,10 @@ void sum_cpu(const Problem& p) {
   const std::int64_t useful = std::max<std::int64_t>(1, p.cols * p.span.rows / kTermsPerThread);
   const std::int64_t threads = std::min<std::int64_t>(parallel::thread_count(), useful);
   const std::int64_t lines = (p.cols + kFloatsPerLine - 1) / kFloatsPerLine;
-  if (lines >= 4 * threads || order::fold_segments(p.span) < 2 * threads)
+  const std::int64_t segments = order::fold_segments(p.span);
+  // Whole rows follow each other in memory, which parts of them do not.
+  const bool even = segments % threads == 0 && segments * p.cols <= kPartialsOfWideRows;
+  if (!even && (lines >= 4 * threads || segments < 2 * threads))
     return sum_by_columns(p, (lines + threads - 1) / threads * kFloatsPerLine);
   sum_by_chunks(p, threads);
 }

@@ -7,17 +7,20 @@
 
 namespace lockstep::row_sum_internal {
 
-/// A null y stands for ones that are not multiplied by.
-struct Problem {
-  const float* x = nullptr;
+/// T is the type of the rows.
+template <class T>
+struct BasicProblem {
+  const T* x = nullptr;
   std::int64_t x_row_stride = 0;
-  const float* y = nullptr;
+  const T* y = nullptr;
   std::int64_t y_row_stride = 0;
+  bool is_product = false;  ///< else y is null
   std::int64_t cols = 0;
   order::FoldSpan span;
-  float* total = nullptr;
-  float* open = nullptr;
+  double* total = nullptr;
+  double* open = nullptr;
 };
+using Problem = BasicProblem<float>;
 
 void sum_cpu(const Problem& problem);
 

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include <hwy/highway.h>
 
@@ -56,8 +57,9 @@ HWY_INLINE void for_each_vector(std::int64_t begin, std::int64_t n, Visit visit)
 
 namespace lanes {
 
-constexpr int kMost = 1024;
-constexpr int kGroup = 8;  // chains that run side by side in registers
+constexpr int kFew = 128, kMost = 1024;
+constexpr std::int64_t kFewUpTo = 8192, kBlock = 65536;  // order::kShortRow, order::kElementsPerBlock
+constexpr int kGroup = 8;                                // chains that run side by side in registers
 
 /// Eight vectors of lanes.
 struct Group {
@@ -185,35 +187,69 @@ HWY_INLINE float tree(float* lane, int lane_count, int filled, Combine combine) 
   return tree_in_vector(d, hn::Load(d, lane), combine);
 }
 
+/// One block over `lane_count` lanes.
+template <class Step, class Combine>
+HWY_INLINE float reduce_block(int lane_count, std::int64_t n, LaneVector identity, Step step,
+                              Combine combine) {
+  const LaneTag d;
+  const auto width = static_cast<int>(hn::Lanes(d));
+  if (lane_count == kFew && kGroup * width == kFew)
+    return tree(run_group(0, kFew, n, identity, step), combine);
+  if (lane_count == kFew && 2 * kGroup * width == kFew) {
+    const Group low = run_group(0, kFew, n, identity, step);
+    if (n <= kFew / 2) return tree(low, combine);
+    return tree(combined(low, run_group(kFew / 2, kFew, n, identity, step), combine), combine);
+  }
+  HWY_ALIGN float lane[kMost];
+  if (lane_count > kFew) {
+    run_in_memory(lane_count, n, identity, step, lane);
+    return tree(lane, lane_count, lane_count, combine);
+  }
+  int filled = 0;
+  for (; filled < lane_count && (filled < n || filled == 0); filled += kGroup * width)
+    store_group(run_group(filled, lane_count, n, identity, step), lane + filled);
+  return tree(lane, lane_count, filled, combine);
+}
+
+/// order::lane_count.
+constexpr int lanes_of(std::int64_t n) { return n <= kFewUpTo ? kFew : kMost; }
+
+/// `place`, which counts from the beginning of a block, from the beginning of its row.
+template <class Place>
+HWY_INLINE Place from(std::int64_t begin, Place place) {
+  place.j += begin;
+  return place;
+}
+
+/// A row of more than one block: each by its lanes, then their results likewise.
+template <class Step, class Combine>
+HWY_NOINLINE float reduce_blocks(std::int64_t n, LaneVector identity, Step step, Combine combine) {
+  std::vector<float> results;
+  for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+    const std::int64_t count = n - begin < kBlock ? n - begin : kBlock;
+    results.push_back(reduce_block(
+        lanes_of(count), count, identity,
+        [&](LaneVector lane, auto place) HWY_ATTR { return step(lane, from(begin, place)); }, combine));
+  }
+  const auto blocks = static_cast<std::int64_t>(results.size());
+  return reduce_block(
+      lanes_of(blocks), blocks, identity,
+      [&](LaneVector lane, auto place)
+          HWY_ATTR { return combine(lane, place.keep(place.load(results.data()), identity)); },
+      combine);
+}
+
 }  // namespace lanes
 
-/// Reduces the elements 0 … n - 1 of a row over `lane_count` lanes, order::lane_count(n). step(lane, place)
-/// gives the lanes after the elements at `place`, a WholeVector or the RestOfRow, for whose places behind the
-/// row's end it must give `lane` again; combine(a, b) is the tree's, for vectors of any length. Both must
-/// leave what meets the identity as it is.
+/// Reduces the elements 0 … n - 1 of a row over `lane_count` lanes, order::lane_count(n), in blocks where it
+/// is longer than one (order/lanes.h). step(lane, place) gives the lanes after the elements at `place`, a
+/// WholeVector or the RestOfRow, for whose places behind the row's end it must give `lane` again; combine(a,
+/// b) is the tree's, for vectors of any length. Both must leave what meets the identity as it is.
 template <class Step, class Combine>
 HWY_INLINE float lane_reduce(int lane_count, std::int64_t n, LaneVector identity, Step step,
                              Combine combine) {
-  const LaneTag d;
-  const auto width = static_cast<int>(hn::Lanes(d));
-  constexpr int kFew = 128;
-  if (lane_count == kFew && lanes::kGroup * width == kFew)
-    return lanes::tree(lanes::run_group(0, kFew, n, identity, step), combine);
-  if (lane_count == kFew && 2 * lanes::kGroup * width == kFew) {
-    const lanes::Group low = lanes::run_group(0, kFew, n, identity, step);
-    if (n <= kFew / 2) return lanes::tree(low, combine);
-    return lanes::tree(lanes::combined(low, lanes::run_group(kFew / 2, kFew, n, identity, step), combine),
-                       combine);
-  }
-  HWY_ALIGN float lane[lanes::kMost];
-  if (lane_count > kFew) {
-    lanes::run_in_memory(lane_count, n, identity, step, lane);
-    return lanes::tree(lane, lane_count, lane_count, combine);
-  }
-  int filled = 0;
-  for (; filled < lane_count && (filled < n || filled == 0); filled += lanes::kGroup * width)
-    lanes::store_group(lanes::run_group(filled, lane_count, n, identity, step), lane + filled);
-  return lanes::tree(lane, lane_count, filled, combine);
+  if (HWY_UNLIKELY(n > lanes::kBlock)) return lanes::reduce_blocks(n, identity, step, combine);
+  return lanes::reduce_block(lane_count, n, identity, step, combine);
 }
 
 struct AddVectors {
@@ -312,20 +348,43 @@ HWY_INLINE TwoSums two_sums_in_memory(int lane_count, std::int64_t n, Step step)
   return {tree(a, lane_count, lane_count, AddVectors()), tree(b, lane_count, lane_count, AddVectors())};
 }
 
+template <class Step>
+HWY_INLINE TwoSums two_sums_of_block(int lane_count, std::int64_t n, Step step) {
+  const auto group = 4 * static_cast<int>(hn::Lanes(LaneTag()));
+  if (lane_count > kFew || group < kFew / 4) return two_sums_in_memory(lane_count, n, step);
+  TwoGroups low = run_two(0, kFew, n, step);
+  if (n > kFew / 2) low = added(low, run_two(kFew / 2, kFew, n, step));
+  if (group == kFew / 2 || n <= kFew / 4) return tree(low);
+  TwoGroups high = run_two(kFew / 4, kFew, n, step);
+  if (n > kFew / 4 * 3) high = added(high, run_two(kFew / 4 * 3, kFew, n, step));
+  return tree(added(low, high));
+}
+
+template <class Step>
+HWY_NOINLINE TwoSums two_sums_of_blocks(std::int64_t n, Step step) {
+  std::vector<float> first, second;
+  for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+    const std::int64_t count = n - begin < kBlock ? n - begin : kBlock;
+    const TwoSums sums = two_sums_of_block(lanes_of(count), count,
+                                           [&](LaneVector& a, LaneVector& b, auto place)
+                                               HWY_ATTR { step(a, b, from(begin, place)); });
+    first.push_back(sums.first);
+    second.push_back(sums.second);
+  }
+  const auto total = [](const std::vector<float>& sums) HWY_ATTR {
+    return lane_sum(lanes_of(static_cast<std::int64_t>(sums.size())), static_cast<std::int64_t>(sums.size()),
+                    [&](auto place) HWY_ATTR { return place.load(sums.data()); });
+  };
+  return {total(first), total(second)};
+}
+
 }  // namespace lanes
 
 /// step(a, b, place) adds the terms of both sums to their lanes, under the rules of lane_reduce's step.
 template <class Step>
 HWY_INLINE TwoSums two_lane_sums(int lane_count, std::int64_t n, Step step) {
-  constexpr int kFew = 128;
-  const auto group = 4 * static_cast<int>(hn::Lanes(LaneTag()));
-  if (lane_count > kFew || group < kFew / 4) return lanes::two_sums_in_memory(lane_count, n, step);
-  lanes::TwoGroups low = lanes::run_two(0, kFew, n, step);
-  if (n > kFew / 2) low = lanes::added(low, lanes::run_two(kFew / 2, kFew, n, step));
-  if (group == kFew / 2 || n <= kFew / 4) return lanes::tree(low);
-  lanes::TwoGroups high = lanes::run_two(kFew / 4, kFew, n, step);
-  if (n > kFew / 4 * 3) high = lanes::added(high, lanes::run_two(kFew / 4 * 3, kFew, n, step));
-  return lanes::tree(lanes::added(low, high));
+  if (HWY_UNLIKELY(n > lanes::kBlock)) return lanes::two_sums_of_blocks(n, step);
+  return lanes::two_sums_of_block(lane_count, n, step);
 }
 
 }  // namespace HWY_NAMESPACE

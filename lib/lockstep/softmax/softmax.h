@@ -9,7 +9,7 @@
 namespace lockstep {
 
 /// Grows with every change of bits.
-constexpr int kSoftmaxSpecVersion = 1;
+constexpr int kSoftmaxSpecVersion = 2;
 
 /// A contiguous tensor around the axis that is normalised: the extents before it, its own, and those behind
 /// it. inner is 1 where it is the last.

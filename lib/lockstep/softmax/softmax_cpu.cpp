@@ -164,36 +164,56 @@ struct Strip {
 class StripLanes {
  public:
   StripLanes(std::int64_t axis, std::int64_t columns)
-      : lane_count_(order::lane_count(axis)),
-        filled_(static_cast<int>(std::min<std::int64_t>(axis, lane_count_))),
+      : lanes_(std::min<std::int64_t>(axis, order::lane_count(axis))),
         columns_(columns),
-        memory_(static_cast<std::size_t>((filled_ + 2) * columns)) {}
+        memory_(static_cast<std::size_t>((lanes_ + 2) * columns)) {}
 
-  float* largest() { return memory_.data() + filled_ * columns_; }
+  float* largest() { return memory_.data() + lanes_ * columns_; }
   float* logarithm() { return largest() + columns_; }
 
   /// lane = step(lane, place, offset) over the axis, ascending, from +0; then the tree.
   template <class Step>
   HWY_INLINE const float* reduce(const Strip& strip, Step step) {
-    for (std::int64_t a = 0; a < filled_; ++a) {
+    if (HWY_LIKELY(strip.axis <= order::kElementsPerBlock)) return reduce_block(strip, 0, strip.axis, step);
+    // Blocks, then their sums as an axis of their own.
+    sums_.clear();
+    for (std::int64_t begin = 0; begin < strip.axis; begin += order::kElementsPerBlock) {
+      const float* const sum =
+          reduce_block(strip, begin, std::min(begin + order::kElementsPerBlock, strip.axis), step);
+      sums_.insert(sums_.end(), sum, sum + strip.columns);
+    }
+    Strip blocks = strip;
+    blocks.axis = order::lane_blocks(strip.axis);
+    blocks.stride = strip.columns;
+    return reduce_block(blocks, 0, blocks.axis, [&](V lane, auto place, std::int64_t offset) HWY_ATTR {
+      return hn::Add(lane, place.load(sums_.data() + offset));
+    });
+  }
+
+ private:
+  /// The rows begin … end - 1 of the axis.
+  template <class Step>
+  HWY_INLINE const float* reduce_block(const Strip& strip, std::int64_t begin, std::int64_t end, Step step) {
+    const int lane_count = order::lane_count(end - begin);
+    int filled = static_cast<int>(std::min<std::int64_t>(end - begin, lane_count));
+    for (std::int64_t a = 0; a < filled; ++a) {
       float* const target = lane(a);
-      strip.for_row(a, [&](auto place, std::int64_t offset)
-                           HWY_ATTR { place.store(step(hn::Zero(D()), place, offset), target); });
+      strip.for_row(begin + a, [&](auto place, std::int64_t offset)
+                                   HWY_ATTR { place.store(step(hn::Zero(D()), place, offset), target); });
     }
-    for (std::int64_t a = filled_; a < strip.axis; ++a) {
-      float* const target = lane(a & (lane_count_ - 1));
-      strip.for_row(a, [&](auto place, std::int64_t offset)
-                           HWY_ATTR { place.store(step(place.load(target), place, offset), target); });
+    for (std::int64_t a = filled; a < end - begin; ++a) {
+      float* const target = lane(a & (lane_count - 1));
+      strip.for_row(begin + a, [&](auto place, std::int64_t offset) HWY_ATTR {
+        place.store(step(place.load(target), place, offset), target);
+      });
     }
-    int filled = filled_;
-    for (int s = lane_count_ / 2; s > 0; s /= 2) {
+    for (int s = lane_count / 2; s > 0; s /= 2) {
       for (int i = 0; i < std::min(filled - s, s); ++i) add(lane(i), lane(i + s), strip.columns);
       filled = std::min(filled, s);
     }
     return lane(0);
   }
 
- private:
   HWY_INLINE static void add(float* target, const float* source, std::int64_t columns) {
     lanes::for_each_vector(0, columns, [&](auto place) HWY_ATTR {
       place.store(hn::Add(place.load(target), place.load(source)), target);
@@ -202,9 +222,8 @@ class StripLanes {
 
   float* lane(std::int64_t index) { return memory_.data() + index * columns_; }
 
-  int lane_count_, filled_;
-  std::int64_t columns_;
-  std::vector<float> memory_;
+  std::int64_t lanes_, columns_;
+  std::vector<float> memory_, sums_;
 };
 
 void strip_max(const Strip& strip, const float* x, float* m) {

@@ -75,14 +75,15 @@ class LockstepBroadcastBackward final : public Node {
     const std::int64_t rows = cols == 0 ? 0 : dy.numel() / cols;
     const at::Tensor dense =
         operation_ == BroadcastOperation::subtract ? dy.neg().contiguous() : dy.contiguous();
-    FoldTarget target(*this, 1, PlaceKind::broadcast, window_, rows, micro_batch_);
-    float* const total = target.total().mutable_data_ptr<float>();
+    FoldTarget target(*this, 1, PlaceKind::broadcast, window_, rows, micro_batch_, at::kDouble);
+    double* const total = target.total_data<double>();
+    double* const open = target.open<double>();
     if (operation_ == BroadcastOperation::multiply) {
       const at::Tensor x = x_.unpack().contiguous();
       row_product_sum_fold(dense.const_data_ptr<float>(), cols, x.const_data_ptr<float>(), cols, cols,
-                           target.span(), total, target.open());
+                           target.span(), total, open);
     } else {
-      row_sum_fold(dense.const_data_ptr<float>(), cols, cols, target.span(), total, target.open());
+      row_sum_fold(dense.const_data_ptr<float>(), cols, cols, target.span(), total, open);
     }
     return target.returned(base);
   }

@@ -182,7 +182,7 @@ float GradientAccumulator::finish() {
   losses_.clear();
   const double count = batch.count > 0 ? batch.count : batch.derived_count;
   for (const invariant::LossPlace& loss : batch.losses)
-    losses_.push_back(loss.is_mean ? loss.total / static_cast<float>(count) : loss.total);
+    losses_.push_back(static_cast<float>(loss.total) / (loss.is_mean ? static_cast<float>(count) : 1.0f));
   for (Accumulation::Entry& entry : batch.entries)
     entry.parameter.mutable_grad() = entry.places.sum(entry.parameter);
   end();

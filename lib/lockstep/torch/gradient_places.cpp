@@ -213,7 +213,8 @@ Parameter resolve_parameter(const at::Tensor& tensor) {
   return {base, window(tensor.storage_offset() - base.storage_offset())};
 }
 
-Place& Places::next(PlaceKind kind, int task, const Window& window, const std::string& parameter) {
+Place& Places::next(PlaceKind kind, int task, const Window& window, at::ScalarType sums,
+                    const std::string& parameter) {
   if (task_ != task) visits_.clear();
   task_ = task;
   Place& place = places_[{kind, visits_[kind]++}];
@@ -223,7 +224,7 @@ Place& Places::next(PlaceKind kind, int task, const Window& window, const std::s
           "one more", "Each use has an accumulator of its own; apply the module to one concatenated input"});
   if (!place.total.defined()) {
     place.window = window;
-    place.total = at::zeros(window.sizes, at::kFloat);
+    place.total = at::zeros(window.sizes, sums);
   } else if (place.window.sizes != window.sizes || place.window.offset != window.offset) {
     fail(ErrorCode::unsupported, {"invariant mode backward",
                                   parameter,
@@ -247,11 +248,12 @@ at::Tensor Places::sum(const at::Tensor& parameter) {
         place.window.offset == 0 && parameter.sizes() == at::IntArrayRef(place.window.sizes) &&
         parameter.strides() == at::IntArrayRef(place.window.strides) && parameter.is_contiguous();
     if (!sum.defined() && is_whole) {
-      sum = place.total;
+      sum = place.total.to(parameter.scalar_type());
       continue;
     }
     if (!sum.defined()) sum = at::zeros_like(parameter);
-    sum.as_strided(place.window.sizes, place.window.strides, place.window.offset).add_(place.total);
+    sum.as_strided(place.window.sizes, place.window.strides, place.window.offset)
+        .add_(place.total.to(parameter.scalar_type()));
   }
   return sum;
 }
@@ -295,14 +297,15 @@ std::shared_ptr<torch::autograd::Node> prepare_parameter(const at::Tensor& param
 }
 
 FoldTarget::FoldTarget(const torch::autograd::Node& node, std::size_t input, PlaceKind kind,
-                       const Window& window, std::int64_t rows, const MicroBatchPtr& micro_batch)
+                       const Window& window, std::int64_t rows, const MicroBatchPtr& micro_batch,
+                       at::ScalarType sums)
     : place_(&own_), kept_(false) {
   const int task = torch::autograd::get_current_graph_task_id();
   if (const AccumulateGrad* const accumulate = keeper(node, input)) {
     kept_ = true;
     std::string name;
     Places& places = places_of(accumulate->variable, micro_batch, task, name);
-    place_ = &places.next(kind, task, window, name);
+    place_ = &places.next(kind, task, window, sums, name);
   } else {
     if (micro_batch)
       fail(ErrorCode::unsupported,
@@ -313,22 +316,22 @@ FoldTarget::FoldTarget(const torch::autograd::Node& node, std::size_t input, Pla
             "Its sum over the whole batch cannot be cut into micro-batches: use one backward of the whole "
             "batch"});
     own_.window = window;
-    own_.total = at::zeros(window.sizes, at::kFloat);
+    own_.total = at::zeros(window.sizes, sums);
   }
   span_ = {place_->rows, rows, !micro_batch || micro_batch->last()};
   place_->rows += rows;
 }
 
-float* FoldTarget::open(std::int64_t elements) {
-  if (!order::needs_open_partial(span_)) return nullptr;
+at::Tensor& FoldTarget::with_open(std::int64_t elements) {
   if (!place_->open.defined())
     place_->open = at::zeros({elements < 0 ? place_->total.numel() : elements}, place_->total.options());
-  return place_->open.mutable_data_ptr<float>();
+  return place_->open;
 }
 
 at::Tensor FoldTarget::returned(const at::Tensor& base) {
   if (kept_) return {};
-  if (own_.window.offset == 0 && at::IntArrayRef(own_.window.sizes) == base.sizes()) return own_.total;
+  if (own_.window.offset == 0 && at::IntArrayRef(own_.window.sizes) == base.sizes())
+    return own_.total.to(base.scalar_type());
   const at::Tensor gradient = at::zeros_like(base);
   gradient.as_strided(own_.window.sizes, own_.window.strides, own_.window.offset).copy_(own_.total);
   return gradient;

@@ -34,7 +34,7 @@ struct Parameter {
 };
 Parameter resolve_parameter(const at::Tensor& tensor);
 
-/// One accumulator: fp32, contiguous, of the window's shape.
+/// One accumulator, contiguous, of the window's shape: float64 for plain sums, else of the parameter's type.
 struct Place {
   Window window;
   at::Tensor total, open;  ///< open: undefined until a cut leaves a chunk unfinished
@@ -45,11 +45,12 @@ struct Place {
 class Places {
  public:
   /// The place of this visit in the backward `task`. Throws Error(unsupported) for more than 8 of a kind.
-  Place& next(PlaceKind kind, int task, const Window& window, const std::string& parameter);
+  Place& next(PlaceKind kind, int task, const Window& window, at::ScalarType sums,
+              const std::string& parameter);
   bool met_in(int task) const { return task_ == task && !places_.empty(); }
   bool empty() const { return places_.empty(); }
   void clear();
-  /// The gradient: all places, added in order.
+  /// The gradient: all places, each rounded to the parameter's type, added in order.
   at::Tensor sum(const at::Tensor& parameter);
   /// Bytes held.
   std::int64_t bytes() const;
@@ -99,9 +100,10 @@ std::shared_ptr<torch::autograd::Node> prepare_parameter(const at::Tensor& param
 class FoldTarget {
  public:
   /// For input `input` of `node`, which now runs: `rows` rows of `micro_batch` (null: of the whole batch).
+  /// `sums` is what the room folds in.
   /// Throws Error(invalid_argument, unsupported) where the gradient cannot be kept in order.
   FoldTarget(const torch::autograd::Node& node, std::size_t input, PlaceKind kind, const Window& window,
-             std::int64_t rows, const MicroBatchPtr& micro_batch);
+             std::int64_t rows, const MicroBatchPtr& micro_batch, at::ScalarType sums);
   /// place_ may point into the object itself.
   FoldTarget(FoldTarget&& other) noexcept
       : place_(other.place_ == &other.own_ ? &own_ : other.place_),
@@ -110,13 +112,22 @@ class FoldTarget {
         kept_(other.kept_) {}
 
   at::Tensor& total() { return place_->total; }
+  template <class T>
+  T* total_data() {
+    return place_->total.mutable_data_ptr<T>();
+  }
   /// Memory of the open partial, null where none is needed: as many elements as total has, or `elements`.
-  float* open(std::int64_t elements = -1);
+  template <class T>
+  T* open(std::int64_t elements = -1) {
+    return order::needs_open_partial(span_) ? with_open(elements).mutable_data_ptr<T>() : nullptr;
+  }
   const order::FoldSpan& span() const { return span_; }
   /// What the node returns for the input, `base`: nothing when the gradient is kept, else the gradient.
   at::Tensor returned(const at::Tensor& base);
 
  private:
+  at::Tensor& with_open(std::int64_t elements);
+
   Place* place_;
   Place own_;  ///< when the gradient is not kept
   order::FoldSpan span_;
@@ -125,7 +136,7 @@ class FoldTarget {
 
 /// A loss's sum over the rows of the global batch, with the number of targets (or the weight) counted so far.
 struct LossPlace {
-  float total = 0, open = 0;
+  double total = 0, open = 0;
   std::int64_t rows = 0;
   double counted = 0;
   bool is_mean = false;  ///< over the count of the global batch; else a sum

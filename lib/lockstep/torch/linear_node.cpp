@@ -77,8 +77,9 @@ class LockstepLinearBackward final : public Node {
       results[0] = dx.view(x.sizes());
     }
     if (task_should_compute_output(1)) {
-      FoldTarget target(*this, 1, PlaceKind::matmul, window_, rows.size(0), micro_batch_);
-      matmul_fold(const_matrix(dy), const_matrix(rows), target.span(), matrix(target.total()), target.open());
+      FoldTarget target(*this, 1, PlaceKind::matmul, window_, rows.size(0), micro_batch_, at::kFloat);
+      matmul_fold(const_matrix(dy), const_matrix(rows), target.span(), matrix(target.total()),
+                  target.open<float>());
       results[1] = target.returned(weight);
     }
     if (has_bias_ && task_should_compute_output(2)) results[2] = bias_gradient(dy);
@@ -86,10 +87,10 @@ class LockstepLinearBackward final : public Node {
   }
 
   at::Tensor bias_gradient(const at::Tensor& dy) {
-    FoldTarget target(*this, 2, PlaceKind::bias, bias_window_, dy.size(0), micro_batch_);
+    FoldTarget target(*this, 2, PlaceKind::bias, bias_window_, dy.size(0), micro_batch_, at::kDouble);
     const at::Tensor dense = dy.stride(1) == 1 ? dy : dy.contiguous();
     row_sum_fold(dense.const_data_ptr<float>(), dense.stride(0), dense.size(1), target.span(),
-                 target.total().mutable_data_ptr<float>(), target.open());
+                 target.total_data<double>(), target.open<double>());
     return target.returned(bias_.unpack());
   }
 

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "lockstep/base/error.h"
-#include "lockstep/cross_entropy/cross_entropy.h"
+#include "lockstep/row_sum/row_sum.h"
 #include "lockstep/torch/gradient_places_internal.h"
 #include "lockstep/torch/loss_reduction_internal.h"
 
@@ -15,9 +15,9 @@ namespace {
                                      "Every target is ignored, or has weight 0"});
 }
 
-float fold_alone(const at::Tensor& rows) {
-  float total = 0;
-  loss_fold(rows.const_data_ptr<float>(), {0, rows.numel(), true}, &total, nullptr);
+double fold_alone(const at::Tensor& rows) {
+  double total = 0;
+  row_sum_fold(rows.const_data_ptr<float>(), 1, 1, {0, rows.numel(), true}, &total, nullptr);
   return total;
 }
 
@@ -50,13 +50,13 @@ ReducedLoss reduce_loss(const char* operation, const at::Tensor& rows, double co
     const auto accumulation = micro_batch->accumulation.lock();
     LossPlace& place = next_place(operation, *micro_batch, *accumulation);
     if (is_mean) count = global_count(*micro_batch, *accumulation, counted);
-    loss_fold(rows.const_data_ptr<float>(), {place.rows, rows.numel(), micro_batch->last()}, &place.total,
-              &place.open);
+    row_sum_fold(rows.const_data_ptr<float>(), 1, 1, {place.rows, rows.numel(), micro_batch->last()},
+                 &place.total, &place.open);
     place.rows += rows.numel();
     place.counted += counted;
     place.is_mean = is_mean;
   }
-  const float total = fold_alone(rows);
+  const auto total = static_cast<float>(fold_alone(rows));
   if (!(count > 0)) refuse_empty_mean(operation);
   const auto divisor = static_cast<float>(count);
   return {at::scalar_tensor(total / divisor, rows.options()), divisor, 1.0f / divisor};

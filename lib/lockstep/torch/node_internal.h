@@ -49,7 +49,7 @@ std::shared_ptr<NodeType> make_node(const Tensors&... variables) {
 template <class Fold>
 Fold memory_of(std::optional<FoldTarget>& target) {
   if (!target) return {};
-  return {target->total().mutable_data_ptr<float>(), target->open()};
+  return {target->total_data<float>(), target->open<float>()};
 }
 
 /// For nodes whose backward cannot be recorded. Throws Error(unsupported) where it is asked for.

@@ -117,9 +117,9 @@ class LockstepConvolutionBackward final : public Node {
     const at::Tensor bias = has_bias_ ? bias_.unpack() : at::Tensor();
     std::optional<FoldTarget> dweight, dbias;
     if (task_should_compute_output(1))
-      dweight.emplace(*this, 1, PlaceKind::convolution, window_of(weight), rows, micro_batch_);
+      dweight.emplace(*this, 1, PlaceKind::convolution, window_of(weight), rows, micro_batch_, at::kFloat);
     if (has_bias_ && task_should_compute_output(2))
-      dbias.emplace(*this, 2, PlaceKind::bias, window_of(bias), rows, micro_batch_);
+      dbias.emplace(*this, 2, PlaceKind::bias, window_of(bias), rows, micro_batch_, at::kFloat);
     if (!dweight && !dbias) return;
     const at::Tensor x = dweight ? x_.unpack().contiguous() : at::Tensor();
     conv_weight_gradient({dy.const_data_ptr<float>(), dweight ? x.const_data_ptr<float>() : nullptr,

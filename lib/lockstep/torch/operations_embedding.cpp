@@ -50,10 +50,10 @@ class LockstepEmbeddingBackward final : public Node {
     LOCKSTEP_COUNT_CALL("embedding backward");
     const at::Tensor dy = gradients[0].contiguous();
     FoldTarget target(*this, 0, PlaceKind::embedding, Window{{vocabulary_, dim_}, {dim_, 1}, 0},
-                      index_.numel(), micro_batch_);
+                      index_.numel(), micro_batch_, at::kFloat);
     embedding_backward({dy.const_data_ptr<float>(), index_.const_data_ptr<std::int64_t>(), vocabulary_, dim_,
-                        padding_, target.span(), target.total().mutable_data_ptr<float>(),
-                        target.open(embedding_open_elements(vocabulary_, dim_))});
+                        padding_, target.span(), target.total_data<float>(),
+                        target.open<float>(embedding_open_elements(vocabulary_, dim_))});
     return {target.returned(table_.unpack())};
   }
 

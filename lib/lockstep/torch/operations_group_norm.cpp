@@ -67,9 +67,9 @@ class LockstepGroupNormBackward final : public Node {
     std::optional<FoldTarget> dgamma, dbeta;
     const Window window{{extents_.channels}, {1}, 0};
     if (has_gamma_ && task_should_compute_output(1))
-      dgamma.emplace(*this, 1, PlaceKind::scale, window, extents_.rows(), micro_batch_);
+      dgamma.emplace(*this, 1, PlaceKind::scale, window, extents_.rows(), micro_batch_, at::kFloat);
     if (has_beta_ && task_should_compute_output(2))
-      dbeta.emplace(*this, 2, PlaceKind::bias, window, extents_.rows(), micro_batch_);
+      dbeta.emplace(*this, 2, PlaceKind::bias, window, extents_.rows(), micro_batch_, at::kFloat);
     const order::FoldSpan span = dgamma  ? dgamma->span()
                                  : dbeta ? dbeta->span()
                                          : order::FoldSpan{0, extents_.rows(), true};

@@ -7,6 +7,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/cross_entropy/cross_entropy.h"
+#include "lockstep/row_sum/row_sum.h"
 #include "lockstep/torch/loss_reduction_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
@@ -34,9 +35,9 @@ struct Targets {
     if (targets.weight == nullptr) return static_cast<double>(counted_targets(targets));
     const at::Tensor weights = at::empty({targets.rows}, weight.options());
     target_weights(targets, weights.mutable_data_ptr<float>());
-    float total = 0;
-    loss_fold(weights.const_data_ptr<float>(), {0, targets.rows, true}, &total, nullptr);
-    return static_cast<double>(total);
+    double total = 0;
+    row_sum_fold(weights.const_data_ptr<float>(), 1, 1, {0, targets.rows, true}, &total, nullptr);
+    return total;
   }
 
   at::Tensor classes_of, weight;

@@ -92,7 +92,7 @@ class LockstepNormBackward final : public Node {
 
  private:
   FoldTarget target(std::size_t input, PlaceKind kind) {
-    return {*this, input, kind, Window{{call_.features}, {1}, 0}, call_.rows, micro_batch_};
+    return {*this, input, kind, Window{{call_.features}, {1}, 0}, call_.rows, micro_batch_, at::kFloat};
   }
 
   SavedVariable x_, gamma_, beta_;

@@ -89,9 +89,10 @@ at::Tensor sum_of(const at::Tensor& x, at::OptionalIntArrayRef given, bool keep)
   }
   const at::Tensor source = gathered(x, axes, true);  // [reduced, kept]
   const std::int64_t rows = extent_of(x, axes), cols = y.numel();
-  row_sum_fold(source.const_data_ptr<float>(), cols, cols, {0, rows, true}, y.mutable_data_ptr<float>(),
+  const at::Tensor total = at::zeros({cols}, x.options().dtype(at::kDouble));
+  row_sum_fold(source.const_data_ptr<float>(), cols, cols, {0, rows, true}, total.mutable_data_ptr<double>(),
                nullptr);
-  return y;
+  return y.copy_(total.view(y.sizes()));
 }
 
 /// Sums of whole numbers are exact in any order.
