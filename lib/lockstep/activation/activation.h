@@ -15,9 +15,12 @@ constexpr int kActivationSpecVersion = 1;
 enum class GeluForm { erf, tanh };
 
 /// softplus is log(1 + e^(beta x)) / beta, and x itself where beta x is above the threshold.
-struct SoftplusOptions {
-  float beta = 1, threshold = 20;
+template <class T>
+struct BasicSoftplusOptions {
+  T beta = 1, threshold = 20;
 };
+using SoftplusOptions = BasicSoftplusOptions<float>;
+using SoftplusOptions64 = BasicSoftplusOptions<double>;
 
 // All arrays are float32 [count], contiguous, on one device. A result may be an operand of the same call, but
 // must not overlap one otherwise. `stream` is the cudaStream_t to work on when the memory is a CUDA device's,
@@ -60,6 +63,36 @@ void softplus(const float* x, float* y, std::int64_t count, const SoftplusOption
               Device device = Device::cpu, void* stream = nullptr);
 void softplus_backward(const float* dy, const float* x, float* dx, std::int64_t count,
                        const SoftplusOptions& options = {}, Device device = Device::cpu,
+                       void* stream = nullptr);
+
+// The same in float64, by the same formulas: all float memory and numbers are double. For tests such as
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads; not the same bits on
+// every system, since the elementary functions are libm's. Errors as above.
+
+void relu(const double* x, double* y, std::int64_t count, Device device = Device::cpu,
+          void* stream = nullptr);
+void relu_backward(const double* dy, const double* x, double* dx, std::int64_t count,
+                   Device device = Device::cpu, void* stream = nullptr);
+void sigmoid(const double* x, double* y, std::int64_t count, Device device = Device::cpu,
+             void* stream = nullptr);
+void sigmoid_backward(const double* dy, const double* y, double* dx, std::int64_t count,
+                      Device device = Device::cpu, void* stream = nullptr);
+void tanh(const double* x, double* y, std::int64_t count, Device device = Device::cpu,
+          void* stream = nullptr);
+void tanh_backward(const double* dy, const double* y, double* dx, std::int64_t count,
+                   Device device = Device::cpu, void* stream = nullptr);
+void silu(const double* x, double* y, std::int64_t count, Device device = Device::cpu,
+          void* stream = nullptr);
+void silu_backward(const double* dy, const double* x, double* dx, std::int64_t count,
+                   Device device = Device::cpu, void* stream = nullptr);
+void gelu(const double* x, double* y, std::int64_t count, GeluForm form, Device device = Device::cpu,
+          void* stream = nullptr);
+void gelu_backward(const double* dy, const double* x, double* dx, std::int64_t count, GeluForm form,
+                   Device device = Device::cpu, void* stream = nullptr);
+void softplus(const double* x, double* y, std::int64_t count, const SoftplusOptions64& options = {},
+              Device device = Device::cpu, void* stream = nullptr);
+void softplus_backward(const double* dy, const double* x, double* dx, std::int64_t count,
+                       const SoftplusOptions64& options = {}, Device device = Device::cpu,
                        void* stream = nullptr);
 
 }  // namespace lockstep

@@ -11,29 +11,41 @@ namespace lockstep {
 /// Grows with every change of bits.
 constexpr int kAttentionSpecVersion = 1;
 
-/// float32, read: element (sample b, head h, token t, feature d) is data[b * sample_stride + h * head_stride
+/// Read: element (sample b, head h, token t, feature d) is data[b * sample_stride + h * head_stride
 /// + t * token_stride + d]. Strides count elements and may have any value, 0 included; features are
 /// neighbours. [B, H, T, D] and [B, T, H, D] differ in their strides alone.
-struct ConstHeads {
-  const float* data = nullptr;
+template <class T>
+struct BasicConstHeads {
+  const T* data = nullptr;
   std::int64_t sample_stride = 0, head_stride = 0, token_stride = 0;
 };
+using ConstHeads = BasicConstHeads<float>;
+using ConstHeads64 = BasicConstHeads<double>;
 
-/// float32, written: as above, and no two elements may share memory.
-struct Heads {
-  float* data = nullptr;
+/// Written: as above, and no two elements may share memory.
+template <class T>
+struct BasicHeads {
+  T* data = nullptr;
   std::int64_t sample_stride = 0, head_stride = 0, token_stride = 0;
 };
+using Heads = BasicHeads<float>;
+using Heads64 = BasicHeads<double>;
 
-/// One float32 a query and head: data[b * sample_stride + h * head_stride + t].
-struct ConstHeadRows {
-  const float* data = nullptr;
+/// One number a query and head: data[b * sample_stride + h * head_stride + t].
+template <class T>
+struct BasicConstHeadRows {
+  const T* data = nullptr;
   std::int64_t sample_stride = 0, head_stride = 0;
 };
-struct HeadRows {
-  float* data = nullptr;
+using ConstHeadRows = BasicConstHeadRows<float>;
+using ConstHeadRows64 = BasicConstHeadRows<double>;
+template <class T>
+struct BasicHeadRows {
+  T* data = nullptr;
   std::int64_t sample_stride = 0, head_stride = 0;
 };
+using HeadRows = BasicHeadRows<float>;
+using HeadRows64 = BasicHeadRows<double>;
 
 struct AttentionExtents {
   std::int64_t samples = 0;
@@ -54,11 +66,14 @@ enum class Causal : std::uint8_t {
 
 /// Element (b, h, query i, key j) at b * sample_stride + … + j * key_stride; a stride of 0 broadcasts. Either
 /// pointer may be null; where both are set, both hold. i and j count from the sample's own first token.
-struct AttentionMask {
+template <class T>
+struct BasicAttentionMask {
   const bool* keep = nullptr;  ///< false: the query does not see the key
-  const float* add = nullptr;  ///< added to the scaled product; -inf: the query does not see the key
+  const T* add = nullptr;      ///< added to the scaled product; -inf: the query does not see the key
   std::int64_t sample_stride = 0, head_stride = 0, query_stride = 0, key_stride = 0;
 };
+using AttentionMask = BasicAttentionMask<float>;
+using AttentionMask64 = BasicAttentionMask<double>;
 
 /// Samples of different length. Each array has `samples` elements in the host's memory, or is null.
 ///
@@ -74,12 +89,15 @@ struct AttentionSequences {
   const std::int64_t* key_starts = nullptr;
 };
 
-struct AttentionOptions {
-  float scale = 1;  ///< of q · k, usually 1 / sqrt(head_size)
+template <class T>
+struct BasicAttentionOptions {
+  T scale = 1;  ///< of q · k, usually 1 / sqrt(head_size)
   Causal causal = Causal::none;
-  AttentionMask mask = {};
+  BasicAttentionMask<T> mask = {};
   AttentionSequences sequences = {};
 };
+using AttentionOptions = BasicAttentionOptions<float>;
+using AttentionOptions64 = BasicAttentionOptions<double>;
 
 /// o[i] = sum over keys j of softmax_j(scale * q[i] · k[j]) v[j], and lse[i], the logarithm of its
 /// denominator.
@@ -124,5 +142,18 @@ void attention_backward(const ConstHeads& d_o, const ConstHeads& q, const ConstH
                         const Heads& d_v, const AttentionExtents& extents,
                         const AttentionOptions& options = {}, Device device = Device::cpu,
                         void* stream = nullptr);
+
+// The same in float64, in the same order: all float memory and numbers are double. For tests such as
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads; not the same bits on
+// every system, since the elementary functions are libm's. Errors as above.
+
+void attention(const ConstHeads64& q, const ConstHeads64& k, const ConstHeads64& v, const Heads64& o,
+               const HeadRows64& lse, const AttentionExtents& extents, const AttentionOptions64& options = {},
+               Device device = Device::cpu, void* stream = nullptr);
+void attention_backward(const ConstHeads64& d_o, const ConstHeads64& q, const ConstHeads64& k,
+                        const ConstHeads64& v, const ConstHeads64& o, const ConstHeadRows64& lse,
+                        const Heads64& d_q, const Heads64& d_k, const Heads64& d_v,
+                        const AttentionExtents& extents, const AttentionOptions64& options = {},
+                        Device device = Device::cpu, void* stream = nullptr);
 
 }  // namespace lockstep

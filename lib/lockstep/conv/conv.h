@@ -45,42 +45,64 @@ struct ConvGeometry {
 // written then.
 
 /// y[n, o, h, w] = sum of weight[o, c, kh, kw] · x[n, c, h·stride + kh·dilation - pad, …] + bias[o]
-struct Conv {
-  const float* x = nullptr;
-  const float* weight = nullptr;
-  const float* bias = nullptr;  ///< [out_channels], or null
-  float* y = nullptr;
+template <class T>
+struct BasicConv {
+  const T* x = nullptr;
+  const T* weight = nullptr;
+  const T* bias = nullptr;  ///< [out_channels], or null
+  T* y = nullptr;
   ConvGeometry geometry;
 };
+using Conv = BasicConv<float>;
+using Conv64 = BasicConv<double>;
 void conv(const Conv& call, Device device = Device::cpu, void* stream = nullptr);
 
 /// dx from dy, which has y's shape.
-struct ConvInputGradient {
-  const float* dy = nullptr;
-  const float* weight = nullptr;
-  float* dx = nullptr;
+template <class T>
+struct BasicConvInputGradient {
+  const T* dy = nullptr;
+  const T* weight = nullptr;
+  T* dx = nullptr;
   ConvGeometry geometry;
 };
+using ConvInputGradient = BasicConvInputGradient<float>;
+using ConvInputGradient64 = BasicConvInputGradient<double>;
 void conv_input_gradient(const ConvInputGradient& call, Device device = Device::cpu, void* stream = nullptr);
 
 /// A gradient that is folded over the output pixels of the global batch.
-struct ConvFold {
-  float* total = nullptr;  ///< read and written, +0 before the first pixel; null: not wanted
-  float* open = nullptr;   ///< of the same size; may be null where order::needs_open_partial(span) is false
+template <class T>
+struct BasicConvFold {
+  T* total = nullptr;  ///< read and written, +0 before the first pixel; null: not wanted
+  T* open = nullptr;   ///< of the same size; may be null where order::needs_open_partial(span) is false
 };
+using ConvFold = BasicConvFold<float>;
+using ConvFold64 = BasicConvFold<double>;
 
 /// The gradients of weight and bias. The rows of their folds are output pixels (n, h, w): span.rows is
 /// samples · out_pixels, and a cut may lie between any two samples. A call without samples that is the last
 /// closes the chunk that is open.
-struct ConvWeightGradient {
-  const float* dy = nullptr;
-  const float* x = nullptr;  ///< may be null where dweight is not wanted
-  ConvFold dweight;          ///< of weight's shape
-  ConvFold dbias;            ///< [out_channels]
+template <class T>
+struct BasicConvWeightGradient {
+  const T* dy = nullptr;
+  const T* x = nullptr;      ///< may be null where dweight is not wanted
+  BasicConvFold<T> dweight;  ///< of weight's shape
+  BasicConvFold<T> dbias;    ///< [out_channels]
   order::FoldSpan span;
   ConvGeometry geometry;
 };
+using ConvWeightGradient = BasicConvWeightGradient<float>;
+using ConvWeightGradient64 = BasicConvWeightGradient<double>;
 void conv_weight_gradient(const ConvWeightGradient& call, Device device = Device::cpu,
+                          void* stream = nullptr);
+
+// The same in float64, in the same order: all float memory and numbers are double. For tests such as
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, micro_batch, threads. Errors as
+// above.
+
+void conv(const Conv64& call, Device device = Device::cpu, void* stream = nullptr);
+void conv_input_gradient(const ConvInputGradient64& call, Device device = Device::cpu,
+                         void* stream = nullptr);
+void conv_weight_gradient(const ConvWeightGradient64& call, Device device = Device::cpu,
                           void* stream = nullptr);
 
 }  // namespace lockstep

@@ -14,19 +14,25 @@ constexpr int kCrossEntropySpecVersion = 2;
 
 /// What decides the loss of rows, beside their scores. A target is a class 0 … classes - 1, or ignore_index:
 /// then the row's loss and gradient are +0.
-struct ClassTargets {
+template <class T>
+struct BasicClassTargets {
   const std::int64_t* targets = nullptr;  ///< int64 [rows]
   std::int64_t rows = 0, classes = 0;
-  const float* weight = nullptr;  ///< float32 [classes]; null: 1 for every class
+  const T* weight = nullptr;  ///< [classes]; null: 1 for every class
   std::int64_t ignore_index = -100;
-  float label_smoothing = 0;  ///< 0 … 1: the part of a row's loss that is spread over all classes
+  T label_smoothing = 0;  ///< 0 … 1: the part of a row's loss that is spread over all classes
 };
+using ClassTargets = BasicClassTargets<float>;
+using ClassTargets64 = BasicClassTargets<double>;
 
-/// The gradient with respect to each row's loss: float32 [rows], or one number for all rows.
-struct RowGradients {
-  const float* rows = nullptr;
-  float all = 1;  ///< where rows is null
+/// The gradient with respect to each row's loss: [rows], or one number for all rows.
+template <class T>
+struct BasicRowGradients {
+  const T* rows = nullptr;
+  T all = 1;  ///< where rows is null
 };
+using RowGradients = BasicRowGradients<float>;
+using RowGradients64 = BasicRowGradients<double>;
 
 // Scores and their gradients are float32 [rows, classes], contiguous; everything of one call lies on one
 // device. A gradient may be written over the logits of the same call; nothing else may overlap a result.
@@ -67,5 +73,22 @@ void target_weights(const ClassTargets& targets, float* weights, Device device =
 /// 1 / count, rounded once: the gradient of each row's loss in a mean over the global batch (contracts,
 /// section 4). Throws Error(invalid_argument) where count is not above 0.
 float loss_scale(std::int64_t count);
+
+// All but loss_scale in float64 too, in the same order: all float memory and numbers are double. For tests
+// such as torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, micro_batch, threads; not
+// the same bits on every system, since the elementary functions are libm's. Errors as above.
+
+void nll(const double* log_probabilities, const ClassTargets64& targets, double* loss,
+         Device device = Device::cpu, void* stream = nullptr);
+void nll_backward(const ClassTargets64& targets, const RowGradients64& gradients,
+                  double* log_probabilities_gradient, Device device = Device::cpu, void* stream = nullptr);
+void cross_entropy(const double* logits, const ClassTargets64& targets, double* loss, double* row_max,
+                   double* row_log_sum, Device device = Device::cpu, void* stream = nullptr);
+void cross_entropy_backward(const double* logits, const ClassTargets64& targets, const double* row_max,
+                            const double* row_log_sum, const RowGradients64& gradients,
+                            double* logits_gradient, Device device = Device::cpu, void* stream = nullptr);
+std::int64_t counted_targets(const ClassTargets64& targets);
+void target_weights(const ClassTargets64& targets, double* weights, Device device = Device::cpu,
+                    void* stream = nullptr);
 
 }  // namespace lockstep

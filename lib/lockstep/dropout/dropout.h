@@ -42,4 +42,11 @@ void dropout(const float* x, float* y, std::int64_t samples, std::int64_t elemen
 void dropout_mask(std::uint8_t* keeps, std::int64_t samples, std::int64_t elements, double p,
                   const DropoutDraw& draw, Device device = Device::cpu, void* stream = nullptr);
 
+// The same in float64: the same elements are kept, and the scale is 1 / (1 - p) in double. For tests such
+// as torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, micro_batch, threads. Errors
+// as above.
+
+void dropout(const double* x, double* y, std::int64_t samples, std::int64_t elements, double p,
+             const DropoutDraw& draw, Device device = Device::cpu, void* stream = nullptr);
+
 }  // namespace lockstep

@@ -12,22 +12,25 @@ namespace lockstep {
 /// Grows with every change of bits.
 constexpr int kElementwiseSpecVersion = 1;
 
-/// What a call reads: float32 memory with one element for each of the result's, or one number for all of
+/// What a call reads: memory with one element for each of the result's, or one number for all of
 /// them.
-class Operand {
+template <class T>
+class BasicOperand {
  public:
-  Operand(const float* values) : values_(values), is_array_(true) {}
-  Operand(float value) : value_(value) {}
+  BasicOperand(const T* values) : values_(values), is_array_(true) {}
+  BasicOperand(T value) : value_(value) {}
 
   bool is_array() const { return is_array_; }
-  const float* values() const { return values_; }  ///< of an array
-  float value() const { return value_; }           ///< of a number
+  const T* values() const { return values_; }  ///< of an array
+  T value() const { return value_; }           ///< of a number
 
  private:
-  const float* values_ = nullptr;
-  float value_ = 0;
+  const T* values_ = nullptr;
+  T value_ = 0;
   bool is_array_ = false;
 };
+using Operand = BasicOperand<float>;
+using Operand64 = BasicOperand<double>;
 
 // Every function writes `count` contiguous float32 elements at `out`. An array operand lies on the same
 // device; it may be `out` itself (the operation in place), but must not overlap it otherwise. `stream` is the
@@ -51,6 +54,18 @@ void addcdiv(float* out, Operand x, Operand a, Operand b, float value, std::int6
 /// out = fma(weight, end - start, start) where |weight| < 1/2, else fma(weight - 1, end - start, end): exact
 /// at weight 0 and 1.
 void lerp(float* out, Operand start, Operand end, Operand weight, std::int64_t count,
+          Device device = Device::cpu, void* stream = nullptr);
+
+// The same in float64, by the same expressions: all float memory and numbers are double. For tests such as
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads. Errors as above.
+
+void add_scaled(double* out, Operand64 x, Operand64 other, double alpha, std::int64_t count,
+                Device device = Device::cpu, void* stream = nullptr);
+void addcmul(double* out, Operand64 x, Operand64 a, Operand64 b, double value, std::int64_t count,
+             Device device = Device::cpu, void* stream = nullptr);
+void addcdiv(double* out, Operand64 x, Operand64 a, Operand64 b, double value, std::int64_t count,
+             Device device = Device::cpu, void* stream = nullptr);
+void lerp(double* out, Operand64 start, Operand64 end, Operand64 weight, std::int64_t count,
           Device device = Device::cpu, void* stream = nullptr);
 
 }  // namespace lockstep

@@ -19,12 +19,15 @@ constexpr int kEmbeddingSpecVersion = 1;
 // written then.
 
 /// y[r] = table[index[r]]: copies, so -0 and NaN payloads stay.
-struct Embedding {
-  const float* table = nullptr;         ///< [vocabulary, dim]
+template <class T>
+struct BasicEmbedding {
+  const T* table = nullptr;             ///< [vocabulary, dim]
   const std::int64_t* index = nullptr;  ///< [rows], each 0 … vocabulary - 1
-  float* y = nullptr;                   ///< [rows, dim]
+  T* y = nullptr;                       ///< [rows, dim]
   std::int64_t vocabulary = 0, dim = 0, rows = 0;
 };
+using Embedding = BasicEmbedding<float>;
+using Embedding64 = BasicEmbedding<double>;
 
 /// Guarantees: run_to_run, batch, threads, cpu_to_gpu.
 void embedding(const Embedding& call, Device device = Device::cpu, void* stream = nullptr);
@@ -38,24 +41,34 @@ void embedding(const Embedding& call, Device device = Device::cpu, void* stream 
 ///
 /// A table row that a chunk does not hit is not touched by it: its partial is +0, which changes nothing,
 /// since a total that started at +0 is never -0. Rows whose index is `padding` are left out.
-struct EmbeddingBackward {
-  const float* dy = nullptr;            ///< [span.rows, dim]
+template <class T>
+struct BasicEmbeddingBackward {
+  const T* dy = nullptr;                ///< [span.rows, dim]
   const std::int64_t* index = nullptr;  ///< [span.rows]
   std::int64_t vocabulary = 0, dim = 0;
   std::int64_t padding = -1;  ///< the index whose rows give no gradient; -1: none
   order::FoldSpan span;       ///< where these rows lie in the global batch
-  float* total = nullptr;     ///< [vocabulary, dim], read and written, +0 before the first row
-  /// Memory of embedding_open_elements(vocabulary, dim) float32 elements for the partials of the chunk that a
+  T* total = nullptr;         ///< [vocabulary, dim], read and written, +0 before the first row
+  /// Memory of embedding_open_elements(vocabulary, dim) elements for the partials of the chunk that a
   /// cut leaves open: which table rows it has hit, and their chains. It needs no value before its first use
   /// and is not for reading. May be null where order::needs_open_partial(span) is false, and is not touched
   /// then.
-  float* open = nullptr;
+  T* open = nullptr;
 };
+using EmbeddingBackward = BasicEmbeddingBackward<float>;
+using EmbeddingBackward64 = BasicEmbeddingBackward<double>;
 
 /// A chunk that is open has hit at most 1,023 table rows, so its partials are few, whatever the vocabulary.
 std::int64_t embedding_open_elements(std::int64_t vocabulary, std::int64_t dim);
 
 /// Guarantees: run_to_run, micro_batch, threads, cpu_to_gpu (NaN payloads excepted).
 void embedding_backward(const EmbeddingBackward& call, Device device = Device::cpu, void* stream = nullptr);
+
+// The same in float64, in the same order: all float memory and numbers are double. For tests such as
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, micro_batch, threads. Errors as
+// above.
+
+void embedding(const Embedding64& call, Device device = Device::cpu, void* stream = nullptr);
+void embedding_backward(const EmbeddingBackward64& call, Device device = Device::cpu, void* stream = nullptr);
 
 }  // namespace lockstep

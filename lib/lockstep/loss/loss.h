@@ -12,17 +12,23 @@ namespace lockstep {
 /// Grows with every change of bits.
 constexpr int kLossSpecVersion = 2;
 
-/// float32 [rows, features]; or one number for all elements.
-struct LossGradient {
-  const float* elements = nullptr;
-  float all = 1;  ///< where elements is null
+/// [rows, features]; or one number for all elements.
+template <class T>
+struct BasicLossGradient {
+  const T* elements = nullptr;
+  T all = 1;  ///< where elements is null
 };
+using LossGradient = BasicLossGradient<float>;
+using LossGradient64 = BasicLossGradient<double>;
 
 /// Weights of binary cross-entropy; null stands for 1.
-struct BinaryWeights {
-  const float* elements = nullptr;  ///< float32 [rows, features]: of each element's loss
-  const float* positive = nullptr;  ///< float32 [features]: of the positive class
+template <class T>
+struct BasicBinaryWeights {
+  const T* elements = nullptr;  ///< [rows, features]: of each element's loss
+  const T* positive = nullptr;  ///< [features]: of the positive class
 };
+using BinaryWeights = BasicBinaryWeights<float>;
+using BinaryWeights64 = BasicBinaryWeights<double>;
 
 /// Rows of `features` elements, contiguous.
 struct LossExtents {
@@ -68,5 +74,31 @@ void margin_ranking_backward(const float* first, const float* second, const floa
 /// rows_loss[r], float32 [rows]: the lane sum of loss[r, 0 … features - 1] (contracts, section 5).
 void row_losses(const float* loss, float* rows_loss, const LossExtents& extents, Device device = Device::cpu,
                 void* stream = nullptr);
+
+// The same in float64, by the same formulas: all float memory and numbers are double. For tests such as
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads; not the same bits on
+// every system, since the elementary functions are libm's. Errors as above.
+
+void mse(const double* x, const double* target, double* loss, const LossExtents& extents,
+         Device device = Device::cpu, void* stream = nullptr);
+void mse_backward(const double* x, const double* target, const LossGradient64& gradient, double* dx,
+                  const LossExtents& extents, Device device = Device::cpu, void* stream = nullptr);
+void l1(const double* x, const double* target, double* loss, const LossExtents& extents,
+        Device device = Device::cpu, void* stream = nullptr);
+void l1_backward(const double* x, const double* target, const LossGradient64& gradient, double* dx,
+                 const LossExtents& extents, Device device = Device::cpu, void* stream = nullptr);
+void bce_with_logits(const double* x, const double* target, const BinaryWeights64& weights, double* loss,
+                     const LossExtents& extents, Device device = Device::cpu, void* stream = nullptr);
+void bce_with_logits_backward(const double* x, const double* target, const BinaryWeights64& weights,
+                              const LossGradient64& gradient, double* dx, const LossExtents& extents,
+                              Device device = Device::cpu, void* stream = nullptr);
+void margin_ranking(const double* first, const double* second, const double* target, double margin,
+                    double* loss, const LossExtents& extents, Device device = Device::cpu,
+                    void* stream = nullptr);
+void margin_ranking_backward(const double* first, const double* second, const double* target, double margin,
+                             const LossGradient64& gradient, double* dfirst, const LossExtents& extents,
+                             Device device = Device::cpu, void* stream = nullptr);
+void row_losses(const double* loss, double* rows_loss, const LossExtents& extents,
+                Device device = Device::cpu, void* stream = nullptr);
 
 }  // namespace lockstep

@@ -31,4 +31,22 @@ void cos(const float* x, float* y, std::int64_t count);
 /// z[i] = x[i] ^ y[i]; z may be x or y.
 void pow(const float* x, const float* y, float* z, std::int64_t count);
 
+// The same in float64, by libm's functions and 1 / (1 + e^-x), 1 / sqrt(x). For tests such as torch's
+// gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads, but not the same bits on every
+// system. Errors as above.
+
+void exp(const double* x, double* y, std::int64_t count);
+void exp2(const double* x, double* y, std::int64_t count);
+void expm1(const double* x, double* y, std::int64_t count);
+void log(const double* x, double* y, std::int64_t count);
+void log2(const double* x, double* y, std::int64_t count);
+void log1p(const double* x, double* y, std::int64_t count);
+void tanh(const double* x, double* y, std::int64_t count);
+void erf(const double* x, double* y, std::int64_t count);
+void sigmoid(const double* x, double* y, std::int64_t count);
+void rsqrt(const double* x, double* y, std::int64_t count);
+void sin(const double* x, double* y, std::int64_t count);
+void cos(const double* x, double* y, std::int64_t count);
+void pow(const double* x, const double* y, double* z, std::int64_t count);
+
 }  // namespace lockstep::math

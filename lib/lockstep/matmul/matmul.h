@@ -12,29 +12,38 @@ namespace lockstep {
 /// Grows with every change of bits.
 constexpr int kMatmulSpecVersion = 1;
 
-/// float32 [rows, cols], read: element (i, j) is data[i * row_stride + j * col_stride]. Strides count
+/// [rows, cols], read: element (i, j) is data[i * row_stride + j * col_stride]. Strides count
 /// elements and may have any value, 0 and negative ones included. A transposed matrix is the same memory with
 /// extents and strides exchanged. `data` may be null only where there are no elements.
-struct ConstMatrix {
-  const float* data = nullptr;
+template <class T>
+struct BasicConstMatrix {
+  const T* data = nullptr;
   std::int64_t rows = 0, cols = 0;
   std::int64_t row_stride = 0, col_stride = 0;
 };
+using ConstMatrix = BasicConstMatrix<float>;
+using ConstMatrix64 = BasicConstMatrix<double>;
 
-/// float32 [rows, cols], written: as above, and no two elements may share memory.
-struct Matrix {
-  float* data = nullptr;
+/// [rows, cols], written: as above, and no two elements may share memory.
+template <class T>
+struct BasicMatrix {
+  T* data = nullptr;
   std::int64_t rows = 0, cols = 0;
   std::int64_t row_stride = 0, col_stride = 0;
 };
+using Matrix = BasicMatrix<float>;
+using Matrix64 = BasicMatrix<double>;
 
 /// What becomes of the dot `acc` before it is stored in c, one rounding a step:
 ///   x = acc;  x = alpha * x (skipped when alpha is 1);  x = fma(beta, c, x) (skipped when beta is 0: c is
 ///   not read then, and may hold anything);  x = x + bias[column] (skipped without bias)
-struct MatmulEpilogue {
-  float alpha = 1, beta = 0;
-  const float* bias = nullptr;  ///< float32 [n], or null
+template <class T>
+struct BasicMatmulEpilogue {
+  T alpha = 1, beta = 0;
+  const T* bias = nullptr;  ///< [n], or null
 };
+using MatmulEpilogue = BasicMatmulEpilogue<float>;
+using MatmulEpilogue64 = BasicMatmulEpilogue<double>;
 
 /// c[i, j] = epilogue(a[i, 0] · b[0, j] + … + a[i, k-1] · b[k-1, j]).
 ///
@@ -72,5 +81,18 @@ void matmul_batched(std::int64_t batch, const ConstMatrix& a, std::int64_t a_bat
 /// micro_batch, threads, cpu_to_gpu. Errors as above, and Error(invalid_argument) for a negative first row.
 void matmul_fold(const ConstMatrix& a, const ConstMatrix& b, const order::FoldSpan& span, const Matrix& total,
                  float* open, Device device = Device::cpu, void* stream = nullptr);
+
+// The same in float64, in the same order: all float memory and numbers are double. For tests such as
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, micro_batch, threads. Errors as
+// above.
+
+void matmul(const ConstMatrix64& a, const ConstMatrix64& b, const Matrix64& c,
+            const MatmulEpilogue64& epilogue = {}, Device device = Device::cpu, void* stream = nullptr);
+void matmul_batched(std::int64_t batch, const ConstMatrix64& a, std::int64_t a_batch_stride,
+                    const ConstMatrix64& b, std::int64_t b_batch_stride, const Matrix64& c,
+                    std::int64_t c_batch_stride, const MatmulEpilogue64& epilogue = {},
+                    Device device = Device::cpu, void* stream = nullptr);
+void matmul_fold(const ConstMatrix64& a, const ConstMatrix64& b, const order::FoldSpan& span,
+                 const Matrix64& total, double* open, Device device = Device::cpu, void* stream = nullptr);
 
 }  // namespace lockstep

@@ -21,90 +21,124 @@ constexpr int kNormSpecVersion = 2;
 // written then.
 
 /// A gradient that is folded over the rows of the global batch.
-struct NormFold {
-  float* total = nullptr;  ///< [features], read and written, +0 before the first row; null: not wanted
-  float* open = nullptr;   ///< [features]; may be null where order::needs_open_partial(span) is false
+template <class T>
+struct BasicNormFold {
+  T* total = nullptr;  ///< [features], read and written, +0 before the first row; null: not wanted
+  T* open = nullptr;   ///< [features]; may be null where order::needs_open_partial(span) is false
 };
+using NormFold = BasicNormFold<float>;
+using NormFold64 = BasicNormFold<double>;
 
 /// y = (x - mean) · rstd · gamma + beta for each row.
-struct LayerNorm {
-  const float* x = nullptr;      ///< [rows, features]
-  const float* gamma = nullptr;  ///< [features]; null: ones
-  const float* beta = nullptr;   ///< [features]; null: zeros
-  float* y = nullptr;            ///< [rows, features]
-  float* mean = nullptr;         ///< [rows], written for the backward; null: not wanted
-  float* rstd = nullptr;  ///< [rows]: 1 / sqrt(variance + eps), written for the backward; null: not wanted
+template <class T>
+struct BasicLayerNorm {
+  const T* x = nullptr;      ///< [rows, features]
+  const T* gamma = nullptr;  ///< [features]; null: ones
+  const T* beta = nullptr;   ///< [features]; null: zeros
+  T* y = nullptr;            ///< [rows, features]
+  T* mean = nullptr;         ///< [rows], written for the backward; null: not wanted
+  T* rstd = nullptr;         ///< [rows]: 1 / sqrt(variance + eps), written for the backward; null: not wanted
   std::int64_t rows = 0, features = 0;
   double eps = 1e-5;
 };
+using LayerNorm = BasicLayerNorm<float>;
+using LayerNorm64 = BasicLayerNorm<double>;
 
-struct LayerNormBackward {
-  const float* dy = nullptr;     ///< [span.rows, features]
-  const float* x = nullptr;      ///< [span.rows, features], as in the forward; so are mean, rstd and gamma
-  const float* mean = nullptr;   ///< [span.rows]
-  const float* rstd = nullptr;   ///< [span.rows]
-  const float* gamma = nullptr;  ///< [features]; null: ones
-  float* dx = nullptr;           ///< [span.rows, features]; null: not wanted
-  NormFold dgamma, dbeta;
+template <class T>
+struct BasicLayerNormBackward {
+  const T* dy = nullptr;     ///< [span.rows, features]
+  const T* x = nullptr;      ///< [span.rows, features], as in the forward; so are mean, rstd and gamma
+  const T* mean = nullptr;   ///< [span.rows]
+  const T* rstd = nullptr;   ///< [span.rows]
+  const T* gamma = nullptr;  ///< [features]; null: ones
+  T* dx = nullptr;           ///< [span.rows, features]; null: not wanted
+  BasicNormFold<T> dgamma, dbeta;
   order::FoldSpan span;  ///< the rows of this call, and where they lie in the global batch
   std::int64_t features = 0;
 };
+using LayerNormBackward = BasicLayerNormBackward<float>;
+using LayerNormBackward64 = BasicLayerNormBackward<double>;
 
 void layer_norm(const LayerNorm& call, Device device = Device::cpu, void* stream = nullptr);
 void layer_norm_backward(const LayerNormBackward& call, Device device = Device::cpu, void* stream = nullptr);
 
 /// y = x · rstd · gamma for each row, with rstd = 1 / sqrt(mean of squares + eps).
-struct RmsNorm {
-  const float* x = nullptr;      ///< [rows, features]
-  const float* gamma = nullptr;  ///< [features]; null: ones
-  float* y = nullptr;            ///< [rows, features]
-  float* rstd = nullptr;         ///< [rows], written for the backward; null: not wanted
+template <class T>
+struct BasicRmsNorm {
+  const T* x = nullptr;      ///< [rows, features]
+  const T* gamma = nullptr;  ///< [features]; null: ones
+  T* y = nullptr;            ///< [rows, features]
+  T* rstd = nullptr;         ///< [rows], written for the backward; null: not wanted
   std::int64_t rows = 0, features = 0;
   double eps = 1e-5;
 };
+using RmsNorm = BasicRmsNorm<float>;
+using RmsNorm64 = BasicRmsNorm<double>;
 
-struct RmsNormBackward {
-  const float* dy = nullptr;     ///< [span.rows, features]
-  const float* x = nullptr;      ///< [span.rows, features], as in the forward; so are rstd and gamma
-  const float* rstd = nullptr;   ///< [span.rows]
-  const float* gamma = nullptr;  ///< [features]; null: ones
-  float* dx = nullptr;           ///< [span.rows, features]; null: not wanted
-  NormFold dgamma;
+template <class T>
+struct BasicRmsNormBackward {
+  const T* dy = nullptr;     ///< [span.rows, features]
+  const T* x = nullptr;      ///< [span.rows, features], as in the forward; so are rstd and gamma
+  const T* rstd = nullptr;   ///< [span.rows]
+  const T* gamma = nullptr;  ///< [features]; null: ones
+  T* dx = nullptr;           ///< [span.rows, features]; null: not wanted
+  BasicNormFold<T> dgamma;
   order::FoldSpan span;
   std::int64_t features = 0;
 };
+using RmsNormBackward = BasicRmsNormBackward<float>;
+using RmsNormBackward64 = BasicRmsNormBackward<double>;
 
 void rms_norm(const RmsNorm& call, Device device = Device::cpu, void* stream = nullptr);
 void rms_norm_backward(const RmsNormBackward& call, Device device = Device::cpu, void* stream = nullptr);
 
 /// LayerNorm over each sample's groups of channels, with a gamma and a beta for each channel. `channels` is a
 /// multiple of `groups`; pixels are the product of the axes behind the channels.
-struct GroupNorm {
-  const float* x = nullptr;      ///< [samples, channels, pixels]
-  const float* gamma = nullptr;  ///< [channels]; null: ones
-  const float* beta = nullptr;   ///< [channels]; null: zeros
-  float* y = nullptr;            ///< [samples, channels, pixels]
-  float* mean = nullptr;         ///< [samples, groups]; null: not wanted
-  float* rstd = nullptr;         ///< [samples, groups]; null: not wanted
+template <class T>
+struct BasicGroupNorm {
+  const T* x = nullptr;      ///< [samples, channels, pixels]
+  const T* gamma = nullptr;  ///< [channels]; null: ones
+  const T* beta = nullptr;   ///< [channels]; null: zeros
+  T* y = nullptr;            ///< [samples, channels, pixels]
+  T* mean = nullptr;         ///< [samples, groups]; null: not wanted
+  T* rstd = nullptr;         ///< [samples, groups]; null: not wanted
   std::int64_t samples = 0, channels = 0, pixels = 0, groups = 1;
   double eps = 1e-5;
 };
+using GroupNorm = BasicGroupNorm<float>;
+using GroupNorm64 = BasicGroupNorm<double>;
 
 /// The rows of dgamma's and dbeta's folds, [channels] each, are the pixels of the global batch, sample by
 /// sample: span.rows is samples · pixels.
-struct GroupNormBackward {
-  const float* dy = nullptr;  ///< [samples, channels, pixels]
-  const float* x = nullptr;   ///< [samples, channels, pixels], as in the forward; so are mean, rstd and gamma
-  const float* mean = nullptr;   ///< [samples, groups]
-  const float* rstd = nullptr;   ///< [samples, groups]
-  const float* gamma = nullptr;  ///< [channels]; null: ones
-  float* dx = nullptr;           ///< [samples, channels, pixels]; null: not wanted
-  NormFold dgamma, dbeta;
+template <class T>
+struct BasicGroupNormBackward {
+  const T* dy = nullptr;     ///< [samples, channels, pixels]
+  const T* x = nullptr;      ///< [samples, channels, pixels], as in the forward; so are mean, rstd and gamma
+  const T* mean = nullptr;   ///< [samples, groups]
+  const T* rstd = nullptr;   ///< [samples, groups]
+  const T* gamma = nullptr;  ///< [channels]; null: ones
+  T* dx = nullptr;           ///< [samples, channels, pixels]; null: not wanted
+  BasicNormFold<T> dgamma, dbeta;
   order::FoldSpan span;
   std::int64_t samples = 0, channels = 0, pixels = 0, groups = 1;
 };
+using GroupNormBackward = BasicGroupNormBackward<float>;
+using GroupNormBackward64 = BasicGroupNormBackward<double>;
 
 void group_norm(const GroupNorm& call, Device device = Device::cpu, void* stream = nullptr);
 void group_norm_backward(const GroupNormBackward& call, Device device = Device::cpu, void* stream = nullptr);
+
+// The same in float64, in the same order: all float memory and numbers are double. For tests such as
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, micro_batch, threads. Errors as
+// above.
+
+void layer_norm(const LayerNorm64& call, Device device = Device::cpu, void* stream = nullptr);
+void layer_norm_backward(const LayerNormBackward64& call, Device device = Device::cpu,
+                         void* stream = nullptr);
+void rms_norm(const RmsNorm64& call, Device device = Device::cpu, void* stream = nullptr);
+void rms_norm_backward(const RmsNormBackward64& call, Device device = Device::cpu, void* stream = nullptr);
+void group_norm(const GroupNorm64& call, Device device = Device::cpu, void* stream = nullptr);
+void group_norm_backward(const GroupNormBackward64& call, Device device = Device::cpu,
+                         void* stream = nullptr);
 
 }  // namespace lockstep

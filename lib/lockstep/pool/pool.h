@@ -38,66 +38,97 @@ struct PoolAxis {
 
 /// y = the largest value of each window; ties take the first tap, the first NaN wins. Padding never does. A
 /// window without a tap inside of the image gives minus infinity and the index -1.
-struct MaxPool {
-  const float* x = nullptr;
-  float* y = nullptr;
+template <class T>
+struct BasicMaxPool {
+  const T* x = nullptr;
+  T* y = nullptr;
   std::int64_t* indices = nullptr;  ///< of the winners in their planes, h · in w + w; null: not wanted
   std::int64_t planes = 0;
   PoolAxis h, w;
 };
+using MaxPool = BasicMaxPool<float>;
+using MaxPool64 = BasicMaxPool<double>;
 void max_pool(const MaxPool& call, Device device = Device::cpu, void* stream = nullptr);
 
 /// dx[pixel] = sum of dy over the windows that it won, ascending.
-struct MaxPoolBackward {
-  const float* dy = nullptr;
+template <class T>
+struct BasicMaxPoolBackward {
+  const T* dy = nullptr;
   const std::int64_t* indices = nullptr;  ///< the forward's. Error(invalid_argument) for one that is no pixel
-  float* dx = nullptr;
+  T* dx = nullptr;
   std::int64_t planes = 0;
   PoolAxis h, w;
 };
+using MaxPoolBackward = BasicMaxPoolBackward<float>;
+using MaxPoolBackward64 = BasicMaxPoolBackward<double>;
 void max_pool_backward(const MaxPoolBackward& call, Device device = Device::cpu, void* stream = nullptr);
 
 /// y = the sum of each window's pixels, ascending, over its divisor: `divisor` where that is not 0, else the
 /// number of its taps inside of the padded image, or inside of the image alone. A window without pixels gives
 /// +0. Dilation must be 1.
-struct AveragePool {
-  const float* x = nullptr;
-  float* y = nullptr;
+template <class T>
+struct BasicAveragePool {
+  const T* x = nullptr;
+  T* y = nullptr;
   std::int64_t planes = 0;
   PoolAxis h, w;
   bool count_include_pad = true;
   std::int64_t divisor = 0;
 };
+using AveragePool = BasicAveragePool<float>;
+using AveragePool64 = BasicAveragePool<double>;
 void average_pool(const AveragePool& call, Device device = Device::cpu, void* stream = nullptr);
 
 /// dx[pixel] = sum of dy / divisor over the windows that hold it, ascending.
-struct AveragePoolBackward {
-  const float* dy = nullptr;
-  float* dx = nullptr;
+template <class T>
+struct BasicAveragePoolBackward {
+  const T* dy = nullptr;
+  T* dx = nullptr;
   std::int64_t planes = 0;
   PoolAxis h, w;
   bool count_include_pad = true;
   std::int64_t divisor = 0;
 };
+using AveragePoolBackward = BasicAveragePoolBackward<float>;
+using AveragePoolBackward64 = BasicAveragePoolBackward<double>;
 void average_pool_backward(const AveragePoolBackward& call, Device device = Device::cpu,
                            void* stream = nullptr);
 
 /// The average over out_h × out_w windows; that of result i spans floor(i · in / out) … ceil((i + 1) · in /
 /// out) - 1.
-struct AdaptiveAveragePool {
-  const float* x = nullptr;
-  float* y = nullptr;
+template <class T>
+struct BasicAdaptiveAveragePool {
+  const T* x = nullptr;
+  T* y = nullptr;
   std::int64_t planes = 0, in_h = 1, in_w = 1, out_h = 1, out_w = 1;
 };
+using AdaptiveAveragePool = BasicAdaptiveAveragePool<float>;
+using AdaptiveAveragePool64 = BasicAdaptiveAveragePool<double>;
 void adaptive_average_pool(const AdaptiveAveragePool& call, Device device = Device::cpu,
                            void* stream = nullptr);
 
-struct AdaptiveAveragePoolBackward {
-  const float* dy = nullptr;
-  float* dx = nullptr;
+template <class T>
+struct BasicAdaptiveAveragePoolBackward {
+  const T* dy = nullptr;
+  T* dx = nullptr;
   std::int64_t planes = 0, in_h = 1, in_w = 1, out_h = 1, out_w = 1;
 };
+using AdaptiveAveragePoolBackward = BasicAdaptiveAveragePoolBackward<float>;
+using AdaptiveAveragePoolBackward64 = BasicAdaptiveAveragePoolBackward<double>;
 void adaptive_average_pool_backward(const AdaptiveAveragePoolBackward& call, Device device = Device::cpu,
+                                    void* stream = nullptr);
+
+// The same in float64, in the same order: all float memory and numbers are double. For tests such as
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads. Errors as above.
+
+void max_pool(const MaxPool64& call, Device device = Device::cpu, void* stream = nullptr);
+void max_pool_backward(const MaxPoolBackward64& call, Device device = Device::cpu, void* stream = nullptr);
+void average_pool(const AveragePool64& call, Device device = Device::cpu, void* stream = nullptr);
+void average_pool_backward(const AveragePoolBackward64& call, Device device = Device::cpu,
+                           void* stream = nullptr);
+void adaptive_average_pool(const AdaptiveAveragePool64& call, Device device = Device::cpu,
+                           void* stream = nullptr);
+void adaptive_average_pool_backward(const AdaptiveAveragePoolBackward64& call, Device device = Device::cpu,
                                     void* stream = nullptr);
 
 }  // namespace lockstep

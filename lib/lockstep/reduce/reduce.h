@@ -62,4 +62,27 @@ void reduce_variance_backward(const float* dy, const float* x, const float* mean
 void reduce_select_backward(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape,
                             Device device = Device::cpu, void* stream = nullptr);
 
+// The above in float64, in the same order: all float memory and numbers are double. For tests such as
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads. Errors as above.
+
+void reduce_sum(const double* x, double* y, const ReduceShape& shape, Device device = Device::cpu,
+                void* stream = nullptr);
+void reduce_mean(const double* x, double* y, const ReduceShape& shape, Device device = Device::cpu,
+                 void* stream = nullptr);
+void reduce_variance(const double* x, double* y, double* mean, const ReduceShape& shape,
+                     double correction = 1, Device device = Device::cpu, void* stream = nullptr);
+void reduce_max(const double* x, double* y, std::int64_t* index, const ReduceShape& shape,
+                Device device = Device::cpu, void* stream = nullptr);
+void reduce_min(const double* x, double* y, std::int64_t* index, const ReduceShape& shape,
+                Device device = Device::cpu, void* stream = nullptr);
+void reduce_sum_backward(const double* dy, double* dx, const ReduceShape& shape, Device device = Device::cpu,
+                         void* stream = nullptr);
+void reduce_mean_backward(const double* dy, double* dx, const ReduceShape& shape, Device device = Device::cpu,
+                          void* stream = nullptr);
+void reduce_variance_backward(const double* dy, const double* x, const double* mean, double* dx,
+                              const ReduceShape& shape, double correction = 1, Device device = Device::cpu,
+                              void* stream = nullptr);
+void reduce_select_backward(const double* dy, const std::int64_t* index, double* dx, const ReduceShape& shape,
+                            Device device = Device::cpu, void* stream = nullptr);
+
 }  // namespace lockstep

@@ -44,4 +44,17 @@ void softmax_backward(const float* dy, const float* y, float* dx, const AxisExte
 void log_softmax_backward(const float* dy, const float* y, float* dx, const AxisExtents& extents,
                           Device device = Device::cpu, void* stream = nullptr);
 
+// The same in float64, in the same order: all float memory and numbers are double. For tests such as
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads; not the same bits on
+// every system, since the elementary functions are libm's. Errors as above.
+
+void softmax(const double* x, double* y, const AxisExtents& extents, Device device = Device::cpu,
+             void* stream = nullptr);
+void log_softmax(const double* x, double* y, const AxisExtents& extents, Device device = Device::cpu,
+                 void* stream = nullptr);
+void softmax_backward(const double* dy, const double* y, double* dx, const AxisExtents& extents,
+                      Device device = Device::cpu, void* stream = nullptr);
+void log_softmax_backward(const double* dy, const double* y, double* dx, const AxisExtents& extents,
+                          Device device = Device::cpu, void* stream = nullptr);
+
 }  // namespace lockstep
