@@ -11,7 +11,7 @@
 namespace lockstep {
 namespace {
 
-using matmul_internal::Problem;
+using matmul_internal::BasicProblem;
 
 /// One call's name, for its errors.
 struct Checks {
@@ -42,7 +42,8 @@ struct Checks {
       refuse(name, "shape " + extents(rows, cols) + ", " + why, extents(m.rows, m.cols));
   }
 
-  void distinct(const char* name, const Matrix& m) const {
+  template <class M>
+  void distinct(const char* name, const M& m) const {
     std::pair<std::int64_t, std::int64_t> inner{std::abs(m.col_stride), m.cols},
         outer{std::abs(m.row_stride), m.rows};
     if (m.rows == 0 || m.cols == 0) return;
@@ -55,7 +56,8 @@ struct Checks {
   }
 };
 
-void set_result(Problem& problem, const Matrix& result) {
+template <class T>
+void set_result(BasicProblem<T>& problem, const BasicMatrix<T>& result) {
   problem.rows = result.rows;
   problem.cols = result.cols;
   problem.result = result.data;
@@ -63,7 +65,8 @@ void set_result(Problem& problem, const Matrix& result) {
   problem.col_stride = result.col_stride;
 }
 
-void run(const char* operation, const Problem& problem, Device device) {
+template <class T>
+void run(const char* operation, const BasicProblem<T>& problem, Device device) {
   switch (device) {
     case Device::cpu:
       return matmul_internal::sum_cpu(problem);
@@ -74,12 +77,10 @@ void run(const char* operation, const Problem& problem, Device device) {
   fail(ErrorCode::invalid_argument, {operation, "device", "Device::cpu", "another number", {}});
 }
 
-}  // namespace
-
-void matmul_batched(std::int64_t batch, const ConstMatrix& a, std::int64_t a_batch_stride,
-                    const ConstMatrix& b, std::int64_t b_batch_stride, const Matrix& c,
-                    std::int64_t c_batch_stride, const MatmulEpilogue& epilogue, Device device,
-                    void* /*stream*/) {
+template <class T>
+void batched(std::int64_t batch, const BasicConstMatrix<T>& a, std::int64_t a_batch_stride,
+             const BasicConstMatrix<T>& b, std::int64_t b_batch_stride, const BasicMatrix<T>& c,
+             std::int64_t c_batch_stride, const BasicMatmulEpilogue<T>& epilogue, Device device) {
   const Checks checks{"matmul"};
   if (batch < 0) checks.refuse("batch", "0 or more", std::to_string(batch));
   checks.matrix("a", a);
@@ -90,7 +91,7 @@ void matmul_batched(std::int64_t batch, const ConstMatrix& a, std::int64_t a_bat
   checks.distinct("c", c);
   if (batch > 1 && c_batch_stride == 0 && c.rows * c.cols > 0)
     checks.refuse("c_batch_stride", "memory for each result of the batch", "0");
-  Problem problem;
+  BasicProblem<T> problem;
   problem.batch = batch;
   problem.span = {0, a.cols, true};
   problem.left = {a.data, a.row_stride, a.col_stride};
@@ -105,13 +106,9 @@ void matmul_batched(std::int64_t batch, const ConstMatrix& a, std::int64_t a_bat
   run("matmul", problem, device);
 }
 
-void matmul(const ConstMatrix& a, const ConstMatrix& b, const Matrix& c, const MatmulEpilogue& epilogue,
-            Device device, void* stream) {
-  matmul_batched(1, a, 0, b, 0, c, 0, epilogue, device, stream);
-}
-
-void matmul_fold(const ConstMatrix& a, const ConstMatrix& b, const order::FoldSpan& span, const Matrix& total,
-                 float* open, Device device, void* /*stream*/) {
+template <class T>
+void fold(const BasicConstMatrix<T>& a, const BasicConstMatrix<T>& b, const order::FoldSpan& span,
+          const BasicMatrix<T>& total, T* open, Device device) {
   const Checks checks{"matmul_fold"};
   if (span.first_row < 0) checks.refuse("span.first_row", "0 or more", std::to_string(span.first_row));
   checks.matrix("a", a);
@@ -125,7 +122,7 @@ void matmul_fold(const ConstMatrix& a, const ConstMatrix& b, const order::FoldSp
     checks.refuse("open",
                   "memory for the open partial, since the span begins or ends inside a chunk of 1024 rows",
                   "a null pointer");
-  Problem problem;
+  BasicProblem<T> problem;
   problem.span = span;
   problem.left = {a.data, a.col_stride, a.row_stride};
   problem.right = {b.data, b.col_stride, b.row_stride};
@@ -133,6 +130,42 @@ void matmul_fold(const ConstMatrix& a, const ConstMatrix& b, const order::FoldSp
   problem.accumulates = true;
   problem.open = open;
   run("matmul_fold", problem, device);
+}
+
+}  // namespace
+
+void matmul_batched(std::int64_t batch, const ConstMatrix& a, std::int64_t a_batch_stride,
+                    const ConstMatrix& b, std::int64_t b_batch_stride, const Matrix& c,
+                    std::int64_t c_batch_stride, const MatmulEpilogue& epilogue, Device device,
+                    void* /*stream*/) {
+  batched(batch, a, a_batch_stride, b, b_batch_stride, c, c_batch_stride, epilogue, device);
+}
+
+void matmul_batched(std::int64_t batch, const ConstMatrix64& a, std::int64_t a_batch_stride,
+                    const ConstMatrix64& b, std::int64_t b_batch_stride, const Matrix64& c,
+                    std::int64_t c_batch_stride, const MatmulEpilogue64& epilogue, Device device,
+                    void* /*stream*/) {
+  batched(batch, a, a_batch_stride, b, b_batch_stride, c, c_batch_stride, epilogue, device);
+}
+
+void matmul(const ConstMatrix& a, const ConstMatrix& b, const Matrix& c, const MatmulEpilogue& epilogue,
+            Device device, void* /*stream*/) {
+  batched(1, a, 0, b, 0, c, 0, epilogue, device);
+}
+
+void matmul(const ConstMatrix64& a, const ConstMatrix64& b, const Matrix64& c,
+            const MatmulEpilogue64& epilogue, Device device, void* /*stream*/) {
+  batched(1, a, 0, b, 0, c, 0, epilogue, device);
+}
+
+void matmul_fold(const ConstMatrix& a, const ConstMatrix& b, const order::FoldSpan& span, const Matrix& total,
+                 float* open, Device device, void* /*stream*/) {
+  fold(a, b, span, total, open, device);
+}
+
+void matmul_fold(const ConstMatrix64& a, const ConstMatrix64& b, const order::FoldSpan& span,
+                 const Matrix64& total, double* open, Device device, void* /*stream*/) {
+  fold(a, b, span, total, open, device);
 }
 
 }  // namespace lockstep

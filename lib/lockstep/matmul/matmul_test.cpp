@@ -509,6 +509,90 @@ TEST(MatmulCpu, KeepsSubnormalsForACallerThatFlushesThem) {
 }
 #endif
 
+// ---- float64
+
+std::vector<double> wide_elements(std::int64_t count, std::uint32_t first) {
+  const Values narrow = elements(count, first);
+  return {narrow.begin(), narrow.end()};
+}
+
+TEST(MatmulFp64, IsTheProductOfStridedMatrices) {
+  constexpr std::int64_t kBatch = 2, kRows = 3, kDepth = 1030, kCols = 4;
+  const std::vector<double> a = wide_elements(kBatch * kRows * kDepth, 0),
+                            b = wide_elements(kDepth * kCols, 777), bias = wide_elements(kCols, 99);
+  std::vector<double> c(kBatch * kRows * kCols, 2.0);
+  // a as its transpose lies in memory, b one for all
+  matmul_batched(kBatch, {a.data(), kRows, kDepth, 1, kRows}, kRows * kDepth,
+                 {b.data(), kDepth, kCols, kCols, 1}, 0, {c.data(), kRows, kCols, kCols, 1}, kRows * kCols,
+                 {0.5, 3.0, bias.data()});
+  for (std::int64_t p = 0; p < kBatch; ++p)
+    for (std::int64_t i = 0; i < kRows; ++i)
+      for (std::int64_t j = 0; j < kCols; ++j) {
+        long double sum = 0, size = 0;
+        for (std::int64_t k = 0; k < kDepth; ++k) {
+          const long double term =
+              static_cast<long double>(a[static_cast<std::size_t>((p * kDepth + k) * kRows + i)]) *
+              b[static_cast<std::size_t>(k * kCols + j)];
+          sum += term, size += std::fabs(term);
+        }
+        const long double expected = 0.5L * sum + 3.0L * 2.0L + bias[static_cast<std::size_t>(j)];
+        EXPECT_NEAR(c[static_cast<std::size_t>((p * kRows + i) * kCols + j)], static_cast<double>(expected),
+                    1e-13 * static_cast<double>(size + 10));
+      }
+}
+
+TEST(MatmulFp64, AFoldDoesNotKnowItsCuts) {
+  constexpr std::int64_t kRows = 2100, kLeft = 2, kRight = 3;
+  const std::vector<double> a = wide_elements(kRows * kLeft, 0), b = wide_elements(kRows * kRight, 777);
+  const auto run = [&](const std::vector<std::int64_t>& ends) {
+    std::vector<double> total(kLeft * kRight, 0.0), open(total.size(), -7.0);
+    std::int64_t first = 0;
+    for (const std::int64_t end : ends) {
+      matmul_fold({a.data() + first * kLeft, end - first, kLeft, kLeft, 1},
+                  {b.data() + first * kRight, end - first, kRight, kRight, 1},
+                  {first, end - first, end == kRows}, {total.data(), kLeft, kRight, kRight, 1}, open.data());
+      first = end;
+    }
+    return total;
+  };
+  const std::vector<double> whole = run({kRows});
+  EXPECT_EQ(run({1, 1000, 1024, 1500, 1500, kRows}), whole);
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    long double sum = 0, size = 0;
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const long double term =
+          static_cast<long double>(a[r * kLeft + at / kRight]) * b[r * kRight + at % kRight];
+      sum += term, size += std::fabs(term);
+    }
+    EXPECT_NEAR(whole[at], static_cast<double>(sum), 1e-13 * static_cast<double>(size));
+  }
+}
+
+TEST(MatmulFp64, RefusesAsTheFloatFormDoes) {
+  double memory[12] = {};
+  const ConstMatrix64 a{memory, 2, 3, 3, 1}, b{memory, 3, 4, 4, 1};
+  expect_refusal(
+      [&] {
+        matmul(a, b, {nullptr, 2, 4, 4, 1});
+      },
+      "c: expected [2, 4] elements of memory, got a null pointer");
+  expect_refusal(
+      [&] {
+        matmul({memory, -1, 3, 3, 1}, b, Matrix64{memory, 2, 4, 4, 1});
+      },
+      "a: expected extents of 0 or more, got [-1, 3]");
+  expect_refusal(
+      [&] {
+        matmul_fold(a, a, {0, 2, false}, {memory, 3, 3, 3, 1}, nullptr);
+      },
+      "open: expected memory for the open partial");
+  expect_refusal(
+      [&] {
+        matmul(a, b, {memory, 2, 4, 4, 1}, {}, Device::cuda);
+      },
+      "Pass matrices in the host's memory", ErrorCode::unsupported);
+}
+
 // ---- Errors, by code and by words
 
 TEST(MatmulErrors, SayWhatIsWrong) {

@@ -27,14 +27,15 @@ bool check(const char* where, const AxisExtents& extents, bool null, Device devi
   return shape.elements() > 0;
 }
 
-void forward(const char* where, Kind kind, const float* x, float* y, const AxisExtents& extents,
-             Device device) {
+template <class T>
+void forward(const char* where, Kind kind, const T* x, T* y, const AxisExtents& extents, Device device) {
   if (check(where, extents, x == nullptr || y == nullptr, device))
     softmax_internal::forward_cpu(kind, x, y, extents);
 }
 
-void backward(const char* where, Kind kind, const float* dy, const float* y, float* dx,
-              const AxisExtents& extents, Device device) {
+template <class T>
+void backward(const char* where, Kind kind, const T* dy, const T* y, T* dx, const AxisExtents& extents,
+              Device device) {
   if (check(where, extents, dy == nullptr || y == nullptr || dx == nullptr, device))
     softmax_internal::backward_cpu(kind, dy, y, dx, extents);
 }
@@ -55,6 +56,24 @@ void softmax_backward(const float* dy, const float* y, float* dx, const AxisExte
 }
 
 void log_softmax_backward(const float* dy, const float* y, float* dx, const AxisExtents& extents,
+                          Device device, void*) {
+  backward("log_softmax_backward", Kind::log_softmax, dy, y, dx, extents, device);
+}
+
+void softmax(const double* x, double* y, const AxisExtents& extents, Device device, void*) {
+  forward("softmax", Kind::softmax, x, y, extents, device);
+}
+
+void log_softmax(const double* x, double* y, const AxisExtents& extents, Device device, void*) {
+  forward("log_softmax", Kind::log_softmax, x, y, extents, device);
+}
+
+void softmax_backward(const double* dy, const double* y, double* dx, const AxisExtents& extents,
+                      Device device, void*) {
+  backward("softmax_backward", Kind::softmax, dy, y, dx, extents, device);
+}
+
+void log_softmax_backward(const double* dy, const double* y, double* dx, const AxisExtents& extents,
                           Device device, void*) {
   backward("log_softmax_backward", Kind::log_softmax, dy, y, dx, extents, device);
 }

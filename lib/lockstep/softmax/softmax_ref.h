@@ -63,14 +63,14 @@ std::vector<T> log_softmax_backward_slice(const std::vector<T>& dy, const std::v
   return dx;
 }
 
-/// Calls slice(one or more operands' slices) for every slice of [outer, axis, inner] tensors.
+/// Writes slice(one or more operands' slices) for every slice of [outer, axis, inner] tensors; the result may
+/// be an operand.
 template <class T, class Slice, class... Operands>
-std::vector<T> over_axis(std::size_t outer, std::size_t axis, std::size_t inner, Slice slice,
-                         const Operands&... operands) {
-  std::vector<T> result(outer * axis * inner);
+void write_over_axis(std::size_t outer, std::size_t axis, std::size_t inner, Slice slice, T* result,
+                     const Operands*... operands) {
   for (std::size_t o = 0; o < outer; ++o) {
     for (std::size_t i = 0; i < inner; ++i) {
-      const auto gather = [&](const std::vector<T>& from) {
+      const auto gather = [&](const T* from) {
         std::vector<T> to;
         for (std::size_t a = 0; a < axis; ++a) to.push_back(from[(o * axis + a) * inner + i]);
         return to;
@@ -79,6 +79,13 @@ std::vector<T> over_axis(std::size_t outer, std::size_t axis, std::size_t inner,
       for (std::size_t a = 0; a < axis; ++a) result[(o * axis + a) * inner + i] = y[a];
     }
   }
+}
+
+template <class T, class Slice, class... Operands>
+std::vector<T> over_axis(std::size_t outer, std::size_t axis, std::size_t inner, Slice slice,
+                         const Operands&... operands) {
+  std::vector<T> result(outer * axis * inner);
+  write_over_axis(outer, axis, inner, slice, result.data(), operands.data()...);
   return result;
 }
 

@@ -277,6 +277,54 @@ TEST(SoftmaxTwin, AProductWithTheReciprocalGoesRed) {
   EXPECT_NE(bits(y), bits(Softmax::run(x, {}, {1, 1000, 1})));
 }
 
+// ---- float64, against the formulas in long double
+
+TEST(SoftmaxFp64, IsTheFormulaOverAnyAxis) {
+  using Wide = std::vector<double>;
+  for (const AxisExtents& extents : {AxisExtents{3, 10, 1}, AxisExtents{2, 130, 3}}) {
+    const Values narrow_x = random_values(elements(extents)),
+                 narrow_dy = random_values(elements(extents), 99);
+    const Wide x(narrow_x.begin(), narrow_x.end()), dy(narrow_dy.begin(), narrow_dy.end());
+    Wide p = x, l = x, dp = dy, dl = dy;  // in place
+    softmax(p.data(), p.data(), extents);
+    log_softmax(l.data(), l.data(), extents);
+    softmax_backward(dp.data(), p.data(), dp.data(), extents);
+    log_softmax_backward(dl.data(), l.data(), dl.data(), extents);
+    for (std::int64_t slice = 0; slice < extents.outer * extents.inner; ++slice) {
+      const auto at = [&](std::int64_t j) {
+        return static_cast<std::size_t>((slice / extents.inner * extents.axis + j) * extents.inner +
+                                        slice % extents.inner);
+      };
+      long double sum = 0, total = 0, dot = 0;
+      for (std::int64_t j = 0; j < extents.axis; ++j) sum += std::exp(static_cast<long double>(x[at(j)]));
+      for (std::int64_t j = 0; j < extents.axis; ++j) {
+        total += dy[at(j)];
+        dot += dy[at(j)] * std::exp(static_cast<long double>(x[at(j)])) / sum;
+      }
+      for (std::int64_t j = 0; j < extents.axis; ++j) {
+        const long double y = std::exp(static_cast<long double>(x[at(j)])) / sum;
+        EXPECT_NEAR(p[at(j)], static_cast<double>(y), 1e-14);
+        EXPECT_NEAR(l[at(j)], static_cast<double>(std::log(y)), 1e-13);
+        EXPECT_NEAR(dp[at(j)], static_cast<double>((dy[at(j)] - dot) * y), 1e-13);
+        EXPECT_NEAR(dl[at(j)], static_cast<double>(dy[at(j)] - y * total), 1e-12);
+      }
+    }
+  }
+}
+
+TEST(SoftmaxFp64, RefusesAsTheFloatFormDoes) {
+  double a[4] = {};
+  expect_error(ErrorCode::invalid_argument, "softmax: extents: expected 0 or more, got -2", [&] {
+    softmax(a, a, {-2, 2, 1});
+  });
+  expect_error(ErrorCode::invalid_argument, "log_softmax_backward: data", [&] {
+    log_softmax_backward(a, a, nullptr, {2, 2, 1});
+  });
+  expect_error(ErrorCode::unsupported, "expected Device::cpu", [&] {
+    softmax(a, a, {2, 2, 1}, Device::cuda);
+  });
+}
+
 // ---- Errors, by code and by words
 
 TEST(SoftmaxErrors, SayWhatIsWrong) {
