@@ -8,10 +8,11 @@
 namespace lockstep {
 namespace {
 
-using activation_internal::Call;
+using activation_internal::BasicCall;
 using activation_internal::Formula;
 
-void run(const char* where, const Call& call, bool null, Device device) {
+template <class T>
+void run(const char* where, const BasicCall<T>& call, bool null, Device device) {
   if (call.count < 0)
     fail(ErrorCode::invalid_argument, {where, "count", "0 or more", std::to_string(call.count), {}});
   if (device != Device::cpu)
@@ -23,14 +24,16 @@ void run(const char* where, const Call& call, bool null, Device device) {
   activation_internal::run_cpu(call);
 }
 
-void forward(const char* where, Formula formula, const float* x, float* y, std::int64_t count, Device device,
-             const SoftplusOptions& options = {}) {
-  run(where, {formula, nullptr, x, y, count, options}, x == nullptr || y == nullptr, device);
+template <class T>
+void forward(const char* where, Formula formula, const T* x, T* y, std::int64_t count, Device device,
+             const BasicSoftplusOptions<T>& options = {}) {
+  run<T>(where, {formula, nullptr, x, y, count, options}, x == nullptr || y == nullptr, device);
 }
 
-void backward(const char* where, Formula formula, const float* dy, const float* x, float* dx,
-              std::int64_t count, Device device, const SoftplusOptions& options = {}) {
-  run(where, {formula, dy, x, dx, count, options}, dy == nullptr || x == nullptr || dx == nullptr, device);
+template <class T>
+void backward(const char* where, Formula formula, const T* dy, const T* x, T* dx, std::int64_t count,
+              Device device, const BasicSoftplusOptions<T>& options = {}) {
+  run<T>(where, {formula, dy, x, dx, count, options}, dy == nullptr || x == nullptr || dx == nullptr, device);
 }
 
 }  // namespace
@@ -78,6 +81,61 @@ void softplus(const float* x, float* y, std::int64_t count, const SoftplusOption
 }
 void softplus_backward(const float* dy, const float* x, float* dx, std::int64_t count,
                        const SoftplusOptions& options, Device device, void*) {
+  backward("softplus_backward", Formula::softplus_backward, dy, x, dx, count, device, options);
+}
+
+// ---- float64
+
+void relu(const double* x, double* y, std::int64_t count, Device device, void*) {
+  forward("relu", Formula::relu, x, y, count, device);
+}
+
+void relu_backward(const double* dy, const double* x, double* dx, std::int64_t count, Device device, void*) {
+  backward("relu_backward", Formula::relu_backward, dy, x, dx, count, device);
+}
+
+void sigmoid(const double* x, double* y, std::int64_t count, Device device, void*) {
+  forward("sigmoid", Formula::sigmoid, x, y, count, device);
+}
+
+void sigmoid_backward(const double* dy, const double* y, double* dx, std::int64_t count, Device device,
+                      void*) {
+  backward("sigmoid_backward", Formula::sigmoid_backward, dy, y, dx, count, device);
+}
+
+void tanh(const double* x, double* y, std::int64_t count, Device device, void*) {
+  forward("tanh", Formula::tanh, x, y, count, device);
+}
+
+void tanh_backward(const double* dy, const double* y, double* dx, std::int64_t count, Device device, void*) {
+  backward("tanh_backward", Formula::tanh_backward, dy, y, dx, count, device);
+}
+
+void silu(const double* x, double* y, std::int64_t count, Device device, void*) {
+  forward("silu", Formula::silu, x, y, count, device);
+}
+
+void silu_backward(const double* dy, const double* x, double* dx, std::int64_t count, Device device, void*) {
+  backward("silu_backward", Formula::silu_backward, dy, x, dx, count, device);
+}
+
+void gelu(const double* x, double* y, std::int64_t count, GeluForm form, Device device, void*) {
+  forward("gelu", form == GeluForm::erf ? Formula::gelu_erf : Formula::gelu_tanh, x, y, count, device);
+}
+
+void gelu_backward(const double* dy, const double* x, double* dx, std::int64_t count, GeluForm form,
+                   Device device, void*) {
+  backward("gelu_backward", form == GeluForm::erf ? Formula::gelu_erf_backward : Formula::gelu_tanh_backward,
+           dy, x, dx, count, device);
+}
+
+void softplus(const double* x, double* y, std::int64_t count, const SoftplusOptions64& options, Device device,
+              void*) {
+  forward("softplus", Formula::softplus, x, y, count, device, options);
+}
+
+void softplus_backward(const double* dy, const double* x, double* dx, std::int64_t count,
+                       const SoftplusOptions64& options, Device device, void*) {
   backward("softplus_backward", Formula::softplus_backward, dy, x, dx, count, device, options);
 }
 

@@ -25,15 +25,19 @@ enum class Formula {
 };
 
 /// A forward formula reads x, a backward one dy as well.
-struct Call {
+template <class T>
+struct BasicCall {
   Formula formula;
-  const float* dy = nullptr;
-  const float* x = nullptr;
-  float* result = nullptr;
+  const T* dy = nullptr;
+  const T* x = nullptr;
+  T* result = nullptr;
   std::int64_t count = 0;
-  SoftplusOptions softplus;
+  BasicSoftplusOptions<T> softplus;
 };
+using Call = BasicCall<float>;
+using Call64 = BasicCall<double>;
 
 void run_cpu(const Call& call);
+void run_cpu(const Call64& call);  // activation_fp64.cpp
 
 }  // namespace lockstep::activation_internal

@@ -19,6 +19,15 @@ inline float sigmoid(float x) { return math::sigmoid(x); }
 inline double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 template <class T>
+constexpr T kSqrtHalf = static_cast<T>(0.7071067811865475244L);
+template <class T>
+constexpr T kInverseSqrtTwoPi = static_cast<T>(0.3989422804014326779L);
+template <class T>
+constexpr T kTwoSqrtTwoOverPi = static_cast<T>(1.5957691216057307117L);
+template <class T>
+constexpr T kCubic = static_cast<T>(0.044715L);
+
+template <class T>
 T relu(T x) {
   return std::isnan(x) || x >= 0 ? x : T(0);
 }
@@ -45,17 +54,17 @@ T silu_backward(T dy, T x) {
 template <class T>
 T gelu_erf(T x) {
   const T half = x / 2;
-  return std::fma(half, erf(x * T(0.70710678f)), half);
+  return std::fma(half, erf(x * kSqrtHalf<T>), half);
 }
 template <class T>
 T gelu_erf_backward(T dy, T x) {
-  const T probability = std::fma(T(0.5), erf(x * T(0.70710678f)), T(0.5));
-  const T density = exp((T(-0.5) * x) * x) * T(0.39894228f);
+  const T probability = std::fma(T(0.5), erf(x * kSqrtHalf<T>), T(0.5));
+  const T density = exp((T(-0.5) * x) * x) * kInverseSqrtTwoPi<T>;
   return dy * std::fma(x, density, probability);
 }
 template <class T>
 T gelu_tanh_argument(T x) {
-  return T(1.59576912f) * std::fma(T(0.044715f) * (x * x), x, x);
+  return kTwoSqrtTwoOverPi<T> * std::fma(kCubic<T> * (x * x), x, x);
 }
 template <class T>
 T gelu_tanh(T x) {
@@ -64,7 +73,7 @@ T gelu_tanh(T x) {
 template <class T>
 T gelu_tanh_backward(T dy, T x) {
   const T s = sigmoid(gelu_tanh_argument(x));
-  const T slope = T(1.59576912f) * std::fma(T(3 * 0.044715f), x * x, T(1));
+  const T slope = kTwoSqrtTwoOverPi<T> * std::fma(3 * kCubic<T>, x * x, T(1));
   return dy * (s * std::fma(x * slope, 1 - s, T(1)));
 }
 template <class T>

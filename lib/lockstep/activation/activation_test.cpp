@@ -249,7 +249,7 @@ TEST(Activation, BackwardIsTheSlopeOfForward) {
   for (const Pair& pair : pairs) {
     for (double x = -6; x <= 6; x += 0.0625) {
       const double h = 1e-5, slope = (pair.forward(x + h) - pair.forward(x - h)) / (2 * h);
-      EXPECT_NEAR(pair.backward(x), slope, 1e-7) << pair.name << " at " << x << ", the constants are floats";
+      EXPECT_NEAR(pair.backward(x), slope, 1e-9) << pair.name << " at " << x;
     }
   }
 }
@@ -288,6 +288,83 @@ TEST(ActivationTwin, AnotherFormulaGoesRed) {
   }
   EXPECT_GT(silu_differs, 100);
   EXPECT_GT(gelu_differs, 100);
+}
+
+// ---- float64, against the formulas in long double
+
+TEST(ActivationFp64, IsTheFormulaAndItsSlope) {
+  using Wide = long double;
+  constexpr Wide kSqrtTwo = 1.4142135623730950488L, kSqrtTwoOverPi = 0.7978845608028653559L;
+  struct Operation {
+    const char* name;
+    void (*forward)(const double* x, double* y, std::int64_t n);
+    void (*backward)(const double* dy, const double* x, const double* y, double* dx, std::int64_t n);
+    Wide (*formula)(Wide x);
+  };
+  const Operation operations[] = {
+      {"relu", [](const double* x, double* y, std::int64_t n) { relu(x, y, n); },
+       [](const double* dy, const double* x, const double*, double* dx, std::int64_t n) {
+         relu_backward(dy, x, dx, n);
+       },
+       [](Wide x) { return std::fmax(x, 0); }},
+      {"sigmoid", [](const double* x, double* y, std::int64_t n) { sigmoid(x, y, n); },
+       [](const double* dy, const double*, const double* y, double* dx, std::int64_t n) {
+         sigmoid_backward(dy, y, dx, n);
+       },
+       [](Wide x) { return 1 / (1 + std::exp(-x)); }},
+      {"tanh", [](const double* x, double* y, std::int64_t n) { tanh(x, y, n); },
+       [](const double* dy, const double*, const double* y, double* dx, std::int64_t n) {
+         tanh_backward(dy, y, dx, n);
+       },
+       [](Wide x) { return std::tanh(x); }},
+      {"silu", [](const double* x, double* y, std::int64_t n) { silu(x, y, n); },
+       [](const double* dy, const double* x, const double*, double* dx, std::int64_t n) {
+         silu_backward(dy, x, dx, n);
+       },
+       [](Wide x) { return x / (1 + std::exp(-x)); }},
+      {"gelu", [](const double* x, double* y, std::int64_t n) { gelu(x, y, n, GeluForm::erf); },
+       [](const double* dy, const double* x, const double*, double* dx, std::int64_t n) {
+         gelu_backward(dy, x, dx, n, GeluForm::erf);
+       },
+       [](Wide x) { return x * (1 + std::erf(x / kSqrtTwo)) / 2; }},
+      {"gelu, tanh form", [](const double* x, double* y, std::int64_t n) { gelu(x, y, n, GeluForm::tanh); },
+       [](const double* dy, const double* x, const double*, double* dx, std::int64_t n) {
+         gelu_backward(dy, x, dx, n, GeluForm::tanh);
+       },
+       [](Wide x) { return x * (1 + std::tanh(kSqrtTwoOverPi * (x + 0.044715L * x * x * x))) / 2; }},
+      {"softplus",
+       [](const double* x, double* y, std::int64_t n) {
+         softplus(x, y, n, {2.0, 5.0});
+       },
+       [](const double* dy, const double* x, const double*, double* dx, std::int64_t n) {
+         softplus_backward(dy, x, dx, n, {2.0, 5.0});
+       },
+       [](Wide x) { return 2 * x > 5 ? x : std::log1p(std::exp(2 * x)) / 2; }},
+  };
+  std::vector<double> x;
+  for (int i = -40; i < 40; ++i) x.push_back((i + 0.375) / 8);
+  const std::vector<double> dy(x.size(), -1.5);
+  const auto count = static_cast<std::int64_t>(x.size());
+  for (const Operation& operation : operations) {
+    std::vector<double> y(x.size()), dx(x.size());
+    operation.forward(x.data(), y.data(), count);
+    operation.backward(dy.data(), x.data(), y.data(), dx.data(), count);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const Wide h = 1e-5L, slope = (operation.formula(x[i] + h) - operation.formula(x[i] - h)) / (2 * h);
+      EXPECT_NEAR(y[i], static_cast<double>(operation.formula(x[i])), 1e-15)
+          << operation.name << " of " << x[i];
+      EXPECT_NEAR(dx[i], static_cast<double>(-1.5L * slope), 1e-9) << operation.name << " at " << x[i];
+    }
+  }
+}
+
+TEST(ActivationFp64, RefusesAsTheFloatFormDoes) {
+  double a[4] = {};
+  expect_error(ErrorCode::invalid_argument, "relu: count: expected 0 or more, got -1",
+               [&] { relu(a, a, -1); });
+  expect_error(ErrorCode::invalid_argument, "silu_backward: data", [&] { silu_backward(a, nullptr, a, 4); });
+  expect_error(ErrorCode::unsupported, "softplus: device: expected Device::cpu",
+               [&] { softplus(a, a, 4, {}, Device::cuda); });
 }
 
 // ---- Errors, by code and by words

@@ -8,26 +8,34 @@
 namespace lockstep {
 namespace {
 
-using elementwise::Call;
+using elementwise::BasicCall;
 using elementwise::Operation;
 
-void check_operand(const char* where, const char* argument, const Operand& operand) {
+template <class T>
+void check_operand(const char* where, const char* argument, const BasicOperand<T>& operand) {
   if (operand.is_array() && operand.values() == nullptr)
     fail(ErrorCode::invalid_argument, {where, argument, "elements of memory", "a null pointer", {}});
 }
 
-/// The names are those of the operands a, b and c in the public call.
-void check(const char* where, const Call& call, const char* a, const char* b, const char* c) {
+/// Of the operands a, b and c in the public call.
+struct Names {
+  const char *a, *b, *c;
+};
+
+template <class T>
+void check(const char* where, const BasicCall<T>& call, const Names& names) {
   if (call.count < 0)
     fail(ErrorCode::invalid_argument, {where, "count", "0 or more", std::to_string(call.count), {}});
   if (call.count == 0) return;
-  check_operand(where, "out", call.out);
-  check_operand(where, a, call.a);
-  check_operand(where, b, call.b);
-  check_operand(where, c, call.c);
+  check_operand<T>(where, "out", call.out);
+  check_operand(where, names.a, call.a);
+  check_operand(where, names.b, call.b);
+  check_operand(where, names.c, call.c);
 }
 
-void run(const char* where, const Call& call, Device device) {
+template <class T>
+void run(const char* where, const BasicCall<T>& call, const Names& names, Device device) {
+  check(where, call, names);
   switch (device) {
     case Device::cpu:
       return elementwise::run_cpu(call);
@@ -41,29 +49,47 @@ void run(const char* where, const Call& call, Device device) {
 }  // namespace
 
 void add_scaled(float* out, Operand x, Operand other, float alpha, std::int64_t count, Device device, void*) {
-  const Call call{Operation::add_scaled, out, x, other, 0.0f, alpha, count};
-  check("add_scaled", call, "x", "other", "");
-  run("add_scaled", call, device);
+  run<float>("add_scaled", {Operation::add_scaled, out, x, other, 0.0f, alpha, count}, {"x", "other", ""},
+             device);
 }
 
 void addcmul(float* out, Operand x, Operand a, Operand b, float value, std::int64_t count, Device device,
              void*) {
-  const Call call{Operation::addcmul, out, x, a, b, value, count};
-  check("addcmul", call, "x", "a", "b");
-  run("addcmul", call, device);
+  run<float>("addcmul", {Operation::addcmul, out, x, a, b, value, count}, {"x", "a", "b"}, device);
 }
 
 void addcdiv(float* out, Operand x, Operand a, Operand b, float value, std::int64_t count, Device device,
              void*) {
-  const Call call{Operation::addcdiv, out, x, a, b, value, count};
-  check("addcdiv", call, "x", "a", "b");
-  run("addcdiv", call, device);
+  run<float>("addcdiv", {Operation::addcdiv, out, x, a, b, value, count}, {"x", "a", "b"}, device);
 }
 
 void lerp(float* out, Operand start, Operand end, Operand weight, std::int64_t count, Device device, void*) {
-  const Call call{Operation::lerp, out, start, end, weight, 0.0f, count};
-  check("lerp", call, "start", "end", "weight");
-  run("lerp", call, device);
+  run<float>("lerp", {Operation::lerp, out, start, end, weight, 0.0f, count}, {"start", "end", "weight"},
+             device);
+}
+
+// ---- float64
+
+void add_scaled(double* out, Operand64 x, Operand64 other, double alpha, std::int64_t count, Device device,
+                void*) {
+  run<double>("add_scaled", {Operation::add_scaled, out, x, other, 0.0, alpha, count}, {"x", "other", ""},
+              device);
+}
+
+void addcmul(double* out, Operand64 x, Operand64 a, Operand64 b, double value, std::int64_t count,
+             Device device, void*) {
+  run<double>("addcmul", {Operation::addcmul, out, x, a, b, value, count}, {"x", "a", "b"}, device);
+}
+
+void addcdiv(double* out, Operand64 x, Operand64 a, Operand64 b, double value, std::int64_t count,
+             Device device, void*) {
+  run<double>("addcdiv", {Operation::addcdiv, out, x, a, b, value, count}, {"x", "a", "b"}, device);
+}
+
+void lerp(double* out, Operand64 start, Operand64 end, Operand64 weight, std::int64_t count, Device device,
+          void*) {
+  run<double>("lerp", {Operation::lerp, out, start, end, weight, 0.0, count}, {"start", "end", "weight"},
+              device);
 }
 
 }  // namespace lockstep

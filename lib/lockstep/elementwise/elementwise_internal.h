@@ -10,14 +10,18 @@ namespace lockstep::elementwise {
 enum class Operation { add_scaled, addcmul, addcdiv, lerp };
 
 /// One call: of the operands a, b and c an operation reads those that its expression names, in that order.
-struct Call {
+template <class T>
+struct BasicCall {
   Operation operation;
-  float* out;
-  Operand a, b, c;
-  float factor;  ///< alpha or value
+  T* out;
+  BasicOperand<T> a, b, c;
+  T factor;  ///< alpha or value
   std::int64_t count;
 };
+using Call = BasicCall<float>;
+using Call64 = BasicCall<double>;
 
 void run_cpu(const Call& call);
+void run_cpu(const Call64& call);  // elementwise_fp64.cpp
 
 }  // namespace lockstep::elementwise

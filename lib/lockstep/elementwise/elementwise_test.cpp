@@ -225,6 +225,32 @@ TEST(ElementwiseCpu, KeepsSubnormalsForACallerThatFlushesThem) {
 }
 #endif
 
+// ---- float64
+
+TEST(ElementwiseFp64, IsTheExpression) {
+  const std::vector<double> x{0.3, -1.7, 2.2}, a{1.1, 0.9, -0.4}, b{-0.7, 3.1, 0.2};
+  std::vector<double> scaled(3), product = x, quotient(3), moved(3);
+  add_scaled(scaled.data(), x.data(), a.data(), -0.3, 3);
+  addcmul(product.data(), product.data(), a.data(), 0.7, 1.3, 3);  // in place, with a number
+  addcdiv(quotient.data(), x.data(), a.data(), b.data(), 1.3, 3);
+  lerp(moved.data(), x.data(), a.data(), b.data(), 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_NEAR(scaled[i], x[i] - 0.3 * a[i], 1e-15);
+    EXPECT_NEAR(product[i], x[i] + 1.3 * a[i] * 0.7, 1e-15);
+    EXPECT_NEAR(quotient[i], x[i] + 1.3 * (a[i] / b[i]), 1e-15);
+    EXPECT_NEAR(moved[i], x[i] + b[i] * (a[i] - x[i]), 2e-15);
+  }
+}
+
+TEST(ElementwiseFp64, RefusesAsTheFloatFormDoes) {
+  double x[2] = {1, 2};
+  const double* const null = nullptr;
+  expect_refusal([&] { add_scaled(x, x, x, 1, -1); }, "add_scaled: count: expected 0 or more, got -1");
+  expect_refusal([&] { lerp(x, x, x, null, 2); }, "lerp: weight: expected elements of memory, got a null");
+  expect_refusal([&] { addcmul(x, x, x, x, 1, 2, Device::cuda); }, "expected Device::cpu",
+                 ErrorCode::unsupported);
+}
+
 // ---- Errors, by code and by words
 
 TEST(ElementwiseErrors, SayWhatIsWrong) {
