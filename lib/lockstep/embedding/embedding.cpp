@@ -25,14 +25,8 @@ void check_indices(const char* operation, const std::int64_t* index, std::int64_
   }
 }
 
-}  // namespace
-
-std::int64_t embedding_open_elements(std::int64_t vocabulary, std::int64_t dim) {
-  const std::int64_t slots = std::min<std::int64_t>(order::kRowsPerChunk - 1, vocabulary);
-  return embedding_rows::kSlotHead + slots * embedding_rows::slot_elements(dim);
-}
-
-void embedding(const Embedding& call, Device device, void*) {
+template <class T>
+void forward(const BasicEmbedding<T>& call, Device device) {
   const char* const operation = "embedding";
   check_extent(operation, "vocabulary", call.vocabulary);
   check_extent(operation, "dim", call.dim);
@@ -45,7 +39,8 @@ void embedding(const Embedding& call, Device device, void*) {
   embedding_rows::forward_cpu(call);
 }
 
-void embedding_backward(const EmbeddingBackward& call, Device device, void*) {
+template <class T>
+void backward(const BasicEmbeddingBackward<T>& call, Device device) {
   const char* const operation = "embedding_backward";
   check_extent(operation, "vocabulary", call.vocabulary);
   check_extent(operation, "dim", call.dim);
@@ -60,5 +55,18 @@ void embedding_backward(const EmbeddingBackward& call, Device device, void*) {
   check_indices(operation, call.index, call.span.rows, call.vocabulary);
   embedding_rows::backward_cpu(call);
 }
+
+}  // namespace
+
+std::int64_t embedding_open_elements(std::int64_t vocabulary, std::int64_t dim) {
+  const std::int64_t slots = std::min<std::int64_t>(order::kRowsPerChunk - 1, vocabulary);
+  return embedding_rows::kSlotHead + slots * embedding_rows::slot_elements(dim);
+}
+
+void embedding(const Embedding& call, Device device, void*) { forward(call, device); }
+void embedding(const Embedding64& call, Device device, void*) { forward(call, device); }
+
+void embedding_backward(const EmbeddingBackward& call, Device device, void*) { backward(call, device); }
+void embedding_backward(const EmbeddingBackward64& call, Device device, void*) { backward(call, device); }
 
 }  // namespace lockstep

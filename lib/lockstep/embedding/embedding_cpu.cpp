@@ -113,15 +113,6 @@ std::int64_t grain(std::int64_t elements_an_item) {
   return std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, elements_an_item));
 }
 
-/// The number of slots in use, before all of them, and the table row of each.
-std::int64_t read_number(const float* place) {
-  std::int64_t number = 0;
-  std::memcpy(&number, place, sizeof number);
-  return number;
-}
-
-void write_number(std::int64_t number, float* place) { std::memcpy(place, &number, sizeof number); }
-
 /// Finds the group of a table row among those of one segment: open addressing, at most 1,024 of 4,096 places
 /// in use.
 class GroupFinder {

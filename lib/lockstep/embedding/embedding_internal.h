@@ -2,6 +2,7 @@
 // What embedding.cpp chooses from, one function a device; and the plan that the CPU's vector form works off.
 
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "lockstep/embedding/embedding.h"
@@ -10,6 +11,10 @@ namespace lockstep::embedding_rows {
 
 void forward_cpu(const Embedding& call);
 void backward_cpu(const EmbeddingBackward& call);
+
+// embedding_fp64.cpp
+void forward_cpu(const Embedding64& call);
+void backward_cpu(const EmbeddingBackward64& call);
 
 /// A table row that a segment of the span hits, or that lies open from before.
 struct Group {
@@ -34,8 +39,17 @@ struct Plan {
 constexpr std::int64_t kSlotHead = 2;
 inline std::int64_t slot_elements(std::int64_t dim) { return kSlotHead + dim; }
 /// The partial of slot `slot`; before the slots lie two elements with their number.
-inline float* slot_partial(float* open, std::int64_t slot, std::int64_t dim) {
+template <class T>
+T* slot_partial(T* open, std::int64_t slot, std::int64_t dim) {
   return open + kSlotHead + slot * slot_elements(dim) + kSlotHead;
 }
+
+/// The number of slots in use, before all of them, and the table row of each.
+inline std::int64_t read_number(const void* place) {
+  std::int64_t number = 0;
+  std::memcpy(&number, place, sizeof number);
+  return number;
+}
+inline void write_number(std::int64_t number, void* place) { std::memcpy(place, &number, sizeof number); }
 
 }  // namespace lockstep::embedding_rows

@@ -105,7 +105,7 @@ TEST(EmbeddingForward, CopiesRows) {
       }
     });
   }
-  EXPECT_NO_THROW(embedding({nullptr, nullptr, nullptr, 0, 4, 0}));
+  EXPECT_NO_THROW(embedding(Embedding{nullptr, nullptr, nullptr, 0, 4, 0}));
 }
 
 // ---- Backward
@@ -254,6 +254,58 @@ TEST(EmbeddingBackward, KeepsSubnormalsForACallerThatFlushesThem) {
 }
 #endif
 
+// ---- float64
+
+TEST(EmbeddingFp64, CopiesRowsAndAddsTheirGradients) {
+  const Problem p(2500, 20, 3, 4);
+  const std::vector<double> dy(p.dy.begin(), p.dy.end());
+  std::vector<double> y(dy.size(), -1.0);
+  embedding({dy.data(), p.index.data(), y.data(), p.vocabulary, p.dim, p.rows()});
+  for (std::size_t i = 0; i < y.size(); ++i)
+    ASSERT_EQ(y[i], dy[static_cast<std::size_t>(p.index[i / 3]) * 3 + i % 3]);
+
+  const auto run = [&](const Indices& ends) {
+    std::vector<double> total(p.empty().size(), 0.0);
+    std::vector<double> open(static_cast<std::size_t>(embedding_open_elements(p.vocabulary, p.dim)),
+                             std::nan(""));
+    std::int64_t first = 0;
+    for (const std::int64_t end : ends) {
+      embedding_backward({dy.data() + first * p.dim,
+                          p.index.data() + first,
+                          p.vocabulary,
+                          p.dim,
+                          p.padding,
+                          {first, end - first, end == p.rows()},
+                          total.data(),
+                          open.data()});
+      first = end;
+    }
+    return total;
+  };
+  const std::vector<double> whole = run({p.rows()});
+  EXPECT_EQ(run({1, 1000, 1024, 1100, 2047, p.rows()}), whole);
+  std::vector<long double> expected(whole.size(), 0.0L);
+  for (std::size_t i = 0; i < dy.size(); ++i)
+    if (p.index[i / 3] != p.padding) expected[static_cast<std::size_t>(p.index[i / 3]) * 3 + i % 3] += dy[i];
+  for (std::size_t i = 0; i < whole.size(); ++i)
+    EXPECT_NEAR(whole[i], static_cast<double>(expected[i]), 1e-12) << i;
+}
+
+TEST(EmbeddingFp64, RefusesAsTheFloatFormDoes) {
+  double m[12] = {};
+  const std::int64_t index[2] = {0, 4};
+  expect_refusal([&] { embedding({m, index, m, 4, 3, 2}); }, "embedding: index[1]: expected 0 to 3, got 4");
+  expect_refusal([&] { embedding({nullptr, index, m, 4, 3, 1}); }, "embedding: table: expected 12 elements");
+  expect_refusal([&] { embedding_backward({m, index, 4, 3, -1, {0, -1, true}, m, nullptr}); }, "span.rows: ");
+  expect_refusal(
+      [&] {
+        embedding_backward({m, index, 4, 3, -1, {0, 1, false}, m, nullptr});
+      },
+      "open: expected memory, since the span's cuts leave a chunk open");
+  expect_refusal([] { embedding(Embedding64{}, Device::cuda); }, "expected Device::cpu",
+                 ErrorCode::unsupported);
+}
+
 // ---- Errors, by code and by words
 
 TEST(EmbeddingErrors, SayWhatIsWrong) {
@@ -298,8 +350,9 @@ TEST(EmbeddingErrors, SayWhatIsWrong) {
 }
 
 TEST(EmbeddingErrors, CudaIsUnsupported) {
-  expect_refusal([] { embedding({}, Device::cuda); }, "expected Device::cpu", ErrorCode::unsupported);
-  expect_refusal([] { embedding_backward({}, Device::cuda); }, "expected Device::cpu",
+  expect_refusal([] { embedding(Embedding{}, Device::cuda); }, "expected Device::cpu",
+                 ErrorCode::unsupported);
+  expect_refusal([] { embedding_backward(EmbeddingBackward{}, Device::cuda); }, "expected Device::cpu",
                  ErrorCode::unsupported);
 }
 

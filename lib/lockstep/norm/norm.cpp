@@ -34,7 +34,8 @@ class Check {
     extent("span.first_row", span.first_row);
     extent("span.rows", span.rows);
   }
-  void fold(const char* name, const NormFold& fold, const order::FoldSpan& span,
+  template <class T>
+  void fold(const char* name, const BasicNormFold<T>& fold, const order::FoldSpan& span,
             std::int64_t features) const {
     if (fold.total == nullptr || fold.open != nullptr || features == 0 || !order::needs_open_partial(span))
       return;
@@ -49,11 +50,16 @@ class Check {
   const char* operation_;
 };
 
-bool is_wanted(const NormFold& fold) { return fold.total != nullptr; }
+template <class T>
+bool is_wanted(const BasicNormFold<T>& fold) {
+  return fold.total != nullptr;
+}
 
-}  // namespace
+// Each call checked, then computed.
+namespace checked {
 
-void layer_norm(const LayerNorm& call, Device device, void*) {
+template <class T>
+void layer_norm(const BasicLayerNorm<T>& call, Device device) {
   const Check check("layer_norm");
   check.extent("rows", call.rows);
   check.extent("features", call.features);
@@ -61,12 +67,13 @@ void layer_norm(const LayerNorm& call, Device device, void*) {
   check.memory("x", call.x, call.rows * call.features);
   check.memory("y", call.y, call.rows * call.features);
   check.device(device);
-  norm::rows_cpu({call.x, call.gamma, call.beta, call.y, call.mean, call.rstd, call.features, 1,
-                  call.features, static_cast<float>(call.eps), true, 0},
+  norm::rows_cpu(norm::BasicRows<T>{call.x, call.gamma, call.beta, call.y, call.mean, call.rstd,
+                                    call.features, 1, call.features, static_cast<T>(call.eps), true, 0},
                  call.rows);
 }
 
-void layer_norm_backward(const LayerNormBackward& call, Device device, void*) {
+template <class T>
+void layer_norm_backward(const BasicLayerNormBackward<T>& call, Device device) {
   const Check check("layer_norm_backward");
   check.span(call.span);
   check.extent("features", call.features);
@@ -80,12 +87,13 @@ void layer_norm_backward(const LayerNormBackward& call, Device device, void*) {
   check.fold("dgamma", call.dgamma, call.span, call.features);
   check.fold("dbeta", call.dbeta, call.span, call.features);
   check.device(device);
-  norm::rows_backward_cpu(
-      {call.dy, call.x, call.mean, call.rstd, call.gamma, call.dx, call.features, 1, call.features, true, 0},
-      call.dgamma, call.dbeta, call.span);
+  norm::rows_backward_cpu(norm::BasicRowsBackward<T>{call.dy, call.x, call.mean, call.rstd, call.gamma,
+                                                     call.dx, call.features, 1, call.features, true, 0},
+                          call.dgamma, call.dbeta, call.span);
 }
 
-void rms_norm(const RmsNorm& call, Device device, void*) {
+template <class T>
+void rms_norm(const BasicRmsNorm<T>& call, Device device) {
   const Check check("rms_norm");
   check.extent("rows", call.rows);
   check.extent("features", call.features);
@@ -93,12 +101,13 @@ void rms_norm(const RmsNorm& call, Device device, void*) {
   check.memory("x", call.x, call.rows * call.features);
   check.memory("y", call.y, call.rows * call.features);
   check.device(device);
-  norm::rows_cpu({call.x, call.gamma, nullptr, call.y, nullptr, call.rstd, call.features, 1, call.features,
-                  static_cast<float>(call.eps), false, 0},
+  norm::rows_cpu(norm::BasicRows<T>{call.x, call.gamma, nullptr, call.y, nullptr, call.rstd, call.features, 1,
+                                    call.features, static_cast<T>(call.eps), false, 0},
                  call.rows);
 }
 
-void rms_norm_backward(const RmsNormBackward& call, Device device, void*) {
+template <class T>
+void rms_norm_backward(const BasicRmsNormBackward<T>& call, Device device) {
   const Check check("rms_norm_backward");
   check.span(call.span);
   check.extent("features", call.features);
@@ -108,12 +117,13 @@ void rms_norm_backward(const RmsNormBackward& call, Device device, void*) {
   check.memory("rstd", call.rstd, call.span.rows);
   check.fold("dgamma", call.dgamma, call.span, call.features);
   check.device(device);
-  norm::rows_backward_cpu(
-      {call.dy, call.x, nullptr, call.rstd, call.gamma, call.dx, call.features, 1, call.features, false, 0},
-      call.dgamma, {}, call.span);
+  norm::rows_backward_cpu(norm::BasicRowsBackward<T>{call.dy, call.x, nullptr, call.rstd, call.gamma, call.dx,
+                                                     call.features, 1, call.features, false, 0},
+                          call.dgamma, BasicNormFold<T>{}, call.span);
 }
 
-void group_norm(const GroupNorm& call, Device device, void*) {
+template <class T>
+void group_norm(const BasicGroupNorm<T>& call, Device device) {
   const Check check("group_norm");
   check.extent("samples", call.samples);
   check.extent("channels", call.channels);
@@ -126,7 +136,8 @@ void group_norm(const GroupNorm& call, Device device, void*) {
   norm::group_norm_cpu(call);
 }
 
-void group_norm_backward(const GroupNormBackward& call, Device device, void*) {
+template <class T>
+void group_norm_backward(const BasicGroupNormBackward<T>& call, Device device) {
   const Check check("group_norm_backward");
   check.extent("samples", call.samples);
   check.extent("channels", call.channels);
@@ -147,6 +158,36 @@ void group_norm_backward(const GroupNormBackward& call, Device device, void*) {
   check.fold("dbeta", call.dbeta, call.span, call.channels);
   check.device(device);
   norm::group_norm_backward_cpu(call);
+}
+
+}  // namespace checked
+
+}  // namespace
+
+void layer_norm(const LayerNorm& call, Device device, void*) { checked::layer_norm(call, device); }
+void layer_norm_backward(const LayerNormBackward& call, Device device, void*) {
+  checked::layer_norm_backward(call, device);
+}
+void rms_norm(const RmsNorm& call, Device device, void*) { checked::rms_norm(call, device); }
+void rms_norm_backward(const RmsNormBackward& call, Device device, void*) {
+  checked::rms_norm_backward(call, device);
+}
+void group_norm(const GroupNorm& call, Device device, void*) { checked::group_norm(call, device); }
+void group_norm_backward(const GroupNormBackward& call, Device device, void*) {
+  checked::group_norm_backward(call, device);
+}
+
+void layer_norm(const LayerNorm64& call, Device device, void*) { checked::layer_norm(call, device); }
+void layer_norm_backward(const LayerNormBackward64& call, Device device, void*) {
+  checked::layer_norm_backward(call, device);
+}
+void rms_norm(const RmsNorm64& call, Device device, void*) { checked::rms_norm(call, device); }
+void rms_norm_backward(const RmsNormBackward64& call, Device device, void*) {
+  checked::rms_norm_backward(call, device);
+}
+void group_norm(const GroupNorm64& call, Device device, void*) { checked::group_norm(call, device); }
+void group_norm_backward(const GroupNormBackward64& call, Device device, void*) {
+  checked::group_norm_backward(call, device);
 }
 
 }  // namespace lockstep

@@ -12,38 +12,51 @@ constexpr std::int64_t kWholePixels = 16;
 
 /// A row norm as the kernels see it: each of LayerNorm, RMSNorm, and one group of GroupNorm for all samples.
 /// Row r begins at x + r * row_stride; gamma and beta hold an element each of a row, or are null.
-struct Rows {
-  const float* x;
-  const float* gamma;
-  const float* beta;
-  float* y;
-  float* mean;
-  float* rstd;
+template <class T>
+struct BasicRows {
+  const T* x;
+  const T* gamma;
+  const T* beta;
+  T* y;
+  T* mean;
+  T* rstd;
   std::int64_t row_stride, statistics_stride;  ///< of x and y; of mean and rstd
   std::int64_t features;
-  float eps;
+  T eps;
   bool is_centered;
   std::int64_t pixels;  ///< above 0: gamma and beta hold a number for so many elements each, a multiple of
                         ///< kWholePixels
 };
+using Rows = BasicRows<float>;
+using Rows64 = BasicRows<double>;
 
-struct RowsBackward {
-  const float* dy;
-  const float* x;
-  const float* mean;
-  const float* rstd;
-  const float* gamma;
-  float* dx;
+template <class T>
+struct BasicRowsBackward {
+  const T* dy;
+  const T* x;
+  const T* mean;
+  const T* rstd;
+  const T* gamma;
+  T* dx;
   std::int64_t row_stride, statistics_stride;
   std::int64_t features;
   bool is_centered;
   std::int64_t pixels;  ///< as in Rows
 };
+using RowsBackward = BasicRowsBackward<float>;
+using RowsBackward64 = BasicRowsBackward<double>;
 
 void rows_cpu(const Rows& call, std::int64_t rows);
 void rows_backward_cpu(const RowsBackward& call, const NormFold& dgamma, const NormFold& dbeta,
                        const order::FoldSpan& span);
 void group_norm_cpu(const GroupNorm& call);
 void group_norm_backward_cpu(const GroupNormBackward& call);
+
+// norm_fp64.cpp
+void rows_cpu(const Rows64& call, std::int64_t rows);
+void rows_backward_cpu(const RowsBackward64& call, const NormFold64& dgamma, const NormFold64& dbeta,
+                       const order::FoldSpan& span);
+void group_norm_cpu(const GroupNorm64& call);
+void group_norm_backward_cpu(const GroupNormBackward64& call);
 
 }  // namespace lockstep::norm

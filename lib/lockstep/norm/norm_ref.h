@@ -50,13 +50,16 @@ void norm_row_backward_ref(const T* dy, const T* x, T mean, T rstd, Gamma gamma,
                         : norm::uncentered_gradient(g(j), normalized(j), mean_of_product, rstd);
 }
 
-/// The folds of one element of gamma and beta; dy(r) and normalized(r) belong to row r of the span.
+/// The folds of one element of gamma, and of beta; dy(r) and normalized(r) belong to row r of the span.
 template <class T, class Dy, class Normalized>
-void norm_fold_ref(const order::FoldSpan& span, Dy dy, Normalized normalized, T& dgamma, T* dgamma_open,
-                   T& dbeta, T* dbeta_open) {
-  order::fold_rows(span, dgamma, dgamma_open,
+void norm_gamma_fold_ref(const order::FoldSpan& span, Dy dy, Normalized normalized, T& total, T* open) {
+  order::fold_rows(span, total, open,
                    [&](T partial, std::int64_t r) { return std::fma(dy(r), normalized(r), partial); });
-  order::fold_rows(span, dbeta, dbeta_open, [&](T partial, std::int64_t r) { return partial + dy(r); });
+}
+
+template <class T, class Dy>
+void norm_beta_fold_ref(const order::FoldSpan& span, Dy dy, T& total, T* open) {
+  order::fold_rows(span, total, open, [&](T partial, std::int64_t r) { return partial + dy(r); });
 }
 
 }  // namespace lockstep

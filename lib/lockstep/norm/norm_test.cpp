@@ -138,9 +138,9 @@ Results run_ref(const Problem& p) {
                              : norm::uncentered(p.x[place(row)], r.rstd[statistic]);
     };
     const auto c = static_cast<std::size_t>(channel);
-    norm_fold_ref<float>(
-        span, [&](std::int64_t row) { return p.dy[place(row)]; }, normalized, r.dgamma[c], nullptr,
-        r.dbeta[c], nullptr);
+    const auto dy = [&](std::int64_t row) { return p.dy[place(row)]; };
+    norm_gamma_fold_ref<float>(span, dy, normalized, r.dgamma[c], nullptr);
+    norm_beta_fold_ref<float>(span, dy, r.dbeta[c], nullptr);
   }
   if (!p.is_centered()) std::fill(r.dbeta.begin(), r.dbeta.end(), 0.0f);  // RMSNorm has none
   return r;
@@ -421,6 +421,139 @@ TEST(NormCpu, KeepsSubnormalsForACallerThatFlushesThem) {
 }
 #endif
 
+// ---- float64
+
+using Wide = std::vector<double>;
+
+/// The problem of a Problem, and its results.
+struct WideProblem {
+  Problem of;
+  Wide x, dy, gamma, beta;
+  Wide y, mean, rstd, dx, dgamma, dbeta;
+
+  explicit WideProblem(const Problem& p)
+      : of(p),
+        x(p.x.begin(), p.x.end()),
+        dy(p.dy.begin(), p.dy.end()),
+        gamma(p.gamma.begin(), p.gamma.end()),
+        beta(p.beta.begin(), p.beta.end()),
+        y(x.size()),
+        mean(static_cast<std::size_t>(p.samples * p.groups)),
+        rstd(mean.size()),
+        dx(dy) {}
+
+  void forward() {
+    if (of.kind == Kind::layer)
+      layer_norm(
+          {x.data(), gamma.data(), beta.data(), y.data(), mean.data(), rstd.data(), of.samples, of.channels});
+    else if (of.kind == Kind::rms)
+      rms_norm({x.data(), gamma.data(), y.data(), rstd.data(), of.samples, of.channels});
+    else
+      group_norm({x.data(), gamma.data(), beta.data(), y.data(), mean.data(), rstd.data(), of.samples,
+                  of.channels, of.pixels, of.groups});
+  }
+  /// In place: dx lies where dy did. Cut after `ends` samples.
+  void backward(const std::vector<std::int64_t>& ends) {
+    dx = dy;
+    dgamma.assign(gamma.size(), 0.0), dbeta = dgamma;
+    Wide dgamma_open(gamma.size(), std::nan("")), dbeta_open = dgamma_open;
+    const NormFold64 to_gamma{dgamma.data(), dgamma_open.data()}, to_beta{dbeta.data(), dbeta_open.data()};
+    std::int64_t first = 0;
+    for (const std::int64_t end : ends) {
+      const std::int64_t count = end - first, offset = first * of.sample_elements(),
+                         group = first * of.groups;
+      const order::FoldSpan span{first * of.pixels, count * of.pixels, end == of.samples};
+      double* const at = dx.data() + offset;
+      if (of.kind == Kind::layer)
+        layer_norm_backward({at, x.data() + offset, mean.data() + group, rstd.data() + group, gamma.data(),
+                             at, to_gamma, to_beta, span, of.channels});
+      else if (of.kind == Kind::rms)
+        rms_norm_backward(
+            {at, x.data() + offset, rstd.data() + group, gamma.data(), at, to_gamma, span, of.channels});
+      else
+        group_norm_backward({at, x.data() + offset, mean.data() + group, rstd.data() + group, gamma.data(),
+                             at, to_gamma, to_beta, span, count, of.channels, of.pixels, of.groups});
+      first = end;
+    }
+  }
+  double loss() {
+    forward();
+    double sum = 0;
+    for (std::size_t i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
+    return sum;
+  }
+  void expect_slopes(Wide& values, const Wide& gradient, const char* what) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const double value = values[i], step = 1e-5;
+      values[i] = value + step;
+      const double above = loss();
+      values[i] = value - step;
+      const double below = loss();
+      values[i] = value;
+      EXPECT_NEAR((above - below) / (2 * step), gradient[i], 1e-7 * (1 + std::fabs(gradient[i])))
+          << what << ' ' << i;
+    }
+  }
+};
+
+const Problem kSmallProblems[] = {{Kind::layer, 3, 7}, {Kind::rms, 3, 7}, {Kind::group, 2, 6, 3, 2}};
+
+TEST(NormFp64, IsCloseToTheFloatForm) {
+  for (const Problem& p : kSmallProblems) {
+    const Results narrow = run_cpu(p);
+    WideProblem wide(p);
+    wide.forward();
+    for (std::size_t i = 0; i < wide.y.size(); ++i)
+      EXPECT_NEAR(wide.y[i], narrow.y[i], 1e-5 * (1 + std::fabs(wide.y[i])));
+    for (std::size_t i = 0; i < wide.rstd.size(); ++i) {
+      EXPECT_NEAR(wide.rstd[i], narrow.rstd[i], 1e-5 * wide.rstd[i]);
+      EXPECT_NEAR(wide.mean[i], narrow.mean[i], 1e-5);
+    }
+  }
+}
+
+TEST(NormFp64, GradientsAreThoseOfFiniteDifferences) {
+  for (const Problem& p : kSmallProblems) {
+    WideProblem wide(p);
+    wide.forward();
+    wide.backward({p.samples});
+    wide.expect_slopes(wide.x, wide.dx, "x");
+    wide.expect_slopes(wide.gamma, wide.dgamma, "gamma");
+    if (p.is_centered()) wide.expect_slopes(wide.beta, wide.dbeta, "beta");
+  }
+}
+
+TEST(NormFp64, AFoldDoesNotKnowItsCuts) {
+  for (const Problem& p :
+       {Problem{Kind::layer, 2100, 2}, Problem{Kind::rms, 2100, 2}, Problem{Kind::group, 700, 4, 3, 2}}) {
+    WideProblem wide(p);
+    wide.forward();
+    wide.backward({p.samples});
+    const Wide dx = wide.dx, dgamma = wide.dgamma, dbeta = wide.dbeta;
+    wide.backward({1, 300, 500, p.samples});
+    EXPECT_EQ(wide.dx, dx);
+    EXPECT_EQ(wide.dgamma, dgamma);
+    EXPECT_EQ(wide.dbeta, dbeta);
+  }
+}
+
+TEST(NormFp64, RefusesAsTheFloatFormDoes) {
+  double m[8] = {};
+  expect_refusal(
+      [&] {
+        layer_norm({m, m, m, m, m, m, -1, 3});
+      },
+      "layer_norm: rows: expected 0 or more, got -1");
+  expect_refusal([&] { rms_norm({nullptr, m, m, m, 2, 3}); }, "rms_norm: x: expected 6 elements of memory");
+  expect_refusal(
+      [&] {
+        layer_norm_backward({m, m, m, m, m, m, {m, m}, {m, nullptr}, {0, 2, false}, 3});
+      },
+      "dbeta.open: expected memory");
+  expect_refusal([] { group_norm(GroupNorm64{}, Device::cuda); }, "expected Device::cpu",
+                 ErrorCode::unsupported);
+}
+
 // ---- Errors, by code and by words
 
 TEST(NormErrors, SayWhatIsWrong) {
@@ -472,12 +605,12 @@ TEST(NormErrors, CudaIsUnsupported) {
   const auto refuses = [](auto call) {
     expect_refusal(call, "expected Device::cpu", ErrorCode::unsupported);
   };
-  refuses([] { layer_norm({}, Device::cuda); });
-  refuses([] { layer_norm_backward({}, Device::cuda); });
-  refuses([] { rms_norm({}, Device::cuda); });
-  refuses([] { rms_norm_backward({}, Device::cuda); });
-  refuses([] { group_norm({}, Device::cuda); });
-  refuses([] { group_norm_backward({}, Device::cuda); });
+  refuses([] { layer_norm(LayerNorm{}, Device::cuda); });
+  refuses([] { layer_norm_backward(LayerNormBackward{}, Device::cuda); });
+  refuses([] { rms_norm(RmsNorm{}, Device::cuda); });
+  refuses([] { rms_norm_backward(RmsNormBackward{}, Device::cuda); });
+  refuses([] { group_norm(GroupNorm{}, Device::cuda); });
+  refuses([] { group_norm_backward(GroupNormBackward{}, Device::cuda); });
 }
 
 }  // namespace
