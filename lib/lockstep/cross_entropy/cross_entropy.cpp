@@ -25,7 +25,8 @@ void check_pointer(const char* where, const char* what, const void* pointer, std
     refuse(where, what, "memory of " + std::to_string(elements) + " elements", "a null pointer");
 }
 
-void check_classes(const char* where, const ClassTargets& of) {
+template <class T>
+void check_classes(const char* where, const BasicClassTargets<T>& of) {
   if (of.rows < 0) refuse(where, "rows", "0 or more", std::to_string(of.rows));
   if (of.classes < 0) refuse(where, "classes", "0 or more", std::to_string(of.classes));
   if (!(of.label_smoothing >= 0 && of.label_smoothing <= 1))
@@ -34,7 +35,8 @@ void check_classes(const char* where, const ClassTargets& of) {
 }
 
 /// Checks every target, and counts those that are not ignored.
-std::int64_t count(const char* where, const ClassTargets& of) {
+template <class T>
+std::int64_t count(const char* where, const BasicClassTargets<T>& of) {
   check_classes(where, of);
   std::int64_t counted = 0;
   for (std::int64_t r = 0; r < of.rows; ++r) {
@@ -50,42 +52,51 @@ std::int64_t count(const char* where, const ClassTargets& of) {
   return counted;
 }
 
-void check(const char* where, const ClassTargets& targets, Device device) {
+template <class T>
+void check(const char* where, const BasicClassTargets<T>& targets, Device device) {
   check_device(where, device);
   count(where, targets);
 }
 
-}  // namespace
+// Each call checked, then computed.
+namespace checked {
 
-void nll(const float* log_probabilities, const ClassTargets& targets, float* loss, Device device, void*) {
+template <class T>
+void nll(const T* log_probabilities, const BasicClassTargets<T>& targets, T* loss, Device device) {
   check("nll", targets, device);
   check_pointer("nll", "log_probabilities", log_probabilities, targets.rows * targets.classes);
   check_pointer("nll", "loss", loss, targets.rows);
-  cross_entropy_internal::forward_cpu(targets, {log_probabilities, loss, nullptr, nullptr});
+  cross_entropy_internal::forward_cpu(
+      targets, cross_entropy_internal::BasicForward<T>{log_probabilities, loss, nullptr, nullptr});
 }
 
-void nll_backward(const ClassTargets& targets, const RowGradients& gradients,
-                  float* log_probabilities_gradient, Device device, void*) {
+template <class T>
+void nll_backward(const BasicClassTargets<T>& targets, const BasicRowGradients<T>& gradients,
+                  T* log_probabilities_gradient, Device device) {
   check("nll_backward", targets, device);
   check_pointer("nll_backward", "log_probabilities_gradient", log_probabilities_gradient,
                 targets.rows * targets.classes);
-  cross_entropy_internal::backward_cpu(targets,
-                                       {nullptr, nullptr, nullptr, gradients, log_probabilities_gradient});
+  cross_entropy_internal::backward_cpu(
+      targets, cross_entropy_internal::BasicBackward<T>{nullptr, nullptr, nullptr, gradients,
+                                                        log_probabilities_gradient});
 }
 
-void cross_entropy(const float* logits, const ClassTargets& targets, float* loss, float* row_max,
-                   float* row_log_sum, Device device, void*) {
+template <class T>
+void cross_entropy(const T* logits, const BasicClassTargets<T>& targets, T* loss, T* row_max, T* row_log_sum,
+                   Device device) {
   check("cross_entropy", targets, device);
   check_pointer("cross_entropy", "logits", logits, targets.rows * targets.classes);
   check_pointer("cross_entropy", "loss", loss, targets.rows);
   check_pointer("cross_entropy", "row_max", row_max, targets.rows);
   check_pointer("cross_entropy", "row_log_sum", row_log_sum, targets.rows);
-  cross_entropy_internal::forward_cpu(targets, {logits, loss, row_max, row_log_sum});
+  cross_entropy_internal::forward_cpu(
+      targets, cross_entropy_internal::BasicForward<T>{logits, loss, row_max, row_log_sum});
 }
 
-void cross_entropy_backward(const float* logits, const ClassTargets& targets, const float* row_max,
-                            const float* row_log_sum, const RowGradients& gradients, float* logits_gradient,
-                            Device device, void*) {
+template <class T>
+void cross_entropy_backward(const T* logits, const BasicClassTargets<T>& targets, const T* row_max,
+                            const T* row_log_sum, const BasicRowGradients<T>& gradients, T* logits_gradient,
+                            Device device) {
   const char* const where = "cross_entropy_backward";
   check(where, targets, device);
   const std::int64_t elements = targets.rows * targets.classes;
@@ -94,26 +105,90 @@ void cross_entropy_backward(const float* logits, const ClassTargets& targets, co
   check_pointer(where, "row_log_sum", row_log_sum, targets.rows);
   check_pointer(where, "logits_gradient", logits_gradient, elements);
   if (elements > 0)
-    cross_entropy_internal::backward_cpu(targets, {logits, row_max, row_log_sum, gradients, logits_gradient});
+    cross_entropy_internal::backward_cpu(
+        targets,
+        cross_entropy_internal::BasicBackward<T>{logits, row_max, row_log_sum, gradients, logits_gradient});
+}
+
+template <class T>
+void target_weights(const BasicClassTargets<T>& targets, T* weights, Device device) {
+  check("target_weights", targets, device);
+  check_pointer("target_weights", "weights", weights, targets.rows);
+  for (std::int64_t r = 0; r < targets.rows; ++r) {
+    const std::int64_t target = targets.targets[r];
+    const T of_class =
+        target != targets.ignore_index && targets.weight != nullptr ? targets.weight[target] : T(1);
+    weights[r] = target == targets.ignore_index ? T(0) : of_class;
+  }
+}
+
+}  // namespace checked
+
+}  // namespace
+
+void nll(const float* log_probabilities, const ClassTargets& targets, float* loss, Device device, void*) {
+  checked::nll(log_probabilities, targets, loss, device);
+}
+
+void nll_backward(const ClassTargets& targets, const RowGradients& gradients,
+                  float* log_probabilities_gradient, Device device, void*) {
+  checked::nll_backward(targets, gradients, log_probabilities_gradient, device);
+}
+
+void cross_entropy(const float* logits, const ClassTargets& targets, float* loss, float* row_max,
+                   float* row_log_sum, Device device, void*) {
+  checked::cross_entropy(logits, targets, loss, row_max, row_log_sum, device);
+}
+
+void cross_entropy_backward(const float* logits, const ClassTargets& targets, const float* row_max,
+                            const float* row_log_sum, const RowGradients& gradients, float* logits_gradient,
+                            Device device, void*) {
+  checked::cross_entropy_backward(logits, targets, row_max, row_log_sum, gradients, logits_gradient, device);
 }
 
 std::int64_t counted_targets(const ClassTargets& targets) { return count("counted_targets", targets); }
 
 void target_weights(const ClassTargets& targets, float* weights, Device device, void*) {
-  check("target_weights", targets, device);
-  check_pointer("target_weights", "weights", weights, targets.rows);
-  for (std::int64_t r = 0; r < targets.rows; ++r) {
-    const std::int64_t target = targets.targets[r];
-    const float of_class =
-        target != targets.ignore_index && targets.weight != nullptr ? targets.weight[target] : 1.0f;
-    weights[r] = target == targets.ignore_index ? 0.0f : of_class;
-  }
+  checked::target_weights(targets, weights, device);
+}
+
+void loss_fold(const float* loss, const order::FoldSpan& span, float* total, float* open, Device device,
+               void*) {
+  checked::loss_fold(loss, span, total, open, device);
 }
 
 float loss_scale(std::int64_t count) {
   if (count <= 0)
     refuse("loss_scale", "count", "1 or more targets that are not ignored", std::to_string(count));
   return static_cast<float>(1.0 / static_cast<double>(count));
+}
+
+// ---- float64
+
+void nll(const double* log_probabilities, const ClassTargets64& targets, double* loss, Device device, void*) {
+  checked::nll(log_probabilities, targets, loss, device);
+}
+
+void nll_backward(const ClassTargets64& targets, const RowGradients64& gradients,
+                  double* log_probabilities_gradient, Device device, void*) {
+  checked::nll_backward(targets, gradients, log_probabilities_gradient, device);
+}
+
+void cross_entropy(const double* logits, const ClassTargets64& targets, double* loss, double* row_max,
+                   double* row_log_sum, Device device, void*) {
+  checked::cross_entropy(logits, targets, loss, row_max, row_log_sum, device);
+}
+
+void cross_entropy_backward(const double* logits, const ClassTargets64& targets, const double* row_max,
+                            const double* row_log_sum, const RowGradients64& gradients,
+                            double* logits_gradient, Device device, void*) {
+  checked::cross_entropy_backward(logits, targets, row_max, row_log_sum, gradients, logits_gradient, device);
+}
+
+std::int64_t counted_targets(const ClassTargets64& targets) { return count("counted_targets", targets); }
+
+void target_weights(const ClassTargets64& targets, double* weights, Device device, void*) {
+  checked::target_weights(targets, weights, device);
 }
 
 }  // namespace lockstep

@@ -6,23 +6,33 @@
 namespace lockstep::cross_entropy_internal {
 
 /// What the forward form writes; row_max and row_log_sum are null where the scores are log-probabilities.
-struct Forward {
-  const float* scores = nullptr;
-  float* loss = nullptr;
-  float* row_max = nullptr;
-  float* row_log_sum = nullptr;
+template <class T>
+struct BasicForward {
+  const T* scores = nullptr;
+  T* loss = nullptr;
+  T* row_max = nullptr;
+  T* row_log_sum = nullptr;
 };
+using Forward = BasicForward<float>;
+using Forward64 = BasicForward<double>;
 
 /// logits is null where the gradient is that of log-probabilities.
-struct Backward {
-  const float* logits = nullptr;
-  const float* row_max = nullptr;
-  const float* row_log_sum = nullptr;
-  RowGradients gradients;
-  float* result = nullptr;
+template <class T>
+struct BasicBackward {
+  const T* logits = nullptr;
+  const T* row_max = nullptr;
+  const T* row_log_sum = nullptr;
+  BasicRowGradients<T> gradients;
+  T* result = nullptr;
 };
+using Backward = BasicBackward<float>;
+using Backward64 = BasicBackward<double>;
 
 void forward_cpu(const ClassTargets& targets, const Forward& forward);
 void backward_cpu(const ClassTargets& targets, const Backward& backward);
+
+// cross_entropy_fp64.cpp
+void forward_cpu(const ClassTargets64& targets, const Forward64& forward);
+void backward_cpu(const ClassTargets64& targets, const Backward64& backward);
 
 }  // namespace lockstep::cross_entropy_internal

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -273,6 +274,90 @@ TEST(CrossEntropyTwin, AnotherFormulaGoesRed) {
       << "(p - 1 at the target) * gradient rounds otherwise";
 }
 
+// ---- float64
+
+TEST(CrossEntropyFp64, IsCloseToTheFloatFormAndToItsParts) {
+  using Wide = std::vector<double>;
+  for (const Variant& variant : kVariants) {
+    const Problem p = problem(33, 7, variant);
+    const Answer narrow = fused(p);
+    const Wide x(p.logits.begin(), p.logits.end()), weight(p.weight.begin(), p.weight.end()),
+        gradients(p.gradients.begin(), p.gradients.end());
+    const ClassTargets64 targets{p.targets.data(),
+                                 p.rows,
+                                 p.classes,
+                                 weight.empty() ? nullptr : weight.data(),
+                                 -100,
+                                 variant.smoothed ? 0.1 : 0.0};
+    const RowGradients64 upstream{gradients.empty() ? nullptr : gradients.data(), 0.125};
+    Wide loss(33), row_max(33), row_log_sum(33), dx = x;  // in place
+    cross_entropy(x.data(), targets, loss.data(), row_max.data(), row_log_sum.data());
+    cross_entropy_backward(dx.data(), targets, row_max.data(), row_log_sum.data(), upstream, dx.data());
+    for (std::size_t i = 0; i < loss.size(); ++i)
+      EXPECT_NEAR(loss[i], narrow.loss[i], 1e-5 * (1 + std::fabs(loss[i]))) << variant.name;
+    for (std::size_t i = 0; i < dx.size(); ++i)
+      EXPECT_NEAR(dx[i], narrow.gradient[i], 1e-5 * (1 + std::fabs(dx[i]))) << variant.name;
+
+    Wide y(x.size()), dy(x.size()), parts_loss(33);
+    log_softmax(x.data(), y.data(), {33, 7, 1});
+    nll(y.data(), targets, parts_loss.data());
+    nll_backward(targets, upstream, dy.data());
+    log_softmax_backward(dy.data(), y.data(), dy.data(), {33, 7, 1});
+    EXPECT_EQ(parts_loss, loss) << variant.name;
+    EXPECT_EQ(dy, dx) << variant.name;
+    EXPECT_EQ(counted_targets(targets), counted_targets(p.of()));
+  }
+}
+
+TEST(CrossEntropyFp64, TheLossIsAPlainLogarithm) {
+  const double x[3] = {0.25, -1.5, 2.0};
+  const std::int64_t target = 1;
+  double loss = 0, row_max = 0, row_log_sum = 0;
+  cross_entropy(x, ClassTargets64{&target, 1, 3}, &loss, &row_max, &row_log_sum);
+  EXPECT_NEAR(loss, std::log(std::exp(0.25) + std::exp(-1.5) + std::exp(2.0)) + 1.5, 1e-15);
+}
+
+TEST(CrossEntropyFp64, AFoldDoesNotKnowItsCuts) {
+  const Values narrow = random_values(2100);
+  const std::vector<double> loss(narrow.begin(), narrow.end());
+  const auto run = [&](const std::vector<std::int64_t>& ends) {
+    double total = 0, open = -7;
+    std::int64_t first = 0;
+    for (const std::int64_t end : ends) {
+      loss_fold(loss.data() + first, {first, end - first, end == 2100}, &total, &open);
+      first = end;
+    }
+    return total;
+  };
+  EXPECT_EQ(run({1, 1024, 1500, 2100}), run({2100}));
+  EXPECT_NEAR(run({2100}), static_cast<double>(std::accumulate(loss.begin(), loss.end(), 0.0L)), 1e-10);
+}
+
+TEST(CrossEntropyFp64, RefusesAsTheFloatFormDoes) {
+  double a[6] = {}, weights[2] = {};
+  const std::int64_t targets[2] = {0, 3}, good[2] = {-100, 2};
+  const double weight[3] = {0.5, 1.5, 2.5};
+  expect_error(ErrorCode::invalid_argument,
+               "nll: targets[1]: expected a class 0 to 2, or -100 to ignore the row, got 3", [&] {
+                 nll(a, ClassTargets64{targets, 2, 3}, a);
+               });
+  expect_error(ErrorCode::invalid_argument, "cross_entropy: rows: expected 0 or more, got -1", [&] {
+    cross_entropy(a, ClassTargets64{targets, -1, 3}, a, a, a);
+  });
+  expect_error(ErrorCode::invalid_argument, "nll_backward: log_probabilities_gradient", [&] {
+    nll_backward(ClassTargets64{good, 2, 3}, RowGradients64{}, nullptr);
+  });
+  expect_error(ErrorCode::invalid_argument, "loss_fold: open", [&] {
+    loss_fold(a, {0, 1, false}, a, nullptr);
+  });
+  expect_error(ErrorCode::unsupported, "loss_fold: device", [&] {
+    loss_fold(a, {0, 1, true}, a, a, Device::cuda);
+  });
+  target_weights(ClassTargets64{good, 2, 3, weight}, weights);
+  EXPECT_EQ(weights[0], 0.0);
+  EXPECT_EQ(weights[1], 2.5);
+}
+
 // ---- Errors, by code and by words
 
 TEST(CrossEntropyErrors, SayWhatIsWrong) {
@@ -283,7 +368,9 @@ TEST(CrossEntropyErrors, SayWhatIsWrong) {
   expect_error(kInvalid, "nll: targets[1]: expected a class 0 to 2, or -100 to ignore the row, got 3", [&] {
     nll(a, {targets, 3, 3}, a);
   });
-  expect_error(kInvalid, "counted_targets: targets[1]", [&] { counted_targets({targets, 3, 3}); });
+  expect_error(kInvalid, "counted_targets: targets[1]", [&] {
+    counted_targets(ClassTargets{targets, 3, 3});
+  });
   expect_error(kInvalid, "rows: expected 0 or more, got -1", [&] { nll(a, {targets, -1, 3}, a); });
   expect_error(kInvalid, "classes: expected 0 or more, got -4", [&] { nll(a, {targets, 0, -4}, a); });
   expect_error(kInvalid, "label_smoothing: expected 0 to 1, got 1.5", [&] {

@@ -19,20 +19,29 @@ enum class Formula {
 };
 
 /// An array of count elements, or one number for all of them.
-struct Operand {
-  const float* elements = nullptr;
-  float all = 0;
+template <class T>
+struct BasicOperand {
+  const T* elements = nullptr;
+  T all = 0;
 };
 
 /// One stretch of elements; formulas take of the operands what they need, in the order of their parameters.
-struct Call {
+template <class T>
+struct BasicCall {
   Formula formula;
-  Operand operands[5];
-  float* result = nullptr;
+  BasicOperand<T> operands[5];
+  T* result = nullptr;
 };
+using Operand = BasicOperand<float>;
+using Call = BasicCall<float>;
+using Call64 = BasicCall<double>;
 
 /// Elements begin … end - 1 of all `count`, from several threads.
 void run_cpu(const Call& call, std::int64_t count);
 void row_losses_cpu(const float* loss, float* rows_loss, const LossExtents& extents);
+
+// loss_fp64.cpp
+void run_cpu(const Call64& call, std::int64_t count);
+void row_losses_cpu(const double* loss, double* rows_loss, const LossExtents& extents);
 
 }  // namespace lockstep::loss_internal

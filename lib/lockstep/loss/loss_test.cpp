@@ -266,6 +266,90 @@ TEST(LossTwin, AnotherFormulaGoesRed) {
   EXPECT_GT(differs, 100);
 }
 
+// ---- float64
+
+struct WideLoss {
+  const char* name;
+  double (*formula)(double x, double target);
+  void (*forward)(const double* x, const double* target, double* loss, const LossExtents& extents);
+  void (*backward)(const double* x, const double* target, double* dx, const LossExtents& extents);
+};
+
+constexpr double kWidePositive[2] = {3.0, 0.5};
+constexpr LossGradient64 kWideGradient{nullptr, -0.3};
+
+const WideLoss kWideLosses[] = {
+    {"mse", [](double x, double t) { return (x - t) * (x - t); },
+     [](const double* x, const double* t, double* loss, const LossExtents& e) { mse(x, t, loss, e); },
+     [](const double* x, const double* t, double* dx, const LossExtents& e) {
+       mse_backward(x, t, kWideGradient, dx, e);
+     }},
+    {"l1", [](double x, double t) { return std::fabs(x - t); },
+     [](const double* x, const double* t, double* loss, const LossExtents& e) { l1(x, t, loss, e); },
+     [](const double* x, const double* t, double* dx, const LossExtents& e) {
+       l1_backward(x, t, kWideGradient, dx, e);
+     }},
+    {"bce_with_logits",
+     [](double x, double t) {
+       const double p = 1 / (1 + std::exp(-x));
+       return -(t * std::log(p) + (1 - t) * std::log(1 - p));
+     },
+     [](const double* x, const double* t, double* loss, const LossExtents& e) {
+       bce_with_logits(x, t, {}, loss, e);
+     },
+     [](const double* x, const double* t, double* dx, const LossExtents& e) {
+       bce_with_logits_backward(x, t, {}, kWideGradient, dx, e);
+     }},
+    {"margin_ranking", [](double x, double t) { return std::fmax(0.0, 0.75 - t * (x + 1)); },
+     [](const double* x, const double* t, double* loss, const LossExtents& e) {
+       const std::vector<double> second(static_cast<std::size_t>(e.rows * e.features), -1.0);
+       margin_ranking(x, second.data(), t, 0.75, loss, e);
+     },
+     [](const double* x, const double* t, double* dx, const LossExtents& e) {
+       const std::vector<double> second(static_cast<std::size_t>(e.rows * e.features), -1.0);
+       margin_ranking_backward(x, second.data(), t, 0.75, kWideGradient, dx, e);
+     }},
+};
+
+TEST(LossFp64, IsTheFormulaAndItsSlope) {
+  std::vector<double> x, t;
+  for (int i = 0; i < 20; ++i) x.push_back(0.37 * i - 3.99), t.push_back(i % 3 - 0.75);
+  for (const WideLoss& loss : kWideLosses) {
+    std::vector<double> y(20), dx(20);
+    loss.forward(x.data(), t.data(), y.data(), {10, 2});
+    loss.backward(x.data(), t.data(), dx.data(), {10, 2});
+    for (std::size_t i = 0; i < 20; ++i) {
+      const double h = 1e-5, slope = (loss.formula(x[i] + h, t[i]) - loss.formula(x[i] - h, t[i])) / (2 * h);
+      EXPECT_NEAR(y[i], loss.formula(x[i], t[i]), 1e-13) << loss.name << " of " << x[i];
+      EXPECT_NEAR(dx[i], -0.3 * slope, 1e-8) << loss.name << " at " << x[i];
+    }
+  }
+}
+
+TEST(LossFp64, WeightsAndRowSums) {
+  const std::vector<double> x{0.5, -1.25, 2.0, 0.75}, t{1.0, 1.0, 0.0, 1.0}, weight{0.5, 2.0, 1.5, 3.0};
+  std::vector<double> plain(4), weighted(4), rows(2);
+  bce_with_logits(x.data(), t.data(), {}, plain.data(), {2, 2});
+  bce_with_logits(x.data(), t.data(), {weight.data(), kWidePositive}, weighted.data(), {2, 2});
+  for (std::size_t i = 0; i < 4; ++i)
+    EXPECT_NEAR(weighted[i], plain[i] * weight[i] * (t[i] > 0 ? kWidePositive[i % 2] : 1.0), 1e-14);
+  row_losses(plain.data(), rows.data(), {2, 2});
+  EXPECT_EQ(rows, (std::vector<double>{plain[0] + plain[1], plain[2] + plain[3]}));
+}
+
+TEST(LossFp64, RefusesAsTheFloatFormDoes) {
+  double a[4] = {};
+  expect_error(ErrorCode::invalid_argument, "mse: extents: expected 0 or more, got -1", [&] {
+    mse(a, a, a, {-1, 2});
+  });
+  expect_error(ErrorCode::invalid_argument, "margin_ranking: data", [&] {
+    margin_ranking(a, a, nullptr, 1.0, a, {2, 2});
+  });
+  expect_error(ErrorCode::unsupported, "mse: device: expected Device::cpu", [&] {
+    mse(a, a, a, {2, 2}, Device::cuda);
+  });
+}
+
 // ---- Errors, by code and by words
 
 TEST(LossErrors, SayWhatIsWrong) {
@@ -283,9 +367,7 @@ TEST(LossErrors, SayWhatIsWrong) {
   expect_error(ErrorCode::invalid_argument, "margin_ranking: data", [&] {
     margin_ranking(a, a, nullptr, 1.0f, a, {2, 2});
   });
-  expect_error(ErrorCode::invalid_argument, "row_losses: rows_loss", [&] {
-    row_losses(nullptr, nullptr, {2, 0});
-  });
+  expect_error(ErrorCode::invalid_argument, "row_losses: rows_loss", [&] { row_losses(a, nullptr, {2, 0}); });
   expect_error(ErrorCode::unsupported, "mse: device: expected Device::cpu", [&] {
     mse(a, a, a, {2, 2}, Device::cuda);
   });
