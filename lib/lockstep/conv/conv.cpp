@@ -24,7 +24,8 @@ class Check {
   void memory(const char* name, const void* data, std::int64_t elements) const {
     internal::check_memory(operation_, name, data, elements);
   }
-  void fold(const char* name, const ConvFold& fold, const order::FoldSpan& span,
+  template <class T>
+  void fold(const char* name, const BasicConvFold<T>& fold, const order::FoldSpan& span,
             std::int64_t elements) const {
     if (fold.total == nullptr || fold.open != nullptr || elements == 0 || !order::needs_open_partial(span))
       return;
@@ -74,9 +75,11 @@ class Check {
   const ConvGeometry& g_;
 };
 
-}  // namespace
+// Each call checked, then computed.
+namespace checked {
 
-void conv(const Conv& call, Device device, void* /*stream*/) {
+template <class T>
+void conv(const BasicConv<T>& call, Device device) {
   const Check check("conv", call.geometry);
   check.memory("x", call.x, check.x_elements());
   check.memory("weight", call.weight, check.weight_elements());
@@ -85,7 +88,8 @@ void conv(const Conv& call, Device device, void* /*stream*/) {
   conv_internal::conv_cpu(call);
 }
 
-void conv_input_gradient(const ConvInputGradient& call, Device device, void* /*stream*/) {
+template <class T>
+void conv_input_gradient(const BasicConvInputGradient<T>& call, Device device) {
   const Check check("conv_input_gradient", call.geometry);
   check.memory("dy", call.dy, check.y_elements());
   check.memory("weight", call.weight, check.weight_elements());
@@ -94,7 +98,8 @@ void conv_input_gradient(const ConvInputGradient& call, Device device, void* /*s
   conv_internal::input_gradient_cpu(call);
 }
 
-void conv_weight_gradient(const ConvWeightGradient& call, Device device, void* /*stream*/) {
+template <class T>
+void conv_weight_gradient(const BasicConvWeightGradient<T>& call, Device device) {
   const Check check("conv_weight_gradient", call.geometry);
   check.span(call.span);
   check.memory("dy", call.dy, check.y_elements());
@@ -103,6 +108,26 @@ void conv_weight_gradient(const ConvWeightGradient& call, Device device, void* /
   check.fold("dbias", call.dbias, call.span, call.geometry.out_channels);
   check.device(device);
   conv_internal::weight_gradient_cpu(call);
+}
+
+}  // namespace checked
+
+}  // namespace
+
+void conv(const Conv& call, Device device, void* /*stream*/) { checked::conv(call, device); }
+void conv_input_gradient(const ConvInputGradient& call, Device device, void* /*stream*/) {
+  checked::conv_input_gradient(call, device);
+}
+void conv_weight_gradient(const ConvWeightGradient& call, Device device, void* /*stream*/) {
+  checked::conv_weight_gradient(call, device);
+}
+
+void conv(const Conv64& call, Device device, void* /*stream*/) { checked::conv(call, device); }
+void conv_input_gradient(const ConvInputGradient64& call, Device device, void* /*stream*/) {
+  checked::conv_input_gradient(call, device);
+}
+void conv_weight_gradient(const ConvWeightGradient64& call, Device device, void* /*stream*/) {
+  checked::conv_weight_gradient(call, device);
 }
 
 }  // namespace lockstep

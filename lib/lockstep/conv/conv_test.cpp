@@ -455,6 +455,77 @@ TEST(Conv, RefusesCudaByName) {
       "conv_weight_gradient", ErrorCode::unsupported);
 }
 
+// ---- float64
+
+TEST(ConvFp64, IsCloseToTheFloatFormWhereverABatchIsCut) {
+  using Wide = std::vector<double>;
+  for (const ConvGeometry& whole :
+       {plane(3, 4, 9, 6, 3, 2, 1, 2, 2), line(4, 3, 500, 2, 5, 1, 2), line(1100, 2, 1, 3, 1)}) {
+    SCOPED_TRACE(text(whole));
+    const Problem p(whole);
+    const Results narrow = run_cpu(p);
+    const Wide x(p.x.begin(), p.x.end()), dy(p.dy.begin(), p.dy.end()),
+        weight(p.weight.begin(), p.weight.end()), bias(p.bias.begin(), p.bias.end());
+    Wide y(dy.size()), dx(x.size());
+    conv({x.data(), weight.data(), bias.data(), y.data(), whole});
+    conv_input_gradient({dy.data(), weight.data(), dx.data(), whole});
+    const auto fold = [&](const std::vector<std::int64_t>& ends) {
+      Wide gradient(weight.size() + bias.size(), 0.0), open(gradient.size(), std::nan(""));
+      double* const dbias = gradient.data() + weight.size();
+      std::int64_t first = 0;
+      for (const std::int64_t end : ends) {
+        ConvGeometry g = whole;
+        g.samples = end - first;
+        conv_weight_gradient({dy.data() + first * p.y_per_sample(),
+                              x.data() + first * p.x_per_sample(),
+                              {gradient.data(), open.data()},
+                              {dbias, open.data() + weight.size()},
+                              {first * g.out_pixels(), g.samples * g.out_pixels(), end == whole.samples},
+                              g});
+        first = end;
+      }
+      return gradient;
+    };
+    const Wide gradient = fold({whole.samples});
+    EXPECT_EQ(fold({1, 2, whole.samples}), gradient);
+
+    const auto expect_close = [](const Wide& got, const Values& expected, const char* what) {
+      long double apart = 0, size = 0;
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        apart += std::pow(static_cast<long double>(got[i]) - expected[i], 2);
+        size += std::pow(static_cast<long double>(got[i]), 2);
+      }
+      EXPECT_LT(std::sqrt(apart), 1e-6L * std::sqrt(size)) << what;
+      EXPECT_GT(apart, 0.0L) << what << " is computed in float";
+    };
+    expect_close(y, narrow.y, "y");
+    expect_close(dx, narrow.dx, "dx");
+    expect_close(gradient, narrow.dweight, "dweight");
+    expect_close(Wide(gradient.end() - whole.out_channels, gradient.end()), narrow.dbias, "dbias");
+  }
+}
+
+TEST(ConvFp64, RefusesAsTheFloatFormDoes) {
+  double memory[300] = {};
+  const ConvGeometry g = plane(1, 4, 8, 6, 3), none = plane(-1, 4, 8, 6, 3);
+  expect_refusal(
+      [&] {
+        conv({memory, memory, nullptr, memory, none});
+      },
+      "samples: expected 0 or more, got -1");
+  expect_refusal([&] { conv_input_gradient({memory, memory, nullptr, g}); }, "dx");
+  expect_refusal(
+      [&] {
+        conv_weight_gradient({memory, memory, {memory}, {}, {0, 36, false}, g});
+      },
+      "dweight.open");
+  expect_refusal(
+      [&] {
+        conv({memory, memory, nullptr, memory, g}, Device::cuda);
+      },
+      "Device::cuda", ErrorCode::unsupported);
+}
+
 TEST(ConvRef, TakesDoubles) {
   const ConvGeometry g = plane(1, 2, 3, 1, 3);
   std::vector<double> x(18), weight(18), y(1);

@@ -98,23 +98,27 @@ std::int64_t out_elements(const pool::Averages& a) {
   return a.planes * static_cast<std::int64_t>(a.rows.size() * a.cols.size());
 }
 
-void forward(const Check& check, const pool::Averages& a, const float* x, float* y, Device device) {
+template <class T>
+void forward(const Check& check, const pool::Averages& a, const T* x, T* y, Device device) {
   check.memory("x", x, in_elements(a));
   check.memory("y", y, out_elements(a));
   check.device(device);
   pool::average_cpu(a, x, y);
 }
 
-void backward(const Check& check, const pool::Averages& a, const float* dy, float* dx, Device device) {
+template <class T>
+void backward(const Check& check, const pool::Averages& a, const T* dy, T* dx, Device device) {
   check.memory("dy", dy, out_elements(a));
   check.memory("dx", dx, in_elements(a));
   check.device(device);
   pool::average_backward_cpu(a, dy, dx);
 }
 
-}  // namespace
+// Each call checked, then computed.
+namespace checked {
 
-void max_pool(const MaxPool& call, Device device, void* /*stream*/) {
+template <class T>
+void max_pool(const BasicMaxPool<T>& call, Device device) {
   const Check check("max_pool");
   check.extent("planes", call.planes);
   check.axes(call.h, call.w);
@@ -124,7 +128,8 @@ void max_pool(const MaxPool& call, Device device, void* /*stream*/) {
   pool::max_pool_cpu(call);
 }
 
-void max_pool_backward(const MaxPoolBackward& call, Device device, void* /*stream*/) {
+template <class T>
+void max_pool_backward(const BasicMaxPoolBackward<T>& call, Device device) {
   const Check check("max_pool_backward");
   check.extent("planes", call.planes);
   check.axes(call.h, call.w);
@@ -135,25 +140,74 @@ void max_pool_backward(const MaxPoolBackward& call, Device device, void* /*strea
   pool::max_pool_backward_cpu(call);
 }
 
-void average_pool(const AveragePool& call, Device device, void* /*stream*/) {
+template <class T>
+void average_pool(const BasicAveragePool<T>& call, Device device) {
   const Check check("average_pool");
   forward(check, averages(check, call), call.x, call.y, device);
 }
 
-void average_pool_backward(const AveragePoolBackward& call, Device device, void* /*stream*/) {
+template <class T>
+void average_pool_backward(const BasicAveragePoolBackward<T>& call, Device device) {
   const Check check("average_pool_backward");
   backward(check, averages(check, call), call.dy, call.dx, device);
 }
 
-void adaptive_average_pool(const AdaptiveAveragePool& call, Device device, void* /*stream*/) {
+template <class T>
+void adaptive_average_pool(const BasicAdaptiveAveragePool<T>& call, Device device) {
   const Check check("adaptive_average_pool");
   forward(check, adaptive(check, call), call.x, call.y, device);
 }
 
-void adaptive_average_pool_backward(const AdaptiveAveragePoolBackward& call, Device device,
-                                    void* /*stream*/) {
+template <class T>
+void adaptive_average_pool_backward(const BasicAdaptiveAveragePoolBackward<T>& call, Device device) {
   const Check check("adaptive_average_pool_backward");
   backward(check, adaptive(check, call), call.dy, call.dx, device);
+}
+
+}  // namespace checked
+
+}  // namespace
+
+void max_pool(const MaxPool& call, Device device, void* /*stream*/) { checked::max_pool(call, device); }
+void max_pool_backward(const MaxPoolBackward& call, Device device, void* /*stream*/) {
+  checked::max_pool_backward(call, device);
+}
+void average_pool(const AveragePool& call, Device device, void* /*stream*/) {
+  checked::average_pool(call, device);
+}
+void average_pool_backward(const AveragePoolBackward& call, Device device, void* /*stream*/) {
+  checked::average_pool_backward(call, device);
+}
+void adaptive_average_pool(const AdaptiveAveragePool& call, Device device, void* /*stream*/) {
+  checked::adaptive_average_pool(call, device);
+}
+void adaptive_average_pool_backward(const AdaptiveAveragePoolBackward& call, Device device,
+                                    void* /*stream*/) {
+  checked::adaptive_average_pool_backward(call, device);
+}
+
+void max_pool(const MaxPool64& call, Device device, void* /*stream*/) { checked::max_pool(call, device); }
+void max_pool_backward(const MaxPoolBackward64& call, Device device, void* /*stream*/) {
+  checked::max_pool_backward(call, device);
+}
+void average_pool(const AveragePool64& call, Device device, void* /*stream*/) {
+  checked::average_pool(call, device);
+}
+void average_pool_backward(const AveragePoolBackward64& call, Device device, void* /*stream*/) {
+  checked::average_pool_backward(call, device);
+}
+void adaptive_average_pool(const AdaptiveAveragePool64& call, Device device, void* /*stream*/) {
+  checked::adaptive_average_pool(call, device);
+}
+void adaptive_average_pool_backward(const AdaptiveAveragePoolBackward64& call, Device device,
+                                    void* /*stream*/) {
+  checked::adaptive_average_pool_backward(call, device);
+}
+
+void pool::refuse_index(std::int64_t index, std::int64_t pixels) {
+  internal::refuse("max_pool_backward", "indices",
+                   "a pixel of the plane, 0 … " + std::to_string(pixels - 1) + ", or -1",
+                   std::to_string(index));
 }
 
 }  // namespace lockstep

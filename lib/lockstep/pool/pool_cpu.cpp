@@ -11,12 +11,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <string>
 #include <vector>
 
 #include <hwy/highway.h>
 
-#include "lockstep/base/call_check_internal.h"
 #include "lockstep/parallel/parallel.h"
 #include "lockstep/pool/pool_internal.h"
 #include "lockstep/simd/vector_internal.h"
@@ -233,12 +231,6 @@ std::int64_t most_windows(const std::vector<Window>& windows, std::int64_t in) {
   std::int64_t most = 0, now = 0;
   for (const std::int64_t step : change) most = std::max(most, now += step);
   return most;
-}
-
-[[noreturn]] void refuse_index(std::int64_t index, std::int64_t pixels) {
-  internal::refuse("max_pool_backward", "indices",
-                   "a pixel of the plane, 0 … " + std::to_string(pixels - 1) + ", or -1",
-                   std::to_string(index));
 }
 
 template <class Sums>

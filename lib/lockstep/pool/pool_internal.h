@@ -16,9 +16,18 @@ struct Averages {
   std::int64_t divisor = 0;
 };
 
+/// For an index of max_pool_backward that is neither a pixel nor -1.
+[[noreturn]] void refuse_index(std::int64_t index, std::int64_t pixels);
+
 void max_pool_cpu(const MaxPool& call);
 void max_pool_backward_cpu(const MaxPoolBackward& call);
 void average_cpu(const Averages& windows, const float* x, float* y);
 void average_backward_cpu(const Averages& windows, const float* dy, float* dx);
+
+// pool_fp64.cpp
+void max_pool_cpu(const MaxPool64& call);
+void max_pool_backward_cpu(const MaxPoolBackward64& call);
+void average_cpu(const Averages& windows, const double* x, double* y);
+void average_backward_cpu(const Averages& windows, const double* dy, double* dx);
 
 }  // namespace lockstep::pool

@@ -373,20 +373,94 @@ TEST(Pool, RefusesCudaByName) {
   const auto unsupported = [](auto call, const char* words) {
     expect_refusal(call, words, ErrorCode::unsupported);
   };
-  unsupported([&] { max_pool({nullptr, nullptr, nullptr, 0, {}, axis}, Device::cuda); }, "max_pool");
+  unsupported([&] { max_pool(MaxPool{nullptr, nullptr, nullptr, 0, {}, axis}, Device::cuda); }, "max_pool");
   unsupported(
       [&] {
-        max_pool_backward({nullptr, nullptr, nullptr, 0, {}, axis}, Device::cuda);
+        max_pool_backward(MaxPoolBackward{nullptr, nullptr, nullptr, 0, {}, axis}, Device::cuda);
       },
       "Device::cuda");
-  unsupported([&] { average_pool({nullptr, nullptr, 0, {}, axis}, Device::cuda); }, "average_pool");
-  unsupported([&] { average_pool_backward({nullptr, nullptr, 0, {}, axis}, Device::cuda); }, "Device::cuda");
-  unsupported([&] { adaptive_average_pool({nullptr, nullptr, 0, 4, 4, 2, 2}, Device::cuda); }, "adaptive");
   unsupported(
       [&] {
-        adaptive_average_pool_backward({nullptr, nullptr, 0, 4, 4, 2, 2}, Device::cuda);
+        average_pool(AveragePool{nullptr, nullptr, 0, {}, axis}, Device::cuda);
+      },
+      "average_pool");
+  unsupported(
+      [&] {
+        average_pool_backward(AveragePoolBackward{nullptr, nullptr, 0, {}, axis}, Device::cuda);
+      },
+      "Device::cuda");
+  unsupported(
+      [&] {
+        adaptive_average_pool(AdaptiveAveragePool{nullptr, nullptr, 0, 4, 4, 2, 2}, Device::cuda);
       },
       "adaptive");
+  unsupported(
+      [&] {
+        adaptive_average_pool_backward(AdaptiveAveragePoolBackward{nullptr, nullptr, 0, 4, 4, 2, 2},
+                                       Device::cuda);
+      },
+      "adaptive");
+}
+
+// ---- float64
+
+TEST(PoolFp64, IsCloseToTheFloatForm) {
+  using Wide = std::vector<double>;
+  const Problem p(3, {9, 3, 2, 1}, {8, 2, 1, 1, 1, true});
+  const Wide x(p.x.begin(), p.x.end()), dy(p.dy.begin(), p.dy.end());
+  const auto expect_close = [](const Wide& got, const Values& expected) {
+    ASSERT_EQ(got.size(), expected.size());
+    for (std::size_t i = 0; i < got.size(); ++i)
+      EXPECT_NEAR(got[i], expected[i], 1e-5 * (1 + std::fabs(got[i])));
+  };
+  Wide y(dy.size()), dx(x.size());
+  Indices indices(dy.size());
+  max_pool({x.data(), y.data(), indices.data(), p.planes, p.h, p.w});
+  max_pool_backward({dy.data(), indices.data(), dx.data(), p.planes, p.h, p.w});
+  const Maxima maxima = max_cpu(p);
+  EXPECT_EQ(indices, maxima.indices);
+  expect_close(y, maxima.y);
+  expect_close(dx, maxima.dx);
+
+  average_pool({x.data(), y.data(), p.planes, p.h, p.w, false});
+  average_pool_backward({dy.data(), dx.data(), p.planes, p.h, p.w, false});
+  const Averages averages = average_cpu(p, false);
+  expect_close(y, averages.y);
+  expect_close(dx, averages.dx);
+
+  Wide adaptive(3 * 4 * 3), adaptive_dx(x.size());
+  Values narrow(adaptive.size()), narrow_dx(x.size());
+  adaptive_average_pool({x.data(), adaptive.data(), 3, 9, 8, 4, 3});
+  adaptive_average_pool({p.x.data(), narrow.data(), 3, 9, 8, 4, 3});
+  adaptive_average_pool_backward({dy.data(), adaptive_dx.data(), 3, 9, 8, 4, 3});
+  adaptive_average_pool_backward({p.dy.data(), narrow_dx.data(), 3, 9, 8, 4, 3});
+  expect_close(adaptive, narrow);
+  expect_close(adaptive_dx, narrow_dx);
+}
+
+TEST(PoolFp64, AnAverageIsNotRoundedToAFloat) {
+  const double x[3] = {1.0, 1.0, 1.0 + 1e-12};
+  double y = 0;
+  average_pool({x, &y, 1, {}, {3, 3, 1}});
+  EXPECT_DOUBLE_EQ(y, 1.0 + 1e-12 / 3);
+}
+
+TEST(PoolFp64, RefusesAsTheFloatFormDoes) {
+  double m[8] = {};
+  const Indices indices{0, -2};
+  const PoolAxis axis{4, 2, 2};
+  expect_refusal([&] { max_pool({m, m, nullptr, -1, {}, axis}); }, "planes: expected 0 or more, got -1");
+  expect_refusal([&] { max_pool({nullptr, m, nullptr, 1, {}, axis}); }, "x");
+  expect_refusal(
+      [&] {
+        max_pool_backward({m, indices.data(), m, 1, {}, axis});
+      },
+      "a pixel of the plane, 0 … 3");
+  expect_refusal(
+      [&] {
+        average_pool({m, m, 1, {}, axis}, Device::cuda);
+      },
+      "Device::cuda", ErrorCode::unsupported);
 }
 
 TEST(PoolRef, TakesDoubles) {
