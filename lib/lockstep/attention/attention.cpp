@@ -11,7 +11,7 @@
 namespace lockstep {
 namespace {
 
-using attention_internal::Problem;
+using attention_internal::BasicProblem;
 using internal::refuse;
 
 constexpr std::int64_t kMostFeatures = 1024;  // of a chain
@@ -61,13 +61,15 @@ struct Size {
   std::int64_t elements() const { return samples * heads * tokens * features; }
 };
 
-void check_operand(const char* where, const char* name, const ConstHeads& heads, const Size& size) {
+template <class T>
+void check_operand(const char* where, const char* name, const BasicConstHeads<T>& heads, const Size& size) {
   internal::check_memory(where, name, heads.data, size.elements());
 }
 
 /// Elements of a result have memory of their own: a stride that moves over several of an extent may not be
 /// less than what one of them takes. Which of the strides is the larger one is free.
-void check_result(const char* where, const char* name, const Heads& heads, const Size& size) {
+template <class T>
+void check_result(const char* where, const char* name, const BasicHeads<T>& heads, const Size& size) {
   if (size.elements() == 0) return;
   std::pair<std::int64_t, std::int64_t> axes[] = {
       {std::abs(heads.token_stride), size.tokens},
@@ -96,7 +98,8 @@ struct Sizes {
         lse{x.samples, x.heads, x.queries, 1, of.query_starts != nullptr} {}
 };
 
-Sizes check_call(const char* where, const Problem& problem, Device device) {
+template <class T>
+Sizes check_call(const char* where, const BasicProblem<T>& problem, Device device) {
   check_extents(where, problem.extents);
   check_sequences(where, problem.options.sequences, problem.extents);
   internal::check_device(where, device);
@@ -107,13 +110,15 @@ Sizes check_call(const char* where, const Problem& problem, Device device) {
   return sizes;
 }
 
-}  // namespace
+// Each call checked, then computed.
+namespace checked {
 
-void attention(const ConstHeads& q, const ConstHeads& k, const ConstHeads& v, const Heads& o,
-               const HeadRows& lse, const AttentionExtents& extents, const AttentionOptions& options,
-               Device device, void* /*stream*/) {
+template <class T>
+void attention(const BasicConstHeads<T>& q, const BasicConstHeads<T>& k, const BasicConstHeads<T>& v,
+               const BasicHeads<T>& o, const BasicHeadRows<T>& lse, const AttentionExtents& extents,
+               const BasicAttentionOptions<T>& options, Device device) {
   constexpr const char* kWhere = "attention";
-  Problem problem;
+  BasicProblem<T> problem;
   problem.extents = extents;
   problem.options = options;
   problem.q = q;
@@ -125,17 +130,18 @@ void attention(const ConstHeads& q, const ConstHeads& k, const ConstHeads& v, co
   internal::check_memory(kWhere, "o", o.data, sizes.o.elements());
   check_result(kWhere, "o", o, sizes.o);
   if (lse.data != nullptr)
-    check_result(kWhere, "lse", {lse.data, lse.sample_stride, lse.head_stride, 1}, sizes.lse);
+    check_result(kWhere, "lse", BasicHeads<T>{lse.data, lse.sample_stride, lse.head_stride, 1}, sizes.lse);
   if (sizes.lse.elements() > 0) attention_internal::forward_cpu(problem);
 }
 
-// NOLINTNEXTLINE(readability-function-size): an argument an operand
-void attention_backward(const ConstHeads& d_o, const ConstHeads& q, const ConstHeads& k, const ConstHeads& v,
-                        const ConstHeads& o, const ConstHeadRows& lse, const Heads& d_q, const Heads& d_k,
-                        const Heads& d_v, const AttentionExtents& extents, const AttentionOptions& options,
-                        Device device, void* /*stream*/) {
+template <class T>  // NOLINTNEXTLINE(readability-function-size): an argument an operand
+void attention_backward(const BasicConstHeads<T>& d_o, const BasicConstHeads<T>& q,
+                        const BasicConstHeads<T>& k, const BasicConstHeads<T>& v, const BasicConstHeads<T>& o,
+                        const BasicConstHeadRows<T>& lse, const BasicHeads<T>& d_q, const BasicHeads<T>& d_k,
+                        const BasicHeads<T>& d_v, const AttentionExtents& extents,
+                        const BasicAttentionOptions<T>& options, Device device) {
   constexpr const char* kWhere = "attention_backward";
-  Problem problem;
+  BasicProblem<T> problem;
   problem.extents = extents;
   problem.options = options;
   problem.q = q;
@@ -158,6 +164,39 @@ void attention_backward(const ConstHeads& d_o, const ConstHeads& q, const ConstH
                            (d_k.data != nullptr && sizes.k.elements() > 0) ||
                            (d_v.data != nullptr && sizes.v.elements() > 0);
   if (has_results) attention_internal::backward_cpu(problem);
+}
+
+}  // namespace checked
+
+}  // namespace
+
+void attention(const ConstHeads& q, const ConstHeads& k, const ConstHeads& v, const Heads& o,
+               const HeadRows& lse, const AttentionExtents& extents, const AttentionOptions& options,
+               Device device, void* /*stream*/) {
+  checked::attention(q, k, v, o, lse, extents, options, device);
+}
+
+// NOLINTNEXTLINE(readability-function-size): an argument an operand
+void attention_backward(const ConstHeads& d_o, const ConstHeads& q, const ConstHeads& k, const ConstHeads& v,
+                        const ConstHeads& o, const ConstHeadRows& lse, const Heads& d_q, const Heads& d_k,
+                        const Heads& d_v, const AttentionExtents& extents, const AttentionOptions& options,
+                        Device device, void* /*stream*/) {
+  checked::attention_backward(d_o, q, k, v, o, lse, d_q, d_k, d_v, extents, options, device);
+}
+
+void attention(const ConstHeads64& q, const ConstHeads64& k, const ConstHeads64& v, const Heads64& o,
+               const HeadRows64& lse, const AttentionExtents& extents, const AttentionOptions64& options,
+               Device device, void* /*stream*/) {
+  checked::attention(q, k, v, o, lse, extents, options, device);
+}
+
+// NOLINTNEXTLINE(readability-function-size): an argument an operand
+void attention_backward(const ConstHeads64& d_o, const ConstHeads64& q, const ConstHeads64& k,
+                        const ConstHeads64& v, const ConstHeads64& o, const ConstHeadRows64& lse,
+                        const Heads64& d_q, const Heads64& d_k, const Heads64& d_v,
+                        const AttentionExtents& extents, const AttentionOptions64& options, Device device,
+                        void* /*stream*/) {
+  checked::attention_backward(d_o, q, k, v, o, lse, d_q, d_k, d_v, extents, options, device);
 }
 
 }  // namespace lockstep

@@ -12,20 +12,23 @@ constexpr std::int64_t kTileKeys = 64;
 constexpr std::int64_t kTermsPerChain = 1024;
 
 /// Masks at one sample and head.
-struct MaskRows {
+template <class T>
+struct BasicMaskRows {
   const bool* keep = nullptr;
-  const float* add = nullptr;
+  const T* add = nullptr;
   std::int64_t query_stride = 0, key_stride = 0;
 
   bool is_set() const { return keep != nullptr || add != nullptr; }
 };
+using MaskRows = BasicMaskRows<float>;
 
 /// One sample and head of q, with its keys and values.
-struct Sequence {
+template <class T>
+struct BasicSequence {
   std::int64_t queries = 0, keys = 0;  ///< that it has
   bool is_causal = false;
   std::int64_t causal_offset = 0;  ///< query i sees keys up to i + causal_offset
-  MaskRows mask;
+  BasicMaskRows<T> mask;
 
   /// Keys that queries before `end` see by their places: keys 0 … visible_keys(end) - 1.
   std::int64_t visible_keys(std::int64_t end) const {
@@ -38,17 +41,19 @@ struct Sequence {
     return j - causal_offset < queries ? j - causal_offset : queries;
   }
 };
+using Sequence = BasicSequence<float>;
 
-struct Problem {
+template <class T>
+struct BasicProblem {
   AttentionExtents extents;
-  AttentionOptions options;
-  ConstHeads q, k, v;
-  Heads o;
-  HeadRows lse;
+  BasicAttentionOptions<T> options;
+  BasicConstHeads<T> q, k, v;
+  BasicHeads<T> o;
+  BasicHeadRows<T> lse;
   // backward
-  ConstHeads d_o, from_o;
-  ConstHeadRows from_lse;
-  Heads d_q, d_k, d_v;
+  BasicConstHeads<T> d_o, from_o;
+  BasicConstHeadRows<T> from_lse;
+  BasicHeads<T> d_q, d_k, d_v;
 
   std::int64_t heads_a_group() const { return extents.heads / extents.kv_heads; }
   std::int64_t query_start(std::int64_t b) const {
@@ -57,9 +62,9 @@ struct Problem {
   std::int64_t key_start(std::int64_t b) const {
     return options.sequences.key_starts == nullptr ? 0 : options.sequences.key_starts[b];
   }
-  Sequence sequence(std::int64_t b, std::int64_t h) const {
+  BasicSequence<T> sequence(std::int64_t b, std::int64_t h) const {
     const AttentionSequences& of = options.sequences;
-    Sequence s;
+    BasicSequence<T> s;
     s.queries = of.query_lengths == nullptr ? extents.queries : of.query_lengths[b];
     s.keys = of.key_lengths == nullptr ? extents.keys : of.key_lengths[b];
     s.is_causal = options.causal != Causal::none;
@@ -72,6 +77,8 @@ struct Problem {
     return s;
   }
 };
+using Problem = BasicProblem<float>;
+using Problem64 = BasicProblem<double>;
 
 /// The first token of a sample and head; null where there is no memory.
 template <class Tensor>
@@ -93,5 +100,9 @@ inline std::int64_t units_a_thread(std::int64_t work) {
 
 void forward_cpu(const Problem& problem);
 void backward_cpu(const Problem& problem);
+
+// attention_fp64.cpp
+void forward_cpu(const Problem64& problem);
+void backward_cpu(const Problem64& problem);
 
 }  // namespace lockstep::attention_internal

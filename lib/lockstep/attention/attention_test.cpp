@@ -613,6 +613,87 @@ TEST(AttentionTwin, PaddingOnTheLeftGoesRed) {
   EXPECT_NE(bits(Cpu::run(shifted).o), bits(Cpu::run(p).o));
 }
 
+// ---- float64
+
+/// The double forms of a problem, with the places and strides of the float ones.
+WideResults<double> run_wide(const Problem& p) {
+  using Wide = std::vector<double>;
+  const auto widen = [](const Values& narrow) { return Wide(narrow.begin(), narrow.end()); };
+  const Wide q = widen(p.q), k = widen(p.k), v = widen(p.v), d_o = widen(p.d_o), add = widen(p.add);
+  WideResults<double> to{Wide(d_o.size(), -7.0), Wide(p.lse_size(), -7.0), Wide(q.size(), -7.0),
+                         Wide(k.size(), -7.0), Wide(v.size(), -7.0)};
+  const AttentionOptions narrow = p.options();
+  AttentionOptions64 options{narrow.scale, narrow.causal, {}, narrow.sequences};
+  options.mask = {narrow.mask.keep,        add.empty() ? nullptr : add.data(), narrow.mask.sample_stride,
+                  narrow.mask.head_stride, narrow.mask.query_stride,           narrow.mask.key_stride};
+  const auto operand_at = [](const Wide& data, const Place& place) {
+    return ConstHeads64{data.data(), place.sample_stride, place.head_stride, place.token_stride};
+  };
+  const auto result_at = [](Wide& data, const Place& place) {
+    return Heads64{data.data(), place.sample_stride, place.head_stride, place.token_stride};
+  };
+  const ConstHeads64 q_at = operand_at(q, p.q_place()), k_at = operand_at(k, p.k_place()),
+                     v_at = operand_at(v, p.v_place());
+  attention(q_at, k_at, v_at, result_at(to.o, p.o_place()),
+            {to.lse.data(), p.lse_sample_stride(), p.lse_head_stride()}, p.of.x, options);
+  attention_backward(operand_at(d_o, p.o_place()), q_at, k_at, v_at, operand_at(to.o, p.o_place()),
+                     {to.lse.data(), p.lse_sample_stride(), p.lse_head_stride()},
+                     result_at(to.d_q, p.q_place()), result_at(to.d_k, p.k_place()),
+                     result_at(to.d_v, p.v_place()), p.of.x, options);
+  return to;
+}
+
+TEST(AttentionFp64, IsCloseToTheFloatForm) {
+  const auto expect_close = [](const std::vector<double>& got, const Values& expected,
+                               const std::string& what) {
+    ASSERT_EQ(got.size(), expected.size());
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      if (std::isinf(expected[i]))
+        ASSERT_EQ(got[i], static_cast<double>(expected[i])) << what << ", " << i;
+      else
+        ASSERT_NEAR(got[i], expected[i], 1e-5 * (1 + std::fabs(got[i]))) << what << ", " << i;
+    }
+  };
+  const Case cases[] = {
+      {{2, 2, 2, 5, 70, 4, 3}},
+      {{2, 4, 2, 7, 9, 4, 3}, Causal::lower_right, Masks::both, {}, {}, Layout::tokens_first},
+      {{3, 2, 1, 6, 8, 4, 4}, Causal::upper_left, Masks::none, {6, 2, 0}, {8, 3, 1}},
+      {{3, 2, 2, 6, 8, 4, 4}, Causal::none, Masks::keep, {6, 2, 1}, {8, 3, 4}, Layout::packed},
+  };
+  for (const Case& of : cases) {
+    const Problem p(of);
+    const Results narrow = Cpu::run(p);
+    const WideResults<double> wide = run_wide(p);
+    expect_close(wide.o, narrow.o, "o: " + of.text());
+    expect_close(wide.lse, narrow.lse, "lse: " + of.text());
+    expect_close(wide.d_q, narrow.d_q, "d_q: " + of.text());
+    expect_close(wide.d_k, narrow.d_k, "d_k: " + of.text());
+    expect_close(wide.d_v, narrow.d_v, "d_v: " + of.text());
+  }
+}
+
+TEST(AttentionFp64, IsASoftmaxOfProducts) {
+  const double q[2] = {0.5, -1.0}, k[4] = {0.25, 1.5, -0.75, 0.5}, v[2] = {2.0, -3.0};
+  double o = 0, lse = 0;
+  attention({q}, {k, 0, 0, 2}, {v, 0, 0, 1}, {&o}, {&lse}, {1, 1, 1, 1, 2, 2, 1}, {0.7});
+  const double first = std::exp(0.7 * (0.125 - 1.5)), second = std::exp(0.7 * (-0.375 - 0.5));
+  EXPECT_NEAR(o, (2 * first - 3 * second) / (first + second), 1e-15);
+  EXPECT_NEAR(lse, std::log(first + second), 1e-15);
+}
+
+TEST(AttentionFp64, RefusesAsTheFloatFormDoes) {
+  double m[4] = {};
+  const auto refuses = [&](const AttentionExtents& x, const ConstHeads64& q, const char* words, Device device,
+                           ErrorCode code) {
+    expect_refusal([&] { attention(q, {m}, {m}, {m}, {m}, x, {}, device); }, words, code);
+  };
+  refuses({-1, 1, 1, 1, 1, 2, 2}, {m}, "attention: samples: expected 0 or more, got -1", Device::cpu,
+          ErrorCode::invalid_argument);
+  refuses({1, 1, 1, 1, 1, 2, 2}, {}, "attention: q: expected 2 elements of memory", Device::cpu,
+          ErrorCode::invalid_argument);
+  refuses({1, 1, 1, 1, 1, 2, 2}, {m}, "Device::cuda", Device::cuda, ErrorCode::unsupported);
+}
+
 // ---- Errors, by code and by words
 
 TEST(AttentionErrors, SayWhatIsWrong) {
