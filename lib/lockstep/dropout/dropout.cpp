@@ -24,8 +24,8 @@ void check_word(const char* operation, const char* name, std::int64_t first, std
     refuse(operation, name, "at most 2^32 - 1", std::to_string(first + count - 1), ErrorCode::unsupported);
 }
 
-dropout_draws::Call checked(const char* operation, std::int64_t samples, std::int64_t elements, double p,
-                            const DropoutDraw& draw, Device device) {
+void check(const char* operation, std::int64_t samples, std::int64_t elements, double p,
+           const DropoutDraw& draw, Device device) {
   check_extent(operation, "samples", samples);
   check_extent(operation, "elements", elements);
   if (elements > 4 * kWords)
@@ -35,6 +35,9 @@ dropout_draws::Call checked(const char* operation, std::int64_t samples, std::in
   check_word(operation, "draw.step", draw.step);
   check_word(operation, "draw.first_sample", draw.first_sample, samples > 0 ? samples : 1);
   check_device(operation, device);
+}
+
+dropout_draws::Call call_of(std::int64_t samples, std::int64_t elements, double p, const DropoutDraw& draw) {
   const FloatMode mode;
   const auto word = [](std::int64_t value) { return static_cast<std::uint32_t>(value); };
   return {nullptr,
@@ -50,22 +53,35 @@ dropout_draws::Call checked(const char* operation, std::int64_t samples, std::in
           static_cast<float>(1 / (1 - p))};
 }
 
+void check_arrays(const void* x, const void* y, std::int64_t count) {
+  check_memory("dropout", "x", x, count);
+  check_memory("dropout", "y", y, count);
+}
+
 }  // namespace
 
 void dropout(const float* x, float* y, std::int64_t samples, std::int64_t elements, double p,
              const DropoutDraw& draw, Device device, void*) {
-  dropout_draws::Call call = checked("dropout", samples, elements, p, draw, device);
-  check_memory("dropout", "x", x, samples * elements);
-  check_memory("dropout", "y", y, samples * elements);
+  check("dropout", samples, elements, p, draw, device);
+  check_arrays(x, y, samples * elements);
+  dropout_draws::Call call = call_of(samples, elements, p, draw);
   call.x = x;
   call.y = y;
   dropout_draws::run_cpu(call);
 }
 
+void dropout(const double* x, double* y, std::int64_t samples, std::int64_t elements, double p,
+             const DropoutDraw& draw, Device device, void*) {
+  check("dropout", samples, elements, p, draw, device);
+  check_arrays(x, y, samples * elements);
+  dropout_draws::run_cpu(x, y, samples, elements, p, draw);
+}
+
 void dropout_mask(std::uint8_t* keeps, std::int64_t samples, std::int64_t elements, double p,
                   const DropoutDraw& draw, Device device, void*) {
-  dropout_draws::Call call = checked("dropout_mask", samples, elements, p, draw, device);
+  check("dropout_mask", samples, elements, p, draw, device);
   check_memory("dropout_mask", "keeps", keeps, samples * elements);
+  dropout_draws::Call call = call_of(samples, elements, p, draw);
   call.keeps = keeps;
   dropout_draws::run_cpu(call);
 }

@@ -20,5 +20,8 @@ struct Call {
 };
 
 void run_cpu(const Call& call);
+/// dropout_fp64.cpp. Arguments have been checked.
+void run_cpu(const double* x, double* y, std::int64_t samples, std::int64_t elements, double p,
+             const DropoutDraw& draw);
 
 }  // namespace lockstep::dropout_draws

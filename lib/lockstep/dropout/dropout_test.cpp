@@ -187,6 +187,31 @@ TEST(DropoutRef, DoubleFollowsTheSameDraws) {
   for (std::size_t i = 0; i < 64; ++i) EXPECT_EQ(y[i], keeps[i] != 0 ? 1 / (1 - 0.3) : 0.0);
 }
 
+// ---- float64
+
+TEST(DropoutFp64, KeepsTheSameElements) {
+  const DropoutDraw draw{3, 2, 1, 7};
+  const std::vector<double> x(150, 1.0 + 1e-12);
+  for (const double p : {0.0, 0.3, 1.0}) {
+    std::vector<double> y = x;  // in place
+    dropout(y.data(), y.data(), 3, 50, p, draw);
+    const Mask keeps = mask_of(3, 50, p, draw);
+    for (std::size_t i = 0; i < y.size(); ++i)
+      EXPECT_EQ(y[i], keeps[i] != 0 ? x[i] * (1 / (1 - p)) : 0.0) << p << ", " << i;
+    std::vector<double> last(50);
+    dropout(x.data(), last.data(), 1, 50, p, {3, 2, 1, 9});
+    EXPECT_EQ(last, std::vector<double>(y.begin() + 100, y.end()));
+  }
+}
+
+TEST(DropoutFp64, RefusesAsTheFloatFormDoes) {
+  double x[4] = {};
+  expect_refusal([&] { dropout(x, x, -1, 4, 0.5, {}); }, "dropout: samples: expected 0 or more, got -1");
+  expect_refusal([&] { dropout(x, nullptr, 1, 4, 0.5, {}); }, "dropout: y: expected 4 elements of memory");
+  expect_refusal([&] { dropout(x, x, 1, 4, 0.5, {}, Device::cuda); }, "expected Device::cpu",
+                 ErrorCode::unsupported);
+}
+
 // ---- Errors, by code and by words
 
 TEST(DropoutErrors, SayWhatIsWrong) {
@@ -210,7 +235,7 @@ TEST(DropoutErrors, SayWhatIsWrong) {
   expect_refusal([&] { dropout(nullptr, x, 1, 4, 0.5, {}); }, "dropout: x: expected 4 elements of memory");
   expect_refusal([&] { dropout(x, nullptr, 1, 4, 0.5, {}); }, "dropout: y: ");
   expect_refusal([&] { dropout_mask(nullptr, 1, 4, 0.5, {}); }, "dropout_mask: keeps: ");
-  EXPECT_NO_THROW(dropout(nullptr, nullptr, 0, 4, 0.5, {}));
+  EXPECT_NO_THROW(dropout(static_cast<float*>(nullptr), nullptr, 0, 4, 0.5, {}));
 }
 
 TEST(DropoutErrors, CudaIsUnsupported) {

@@ -16,10 +16,18 @@ void check(const char* where, bool null, std::int64_t count) {
          {where, "x or y", "memory of " + std::to_string(count) + " elements", "a null pointer", {}});
 }
 
-void run(const char* where, Function function, const float* x, float* y, std::int64_t count) {
+template <class T>
+void run(const char* where, Function function, const T* x, T* y, std::int64_t count) {
   check(where, x == nullptr || y == nullptr, count);
   const FloatMode mode;
   run_cpu(function, x, y, count);
+}
+
+template <class T>
+void run_pow(const T* x, const T* y, T* z, std::int64_t count) {
+  check("math::pow", x == nullptr || y == nullptr || z == nullptr, count);
+  const FloatMode mode;
+  pow_cpu(x, y, z, count);
 }
 
 }  // namespace
@@ -39,10 +47,31 @@ void rsqrt(const float* x, float* y, std::int64_t count) { run("math::rsqrt", Fu
 void sin(const float* x, float* y, std::int64_t count) { run("math::sin", Function::sin, x, y, count); }
 void cos(const float* x, float* y, std::int64_t count) { run("math::cos", Function::cos, x, y, count); }
 
-void pow(const float* x, const float* y, float* z, std::int64_t count) {
-  check("math::pow", x == nullptr || y == nullptr || z == nullptr, count);
-  const FloatMode mode;
-  pow_cpu(x, y, z, count);
+void pow(const float* x, const float* y, float* z, std::int64_t count) { run_pow(x, y, z, count); }
+
+// ---- float64
+
+void exp(const double* x, double* y, std::int64_t count) { run("math::exp", Function::exp, x, y, count); }
+void exp2(const double* x, double* y, std::int64_t count) { run("math::exp2", Function::exp2, x, y, count); }
+void expm1(const double* x, double* y, std::int64_t count) {
+  run("math::expm1", Function::expm1, x, y, count);
 }
+void log(const double* x, double* y, std::int64_t count) { run("math::log", Function::log, x, y, count); }
+void log2(const double* x, double* y, std::int64_t count) { run("math::log2", Function::log2, x, y, count); }
+void log1p(const double* x, double* y, std::int64_t count) {
+  run("math::log1p", Function::log1p, x, y, count);
+}
+void tanh(const double* x, double* y, std::int64_t count) { run("math::tanh", Function::tanh, x, y, count); }
+void erf(const double* x, double* y, std::int64_t count) { run("math::erf", Function::erf, x, y, count); }
+void sigmoid(const double* x, double* y, std::int64_t count) {
+  run("math::sigmoid", Function::sigmoid, x, y, count);
+}
+void rsqrt(const double* x, double* y, std::int64_t count) {
+  run("math::rsqrt", Function::rsqrt, x, y, count);
+}
+void sin(const double* x, double* y, std::int64_t count) { run("math::sin", Function::sin, x, y, count); }
+void cos(const double* x, double* y, std::int64_t count) { run("math::cos", Function::cos, x, y, count); }
+
+void pow(const double* x, const double* y, double* z, std::int64_t count) { run_pow(x, y, z, count); }
 
 }  // namespace lockstep::math

@@ -10,4 +10,8 @@ enum class Function { exp, exp2, expm1, log, log2, log1p, tanh, erf, sigmoid, rs
 void run_cpu(Function function, const float* x, float* y, std::int64_t count);
 void pow_cpu(const float* x, const float* y, float* z, std::int64_t count);
 
+// math_fp64.cpp
+void run_cpu(Function function, const double* x, double* y, std::int64_t count);
+void pow_cpu(const double* x, const double* y, double* z, std::int64_t count);
+
 }  // namespace lockstep::math

@@ -411,6 +411,39 @@ TEST(MathPow, EveryFormHasTheBitsOfOneNumber) {
   EXPECT_THROW(pow(x.data(), nullptr, y.data(), 3), Error);
 }
 
+// ---- float64
+
+TEST(MathFp64, IsCloseToTheFloatForm) {
+  struct WideCase {
+    const char* name;
+    void (*array)(const double*, double*, std::int64_t);
+  };
+  const WideCase wide[] = {{"exp", exp},         {"exp2", exp2},   {"expm1", expm1}, {"log", log},
+                           {"log2", log2},       {"log1p", log1p}, {"tanh", tanh},   {"erf", erf},
+                           {"sigmoid", sigmoid}, {"rsqrt", rsqrt}, {"sin", sin},     {"cos", cos}};
+  ASSERT_EQ(std::size(wide), std::size(kCases));
+  for (std::size_t k = 0; k < std::size(wide); ++k) {
+    ASSERT_EQ(wide[k].name, std::string(kCases[k].name));
+    std::vector<double> x;
+    for (int i = 1; i < 200; ++i) x.push_back(i * 0.03125);
+    std::vector<double> y = x;
+    wide[k].array(y.data(), y.data(), static_cast<std::int64_t>(y.size()));
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      EXPECT_NEAR(y[i], kCases[k].one(static_cast<float>(x[i])), 2e-7 * (1 + std::fabs(y[i])))
+          << wide[k].name << " of " << x[i];
+      EXPECT_NEAR(y[i], kCases[k].wide(x[i]), 1e-15 * (1 + std::fabs(y[i])))
+          << wide[k].name << " of " << x[i];
+    }
+    EXPECT_THROW(wide[k].array(y.data(), nullptr, 1), Error);
+    EXPECT_THROW(wide[k].array(y.data(), y.data(), -1), Error);
+  }
+  const double x = 1.5, y = -2.0;
+  double z = 0;
+  pow(&x, &y, &z, 1);
+  EXPECT_DOUBLE_EQ(z, 1 / 2.25);
+  EXPECT_THROW(pow(&x, nullptr, &z, 1), Error);
+}
+
 // ---- The suite can fail
 
 TEST(MathTwin, AnotherRoundingGoesRed) {
