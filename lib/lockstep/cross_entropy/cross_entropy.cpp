@@ -152,11 +152,6 @@ void target_weights(const ClassTargets& targets, float* weights, Device device, 
   checked::target_weights(targets, weights, device);
 }
 
-void loss_fold(const float* loss, const order::FoldSpan& span, float* total, float* open, Device device,
-               void*) {
-  checked::loss_fold(loss, span, total, open, device);
-}
-
 float loss_scale(std::int64_t count) {
   if (count <= 0)
     refuse("loss_scale", "count", "1 or more targets that are not ignored", std::to_string(count));

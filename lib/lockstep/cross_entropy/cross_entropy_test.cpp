@@ -317,22 +317,6 @@ TEST(CrossEntropyFp64, TheLossIsAPlainLogarithm) {
   EXPECT_NEAR(loss, std::log(std::exp(0.25) + std::exp(-1.5) + std::exp(2.0)) + 1.5, 1e-15);
 }
 
-TEST(CrossEntropyFp64, AFoldDoesNotKnowItsCuts) {
-  const Values narrow = random_values(2100);
-  const std::vector<double> loss(narrow.begin(), narrow.end());
-  const auto run = [&](const std::vector<std::int64_t>& ends) {
-    double total = 0, open = -7;
-    std::int64_t first = 0;
-    for (const std::int64_t end : ends) {
-      loss_fold(loss.data() + first, {first, end - first, end == 2100}, &total, &open);
-      first = end;
-    }
-    return total;
-  };
-  EXPECT_EQ(run({1, 1024, 1500, 2100}), run({2100}));
-  EXPECT_NEAR(run({2100}), static_cast<double>(std::accumulate(loss.begin(), loss.end(), 0.0L)), 1e-10);
-}
-
 TEST(CrossEntropyFp64, RefusesAsTheFloatFormDoes) {
   double a[6] = {}, weights[2] = {};
   const std::int64_t targets[2] = {0, 3}, good[2] = {-100, 2};
@@ -347,11 +331,8 @@ TEST(CrossEntropyFp64, RefusesAsTheFloatFormDoes) {
   expect_error(ErrorCode::invalid_argument, "nll_backward: log_probabilities_gradient", [&] {
     nll_backward(ClassTargets64{good, 2, 3}, RowGradients64{}, nullptr);
   });
-  expect_error(ErrorCode::invalid_argument, "loss_fold: open", [&] {
-    loss_fold(a, {0, 1, false}, a, nullptr);
-  });
-  expect_error(ErrorCode::unsupported, "loss_fold: device", [&] {
-    loss_fold(a, {0, 1, true}, a, a, Device::cuda);
+  expect_error(ErrorCode::unsupported, "nll: device", [&] {
+    nll(a, ClassTargets64{good, 2, 3}, a, Device::cuda);
   });
   target_weights(ClassTargets64{good, 2, 3, weight}, weights);
   EXPECT_EQ(weights[0], 0.0);

@@ -40,7 +40,8 @@ double degrees(const char* operation, const ReduceShape& shape, double correctio
   return std::max(0.0, static_cast<double>(shape.axis) - correction);
 }
 
-void select(const char* operation, const float* x, float* y, std::int64_t* index, const ReduceShape& shape,
+template <class T>
+void select(const char* operation, const T* x, T* y, std::int64_t* index, const ReduceShape& shape,
             Device device, bool smallest) {
   check_shape(operation, shape);
   check_memory(operation, "x", x, whole(shape));
@@ -56,22 +57,79 @@ void select(const char* operation, const float* x, float* y, std::int64_t* index
   reduce::select_cpu(x, y, index, shape, smallest);
 }
 
-}  // namespace
+// Each call checked, then computed.
+namespace checked {
 
-void reduce_sum(const float* x, float* y, const ReduceShape& shape, Device device, void*) {
+template <class T>
+void reduce_sum(const T* x, T* y, const ReduceShape& shape, Device device) {
   check("reduce_sum", shape, x, "x", y, "y", device);
   reduce::sum_cpu(x, y, shape);
 }
 
-void reduce_mean(const float* x, float* y, const ReduceShape& shape, Device device, void*) {
+template <class T>
+void reduce_mean(const T* x, T* y, const ReduceShape& shape, Device device) {
   check("reduce_mean", shape, x, "x", y, "y", device);
   reduce::mean_cpu(x, y, shape);
 }
 
+template <class T>
+void reduce_variance(const T* x, T* y, T* mean, const ReduceShape& shape, double correction, Device device) {
+  check("reduce_variance", shape, x, "x", y, "y", device);
+  reduce::variance_cpu(x, y, mean, shape, static_cast<T>(degrees("reduce_variance", shape, correction)));
+}
+
+template <class T>
+void reduce_sum_backward(const T* dy, T* dx, const ReduceShape& shape, Device device) {
+  check("reduce_sum_backward", shape, dx, "dx", dy, "dy", device);
+  reduce::sum_backward_cpu(dy, dx, shape, T(1));
+}
+
+template <class T>
+void reduce_mean_backward(const T* dy, T* dx, const ReduceShape& shape, Device device) {
+  check("reduce_mean_backward", shape, dx, "dx", dy, "dy", device);
+  reduce::sum_backward_cpu(dy, dx, shape, static_cast<T>(shape.axis));
+}
+
+template <class T>
+void reduce_variance_backward(const T* dy, const T* x, const T* mean, T* dx, const ReduceShape& shape,
+                              double correction, Device device) {
+  const char* const operation = "reduce_variance_backward";
+  check(operation, shape, dx, "dx", dy, "dy", device);
+  check_memory(operation, "x", x, whole(shape));
+  check_memory(operation, "mean", mean, reduced(shape));
+  const double divisor = degrees(operation, shape, correction);
+  reduce::variance_backward_cpu(dy, x, mean, dx, shape, static_cast<T>(2 / divisor));
+}
+
+template <class T>
+void reduce_select_backward(const T* dy, const std::int64_t* index, T* dx, const ReduceShape& shape,
+                            Device device) {
+  const char* const operation = "reduce_select_backward";
+  check(operation, shape, dx, "dx", dy, "dy", device);
+  check_memory(operation, "index", index, reduced(shape));
+  for (std::int64_t i = 0; i < reduced(shape) && whole(shape) > 0; ++i) {
+    if (index[i] < 0 || index[i] >= shape.axis)
+      refuse(operation, "index[" + std::to_string(i) + "]", "0 to " + std::to_string(shape.axis - 1),
+             std::to_string(index[i]));
+  }
+  reduce::select_backward_cpu(dy, index, dx, shape);
+}
+
+}  // namespace checked
+
+}  // namespace
+
+void reduce_sum(const float* x, float* y, const ReduceShape& shape, Device device, void*) {
+  checked::reduce_sum(x, y, shape, device);
+}
+
+void reduce_mean(const float* x, float* y, const ReduceShape& shape, Device device, void*) {
+  checked::reduce_mean(x, y, shape, device);
+}
+
 void reduce_variance(const float* x, float* y, float* mean, const ReduceShape& shape, double correction,
                      Device device, void*) {
-  check("reduce_variance", shape, x, "x", y, "y", device);
-  reduce::variance_cpu(x, y, mean, shape, static_cast<float>(degrees("reduce_variance", shape, correction)));
+  checked::reduce_variance(x, y, mean, shape, correction, device);
 }
 
 void reduce_max(const float* x, float* y, std::int64_t* index, const ReduceShape& shape, Device device,
@@ -85,36 +143,64 @@ void reduce_min(const float* x, float* y, std::int64_t* index, const ReduceShape
 }
 
 void reduce_sum_backward(const float* dy, float* dx, const ReduceShape& shape, Device device, void*) {
-  check("reduce_sum_backward", shape, dx, "dx", dy, "dy", device);
-  reduce::sum_backward_cpu(dy, dx, shape, 1.0f);
+  checked::reduce_sum_backward(dy, dx, shape, device);
 }
 
 void reduce_mean_backward(const float* dy, float* dx, const ReduceShape& shape, Device device, void*) {
-  check("reduce_mean_backward", shape, dx, "dx", dy, "dy", device);
-  reduce::sum_backward_cpu(dy, dx, shape, static_cast<float>(shape.axis));
+  checked::reduce_mean_backward(dy, dx, shape, device);
 }
 
 void reduce_variance_backward(const float* dy, const float* x, const float* mean, float* dx,
                               const ReduceShape& shape, double correction, Device device, void*) {
-  const char* const operation = "reduce_variance_backward";
-  check(operation, shape, dx, "dx", dy, "dy", device);
-  check_memory(operation, "x", x, whole(shape));
-  check_memory(operation, "mean", mean, reduced(shape));
-  const double divisor = degrees(operation, shape, correction);
-  reduce::variance_backward_cpu(dy, x, mean, dx, shape, static_cast<float>(2 / divisor));
+  checked::reduce_variance_backward(dy, x, mean, dx, shape, correction, device);
 }
 
 void reduce_select_backward(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape,
                             Device device, void*) {
-  const char* const operation = "reduce_select_backward";
-  check(operation, shape, dx, "dx", dy, "dy", device);
-  check_memory(operation, "index", index, reduced(shape));
-  for (std::int64_t i = 0; i < reduced(shape) && whole(shape) > 0; ++i) {
-    if (index[i] < 0 || index[i] >= shape.axis)
-      refuse(operation, "index[" + std::to_string(i) + "]", "0 to " + std::to_string(shape.axis - 1),
-             std::to_string(index[i]));
-  }
-  reduce::select_backward_cpu(dy, index, dx, shape);
+  checked::reduce_select_backward(dy, index, dx, shape, device);
+}
+
+// ---- float64
+
+void reduce_sum(const double* x, double* y, const ReduceShape& shape, Device device, void*) {
+  checked::reduce_sum(x, y, shape, device);
+}
+
+void reduce_mean(const double* x, double* y, const ReduceShape& shape, Device device, void*) {
+  checked::reduce_mean(x, y, shape, device);
+}
+
+void reduce_variance(const double* x, double* y, double* mean, const ReduceShape& shape, double correction,
+                     Device device, void*) {
+  checked::reduce_variance(x, y, mean, shape, correction, device);
+}
+
+void reduce_max(const double* x, double* y, std::int64_t* index, const ReduceShape& shape, Device device,
+                void*) {
+  select("reduce_max", x, y, index, shape, device, false);
+}
+
+void reduce_min(const double* x, double* y, std::int64_t* index, const ReduceShape& shape, Device device,
+                void*) {
+  select("reduce_min", x, y, index, shape, device, true);
+}
+
+void reduce_sum_backward(const double* dy, double* dx, const ReduceShape& shape, Device device, void*) {
+  checked::reduce_sum_backward(dy, dx, shape, device);
+}
+
+void reduce_mean_backward(const double* dy, double* dx, const ReduceShape& shape, Device device, void*) {
+  checked::reduce_mean_backward(dy, dx, shape, device);
+}
+
+void reduce_variance_backward(const double* dy, const double* x, const double* mean, double* dx,
+                              const ReduceShape& shape, double correction, Device device, void*) {
+  checked::reduce_variance_backward(dy, x, mean, dx, shape, correction, device);
+}
+
+void reduce_select_backward(const double* dy, const std::int64_t* index, double* dx, const ReduceShape& shape,
+                            Device device, void*) {
+  checked::reduce_select_backward(dy, index, dx, shape, device);
 }
 
 }  // namespace lockstep

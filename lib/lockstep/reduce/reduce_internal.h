@@ -18,6 +18,16 @@ void variance_backward_cpu(const float* dy, const float* x, const float* mean, f
                            const ReduceShape& shape, float factor);
 void select_backward_cpu(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape);
 
+// reduce_fp64.cpp
+void sum_cpu(const double* x, double* y, const ReduceShape& shape);
+void mean_cpu(const double* x, double* y, const ReduceShape& shape);
+void variance_cpu(const double* x, double* y, double* mean, const ReduceShape& shape, double divisor);
+void select_cpu(const double* x, double* y, std::int64_t* index, const ReduceShape& shape, bool smallest);
+void sum_backward_cpu(const double* dy, double* dx, const ReduceShape& shape, double divisor);
+void variance_backward_cpu(const double* dy, const double* x, const double* mean, double* dx,
+                           const ReduceShape& shape, double factor);
+void select_backward_cpu(const double* dy, const std::int64_t* index, double* dx, const ReduceShape& shape);
+
 /// Columns begin … begin + count - 1 of slice `outer`, count at most kTile.
 struct Tile {
   std::int64_t outer, begin, count;

@@ -21,14 +21,19 @@ T reduce_mean_ref(std::int64_t n, At at) {
   return order::lane_sum<T>(n, at) / static_cast<T>(n);
 }
 
+/// The lane sum of (x - mean)².
 template <class T, class At>
-T reduce_variance_ref(std::int64_t n, At at, double correction) {
-  const T mean = reduce_mean_ref<T>(n, at);
-  const T sum = order::lane_chains_ref<T>(static_cast<std::size_t>(n), [&](T lane, std::size_t j) {
+T reduce_squares_ref(std::int64_t n, At at, T mean) {
+  return order::lane_chains_ref<T>(static_cast<std::size_t>(n), [&](T lane, std::size_t j) {
     const T deviation = at(static_cast<std::int64_t>(j)) - mean;
     return std::fma(deviation, deviation, lane);
   });
-  return sum / static_cast<T>(std::fmax(0.0, static_cast<double>(n) - correction));
+}
+
+template <class T, class At>
+T reduce_variance_ref(std::int64_t n, At at, double correction) {
+  return reduce_squares_ref<T>(n, at, reduce_mean_ref<T>(n, at)) /
+         static_cast<T>(std::fmax(0.0, static_cast<double>(n) - correction));
 }
 
 /// The index of the largest element, of the smallest where `smallest`.

@@ -385,6 +385,76 @@ TEST(ReduceCpu, KeepsSubnormalsForACallerThatFlushesThem) {
 }
 #endif
 
+// ---- float64, against the formulas in long double
+
+TEST(ReduceFp64, IsTheFormulaOverAnyAxis) {
+  using Wide = std::vector<double>;
+  for (const ReduceShape& s : {ReduceShape{3, 10, 1}, ReduceShape{2, 130, 3}}) {
+    const Values narrow = elements(whole(s)), narrow_dy = elements(s.outer * s.inner, 999);
+    const Wide x(narrow.begin(), narrow.end()), dy(narrow_dy.begin(), narrow_dy.end());
+    Wide sum(reduced(s)), mean = sum, variance = sum, middle = sum, max = sum, min = sum;
+    Indices argmax(reduced(s)), argmin(reduced(s));
+    reduce_sum(x.data(), sum.data(), s);
+    reduce_mean(x.data(), mean.data(), s);
+    reduce_variance(x.data(), variance.data(), middle.data(), s);
+    reduce_max(x.data(), max.data(), argmax.data(), s);
+    reduce_min(x.data(), min.data(), argmin.data(), s);
+    Wide from_sum(x.size()), from_mean = from_sum, from_variance = from_sum, from_max = from_sum;
+    reduce_sum_backward(dy.data(), from_sum.data(), s);
+    reduce_mean_backward(dy.data(), from_mean.data(), s);
+    reduce_variance_backward(dy.data(), x.data(), mean.data(), from_variance.data(), s);
+    reduce_select_backward(dy.data(), argmax.data(), from_max.data(), s);
+    EXPECT_EQ(middle, mean);
+    for (std::size_t i = 0; i < reduced(s); ++i) {
+      const auto at = [&](std::int64_t j) {
+        const auto place = static_cast<std::int64_t>(i);
+        return static_cast<std::size_t>((place / s.inner * s.axis + j) * s.inner + place % s.inner);
+      };
+      const auto n = static_cast<long double>(s.axis);
+      long double total = 0, squares = 0, size = 0;
+      for (std::int64_t j = 0; j < s.axis; ++j) total += x[at(j)], size += std::fabs(x[at(j)]);
+      for (std::int64_t j = 0; j < s.axis; ++j) squares += std::pow(x[at(j)] - total / n, 2);
+      const double near = 1e-14 * static_cast<double>(size);
+      EXPECT_NEAR(sum[i], static_cast<double>(total), near);
+      EXPECT_NEAR(mean[i], static_cast<double>(total / n), near);
+      EXPECT_NEAR(variance[i], static_cast<double>(squares / (n - 1)), 1e-14 * static_cast<double>(squares));
+      EXPECT_EQ(max[i], x[at(argmax[i])]);
+      EXPECT_EQ(min[i], x[at(argmin[i])]);
+      for (std::int64_t j = 0; j < s.axis; ++j) {
+        EXPECT_LE(x[at(j)], max[i]);
+        EXPECT_GE(x[at(j)], min[i]);
+        EXPECT_EQ(from_sum[at(j)], dy[i]);
+        EXPECT_EQ(from_mean[at(j)], dy[i] / static_cast<double>(s.axis));
+        EXPECT_NEAR(from_variance[at(j)], static_cast<double>(2 * (x[at(j)] - total / n) * dy[i] / (n - 1)),
+                    near * std::fabs(dy[i]));
+        EXPECT_EQ(from_max[at(j)], j == argmax[i] ? dy[i] : 0.0);
+      }
+    }
+  }
+}
+
+TEST(ReduceFp64, RefusesAsTheFloatFormDoes) {
+  double x[4] = {}, y[4] = {};
+  const std::int64_t index[2] = {0, 2};
+  expect_refusal([&] { reduce_sum(x, y, {2, -1, 1}); }, "reduce_sum: axis: expected 0 or more, got -1");
+  expect_refusal(
+      [&] {
+        reduce_variance(x, static_cast<double*>(nullptr), nullptr, {2, 2, 1});
+      },
+      "reduce_variance: y: ");
+  expect_refusal(
+      [&] {
+        reduce_max(x, y, nullptr, {2, 0, 1});
+      },
+      "reduce_max: axis: expected 1 or more elements");
+  expect_refusal([&] { reduce_select_backward(y, index, x, {2, 2, 1}); }, "index[1]: expected 0 to 1, got 2");
+  expect_refusal(
+      [&] {
+        reduce_mean(x, y, {2, 2, 1}, Device::cuda);
+      },
+      "expected Device::cpu", ErrorCode::unsupported);
+}
+
 // ---- Errors, by code and by words
 
 TEST(ReduceErrors, SayWhatIsWrong) {
@@ -425,12 +495,13 @@ TEST(ReduceErrors, SayWhatIsWrong) {
 }
 
 TEST(ReduceErrors, CudaIsUnsupported) {
+  float* const null = nullptr;
   const auto refuses = [](auto call) {
     expect_refusal(call, "expected Device::cpu", ErrorCode::unsupported);
   };
-  refuses([] { reduce_sum(nullptr, nullptr, {0, 0, 0}, Device::cuda); });
-  refuses([] { reduce_max(nullptr, nullptr, nullptr, {0, 0, 0}, Device::cuda); });
-  refuses([] { reduce_mean_backward(nullptr, nullptr, {0, 0, 0}, Device::cuda); });
+  refuses([&] { reduce_sum(null, nullptr, {0, 0, 0}, Device::cuda); });
+  refuses([&] { reduce_max(null, nullptr, nullptr, {0, 0, 0}, Device::cuda); });
+  refuses([&] { reduce_mean_backward(null, nullptr, {0, 0, 0}, Device::cuda); });
 }
 
 }  // namespace
