@@ -6,6 +6,7 @@ Nothing here is needed: torch.ops.load_library("liblockstep_torch.so") gives the
 import contextlib
 import os
 import pathlib
+import traceback
 
 import torch
 
@@ -39,8 +40,30 @@ reset_report = _ops.reset_report
 version = _ops.version
 
 
+_IN_MODULE = "\n  in module: "
+
+
+def _name_module(error):
+    """Says in a refusal of ours which module of the model it came from, where the traceback shows one.
+
+    Nothing is kept while models run: only a refusal looks back.
+    """
+    text = str(error.args[0]) if error.args else ""
+    if not ("invariant mode" in text or text.startswith("aten::")) or _IN_MODULE in text:
+        return
+    modules = [frame.f_locals["self"] for frame, _ in traceback.walk_tb(error.__traceback__)
+               if isinstance(frame.f_locals.get("self"), torch.nn.Module)]
+    if modules:
+        names = {id(module): name for name, module in modules[0].named_modules()}
+        path = names.get(id(modules[-1]), "")
+        error.args = (f"{text}{_IN_MODULE}{path}{' ' if path else ''}({type(modules[-1]).__name__})", *error.args[1:])
+
+
 class invariant_mode(contextlib.ContextDecorator):
-    """The invariant mode of this thread, on (or with on=False off) inside; before and after as it was."""
+    """The invariant mode of this thread, on (or with on=False off) inside; before and after as it was.
+
+    A refusal that leaves it names the module it came from.
+    """
 
     def __init__(self, on=True):
         self._on = on
@@ -50,8 +73,10 @@ class invariant_mode(contextlib.ContextDecorator):
         self._before.append(_ops.set_invariant_mode(self._on))
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, error, _):
         _ops.set_invariant_mode(self._before.pop())
+        if isinstance(error, RuntimeError):
+            _name_module(error)
 
 
 @contextlib.contextmanager
@@ -68,6 +93,9 @@ def batch_invariant_config(force_cpu=True, precision="fp32", manual_seed=None, e
         config.enter()
         try:
             yield config
+        except RuntimeError as error:
+            _name_module(error)
+            raise
         finally:
             config.exit()
 

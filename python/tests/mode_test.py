@@ -94,6 +94,26 @@ class Report(TestCase):
         self.assertEqual(lockstep.operation_class("aten::cumprod"), "allowed")
         self.assertIn(("aten::cumprod", "allowed", 1), lockstep.report())
 
+    def test_a_refusal_names_the_module_it_came_from(self):
+        class Odd(torch.nn.Module):
+            def forward(self, x):
+                return torch.logcumsumexp(x, 0)
+
+        model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Sequential(torch.nn.ReLU(), Odd()))
+
+        def run(mode):
+            with mode:
+                return model(torch.ones(2, 4))
+
+        text = self.assert_refused("in module: 1.1 (Odd)", run, lockstep.invariant_mode())
+        self.assertIn("aten::logcumsumexp", text)
+        self.assert_refused("in module: 1.1 (Odd)", run, lockstep.batch_invariant_config())
+        self.assert_refused("in module: (Odd)", lockstep.invariant_mode()(Odd()), torch.ones(2, 4))
+        with self.assertRaises(RuntimeError) as other:  # what is not ours stays as it is
+            with lockstep.invariant_mode():
+                raise RuntimeError("a failure of the model's own")
+        self.assertEqual(str(other.exception), "a failure of the model's own")
+
     def test_batch_norm_in_training_is_refused(self):
         norm, x = torch.nn.BatchNorm1d(3), torch.randn(4, 3)
         with lockstep.invariant_mode():
