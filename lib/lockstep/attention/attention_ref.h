@@ -119,6 +119,7 @@ void add_tile(const Rows<T>& v, std::int64_t first, const std::vector<T>& s, Onl
   for (const T value : s) largest = value > largest ? value : largest;  // a NaN reaches the result through l
   const T r = exponential(to.m - largest);
   std::vector<T> p;
+  p.reserve(s.size());
   for (const T value : s) p.push_back(exponential(value - largest));
   to.m = largest;
   to.l = std::fma(to.l, r, lane_tree(p));

@@ -54,13 +54,14 @@ template <class T, class Step>
 LOCKSTEP_HOST_DEVICE inline void fold_rows(const FoldSpan& span, T& total, T* open, Step step) {
   for (std::int64_t index = 0; index < fold_segments(span); ++index) {
     const FoldSegment segment = fold_segment(span, index);
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): set where needs_open_partial(span)
     T partial = segment.opens ? T(0) : *open;
     for (std::int64_t row = segment.offset; row < segment.offset + segment.rows; ++row)
       partial = step(partial, row);
     if (segment.closes)
       total = total + partial;
     else
-      *open = partial;
+      *open = partial;  // NOLINT(clang-analyzer-core.NullDereference): as above
   }
 }
 

@@ -34,6 +34,7 @@ template <class T>
 std::vector<T> softmax_slice(const std::vector<T>& x) {
   const T m = largest(x), sum = sum_of_exponentials(x, m);
   std::vector<T> y;
+  y.reserve(x.size());
   for (const T value : x) y.push_back(exponential(value - m) / sum);
   return y;
 }
@@ -42,6 +43,7 @@ template <class T>
 std::vector<T> log_softmax_slice(const std::vector<T>& x) {
   const T m = largest(x), logarithm_of_sum = logarithm(sum_of_exponentials(x, m));
   std::vector<T> y;
+  y.reserve(x.size());
   for (const T value : x) y.push_back((value - m) - logarithm_of_sum);
   return y;
 }
