@@ -163,6 +163,7 @@ class Rectangle {
   float* result_;
   Range rows_, cols_;
   bool is_swept_ = false;  ///< the right operand is read where it lies
+  bool is_few_ = false;    ///< so too, though it has to be transposed
   std::int64_t tile_rows_ = 1, panels_ = 0;
   std::int64_t panel_rows_, larger_panels_;  ///< of the smaller ones; how many have one row more
   int widest_ = 0;                           ///< the form of the widest tiles that the panels allow
@@ -179,8 +180,10 @@ Rectangle::Rectangle(const Problem& problem, std::int64_t batch, Range rows, Ran
       rows_(rows),
       cols_(cols),
       is_swept_(problem.right.place_stride == 1 && rows.size() <= kRowsUnpacked),
+      is_few_(!is_swept_ && problem.right.depth_stride == 1 && rows.size() <= kFewRows &&
+              forms_.chain_few[rows.size() - 1] != nullptr),
       tile_rows_(is_swept_ ? forms_.tall_rows : forms_.tile_rows),
-      panels_(ceil_div(rows.size(), is_swept_ ? forms_.tall_rows : forms_.panel_rows)),
+      panels_(is_few_ ? 1 : ceil_div(rows.size(), is_swept_ ? forms_.tall_rows : forms_.panel_rows)),
       panel_rows_(rows.size() / panels_),
       larger_panels_(rows.size() % panels_) {
   const std::int64_t most = ceil_div(rows.size(), panels_);
@@ -383,8 +386,7 @@ NextStrip Rectangle::next_pass(const Strip& strip, const order::FoldSegment& pla
 void Rectangle::run_segment(const Segment& segment) {
   const std::int64_t blocks = ceil_div(rows_.size() * segment.place.rows, kFloatsPerBlock),
                      col_blocks = ceil_div(cols_.size(), kColsPerBlock);
-  const bool few = rows_.size() <= kFewRows && p_.right.depth_stride == 1;
-  if (few && forms_.chain_few[rows_.size() - 1] != nullptr) return run_few(segment);
+  if (is_few_) return run_few(segment);
   if (blocks == 1) return run_once(segment);
   const auto block = [&](std::int64_t index) { return part_of({0, panels_}, 1, blocks, index); };
   const std::int64_t widest = std::int64_t{forms_.lanes} << widest_;
@@ -398,13 +400,13 @@ void Rectangle::run_segment(const Segment& segment) {
   }
 }
 
-/// Still fewer: nothing is packed.
+/// Still fewer: nothing is packed of the right operand.
 void Rectangle::run_few(const Segment& segment) {
-  const std::int64_t depth = segment.place.rows, width = 2 * forms_.lanes;
+  const std::int64_t depth = segment.place.rows, width = forms_.lanes;
   const float* const left = pack_left(segment.place, {0, panels_});
   float* const tile = scratch_.tile.get(rows_.size() * width);
   for (std::int64_t begin = cols_.begin; begin < cols_.end; begin += width) {
-    const Strip strip{begin, std::min(width, cols_.end - begin), 1, width};
+    const Strip strip{begin, std::min(width, cols_.end - begin), 0, width};
     const float* const right = right_ + begin * p_.right.place_stride + segment.place.offset;
     load_open(segment, rows_, strip, tile);
     forms_.chain_few[rows_.size() - 1](depth, left, right, p_.right.place_stride, strip.cols, tile,

@@ -113,103 +113,98 @@ void set_chains(Forms& forms, std::integer_sequence<int, kRowsMinusOne...>) {
 
 #if HWY_TARGET != HWY_SCALAR
 
-/// Vectors of kLanes / 4 blocks: out[b] takes block b of each.
-HWY_INLINE void transpose_blocks(V (&v)[kLanes / 4]) {
+/// blocks[q][g] takes depths 4 * q … 4 * q + 3 of the places g, g + 4, …. A part of a vector that comes from
+/// memory is blended in, which more of the processor's ports can do than can shuffle.
+HWY_INLINE void load_blocks(const float* from, std::int64_t place_stride, V (&blocks)[kLanes / 4][4]) {
+  const D d;
+#pragma GCC unroll 4
+  for (int g = 0; g < 4; ++g) {
 #if HWY_TARGET <= HWY_AVX3
-  const D d;
-  const V even01 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(v[1]), v[0]);
-  const V odd01 = hn::OddEvenBlocks(v[1], hn::SwapAdjacentBlocks(v[0]));
-  const V even23 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(v[3]), v[2]);
-  const V odd23 = hn::OddEvenBlocks(v[3], hn::SwapAdjacentBlocks(v[2]));
-  v[0] = hn::ConcatLowerLower(d, even23, even01);
-  v[1] = hn::ConcatLowerLower(d, odd23, odd01);
-  v[2] = hn::ConcatUpperUpper(d, even23, even01);
-  v[3] = hn::ConcatUpperUpper(d, odd23, odd01);
+    V half[2][2];  // depths k … or k + 8 …, of the places g and g + 4 or of g + 8 and g + 12
+#pragma GCC unroll 2
+    for (int p = 0; p < 2; ++p) {
+      const float *const low = from + (g + 8 * p) * place_stride, *const high = low + 4 * place_stride;
+      half[0][p] = V{_mm512_mask_broadcast_f32x8(hn::LoadU(d, low).raw, 0xFF00, _mm256_loadu_ps(high))};
+      half[1][p] = V{_mm512_mask_broadcast_f32x8(hn::LoadU(d, high).raw, 0x00FF, _mm256_loadu_ps(low + 8))};
+    }
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      blocks[2 * h][g] = V{_mm512_shuffle_f32x4(half[h][0].raw, half[h][1].raw, 0x88)};
+      blocks[2 * h + 1][g] = V{_mm512_shuffle_f32x4(half[h][0].raw, half[h][1].raw, 0xDD)};
+    }
 #elif HWY_TARGET <= HWY_AVX2
-  const D d;
-  const V lower = hn::ConcatLowerLower(d, v[1], v[0]), upper = hn::ConcatUpperUpper(d, v[1], v[0]);
-  v[0] = lower;
-  v[1] = upper;
+    const V low = hn::LoadU(d, from + g * place_stride), high = hn::LoadU(d, from + (g + 4) * place_stride);
+    blocks[0][g] = hn::ConcatLowerLower(d, high, low);
+    blocks[1][g] = hn::ConcatUpperUpper(d, high, low);
 #else
-  (void)v;
+    blocks[0][g] = hn::LoadU(d, from + g * place_stride);
 #endif
+  }
 }
 
-/// kLanes places of kLanes depths each become kLanes depths of kLanes places each.
-HWY_INLINE void transpose(V (&v)[kLanes]) {
+/// v[k] takes depth k of a vector of places, whose depths are neighbours in memory.
+HWY_INLINE void load_transposed(const float* from, std::int64_t place_stride, V (&v)[kLanes]) {
   const D d;
   const hn::Repartition<double, D> pairs;
+  V blocks[kLanes / 4][4];
+  load_blocks(from, place_stride, blocks);
 #pragma GCC unroll 4
-  for (int g = 0; g < kLanes; g += 4) {
-    const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, v[g], v[g + 1]));
-    const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, v[g + 2], v[g + 3]));
-    const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, v[g], v[g + 1]));
-    const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, v[g + 2], v[g + 3]));
-    v[g] = hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23));
-    v[g + 1] = hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23));
-    v[g + 2] = hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23));
-    v[g + 3] = hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23));
+  for (int q = 0; q < kLanes / 4; ++q) {
+    const V(&b)[4] = blocks[q];
+    const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, b[0], b[1]));
+    const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, b[2], b[3]));
+    const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, b[0], b[1]));
+    const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, b[2], b[3]));
+    v[4 * q] = hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23));
+    v[4 * q + 1] = hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23));
+    v[4 * q + 2] = hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23));
+    v[4 * q + 3] = hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23));
   }
-  V out[kLanes];
-#pragma GCC unroll 4
-  for (int q = 0; q < 4; ++q) {
-    V blocks[kLanes / 4];
-#pragma GCC unroll 4
-    for (int g = 0; g < kLanes / 4; ++g) blocks[g] = v[4 * g + q];
-    transpose_blocks(blocks);
-#pragma GCC unroll 4
-    for (int b = 0; b < kLanes / 4; ++b) out[4 * b + q] = blocks[b];
-  }
-#pragma GCC unroll 16
-  for (int k = 0; k < kLanes; ++k) v[k] = out[k];
 }
 
-/// The chains continue with `count` depths, which `v` holds.
+/// The chains continue with the first `count` of a vector of depths.
 template <int kRows>
-HWY_INLINE void continue_few(V (&v)[kLanes], std::int64_t count, const float* HWY_RESTRICT left,
-                             V (&chain)[kRows]) {
+HWY_INLINE void continue_few(const float* from, std::int64_t place_stride, std::int64_t count,
+                             const float* HWY_RESTRICT left, V (&chain)[kRows]) {
   const D d;
-  transpose(v);
+  V depths[kLanes];
+  load_transposed(from, place_stride, depths);
 #pragma GCC unroll 16
-  for (int j = 0; j < kLanes; ++j) {
-    if (j >= count) break;
-#pragma GCC unroll 4
-    for (int i = 0; i < kRows; ++i) chain[i] = vectors::fma(hn::Set(d, left[j * kRows + i]), v[j], chain[i]);
+  for (int k = 0; k < kLanes; ++k) {
+    if (k >= count) break;
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i)
+      chain[i] = vectors::fma(hn::Set(d, left[k * kRows + i]), depths[k], chain[i]);
   }
 }
 
-/// One vector of places. Order: each element of the tile is one chain, k ascending.
+/// Order: each element of the tile is one chain, k ascending.
 template <int kRows>
-void chain_few_of(std::int64_t depth, const float* HWY_RESTRICT left, const float* right,
-                  std::int64_t place_stride, std::int64_t places, float* HWY_RESTRICT tile, bool continues) {
-  const D d;
-  const float* from[kLanes];  // the last place again for those that are not there
-  for (std::int64_t j = 0; j < kLanes; ++j) from[j] = right + std::min(j, places - 1) * place_stride;
-  V chain[kRows], v[kLanes];
-#pragma GCC unroll 4
-  for (int i = 0; i < kRows; ++i) chain[i] = continues ? hn::LoadU(d, tile + 2 * i * kLanes) : hn::Zero(d);
-  std::int64_t k = 0;
-  for (; k + kLanes <= depth; k += kLanes) {
-#pragma GCC unroll 16
-    for (int j = 0; j < kLanes; ++j) v[j] = hn::LoadU(d, from[j] + k);
-    continue_few<kRows>(v, kLanes, left + k * kRows, chain);
-  }
-  if (k < depth) {
-    for (int j = 0; j < kLanes; ++j)
-      v[j] = vectors::load_first(d, from[j] + k, static_cast<std::size_t>(depth - k));
-    continue_few<kRows>(v, depth - k, left + k * kRows, chain);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < kRows; ++i) hn::StoreU(chain[i], d, tile + 2 * i * kLanes);
-}
-
-template <int kRows>
-void chain_few(std::int64_t depth, const float* left,               // [depth, kRows]
+void chain_few(std::int64_t depth, const float* HWY_RESTRICT left,  // [depth, kRows]
                const float* right, std::int64_t place_stride,       // [places, depth], place_stride apart
-               std::int64_t places, float* tile, bool continues) {  // [kRows, 2 * kLanes]
-  for (std::int64_t half = 0; half < 2 * kLanes && half < places; half += kLanes)
-    chain_few_of<kRows>(depth, left, right + half * place_stride, place_stride,
-                        std::min<std::int64_t>(kLanes, places - half), tile + half, continues);
+               std::int64_t places, float* HWY_RESTRICT tile,       // [kRows, kLanes]
+               bool continues) {
+  const D d;
+  V chain[kRows];
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) chain[i] = continues ? hn::LoadU(d, tile + i * kLanes) : hn::Zero(d);
+  const std::int64_t whole = places == kLanes ? depth / kLanes * kLanes : 0;
+  for (std::int64_t k = 0; k < whole; k += kLanes)
+    continue_few<kRows>(right + k, place_stride, kLanes, left + k * kRows, chain);
+  HWY_ALIGN float some[kLanes * kLanes] = {};
+  for (std::int64_t k = whole; k < depth; k += kLanes) {
+    const std::int64_t count = std::min<std::int64_t>(kLanes, depth - k);
+    for (std::int64_t j = 0; j < places; ++j)
+      std::copy_n(right + j * place_stride + k, count, some + j * kLanes);
+    continue_few<kRows>(some, kLanes, count, left + k * kRows, chain);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) hn::StoreU(chain[i], d, tile + i * kLanes);
+}
+
+template <int... kRowsMinusOne>
+void set_few(Forms& forms, std::integer_sequence<int, kRowsMinusOne...>) {
+  ((forms.chain_few[kRowsMinusOne] = chain_few<kRowsMinusOne + 1>), ...);
 }
 
 #endif
@@ -411,10 +406,7 @@ Forms make_forms() {
   forms.tall_rows = kTallRows;
   set_chains(forms, std::make_integer_sequence<int, kMostRows>());
 #if HWY_TARGET != HWY_SCALAR
-  forms.chain_few[0] = chain_few<1>;
-  forms.chain_few[1] = chain_few<2>;
-  forms.chain_few[2] = chain_few<3>;
-  forms.chain_few[3] = chain_few<4>;
+  set_few(forms, std::make_integer_sequence<int, kFewRows>());
 #endif
   forms.pack = pack;
   forms.finish = finish;

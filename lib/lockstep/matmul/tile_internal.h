@@ -8,7 +8,7 @@
 namespace lockstep::matmul_internal {
 
 constexpr int kMostRows = 14;    // of a tile, on any instruction set
-constexpr int kFewRows = 4;      // of a tile whose right operand is not packed, though it lies across
+constexpr int kFewRows = 8;       // of a tile whose right operand is not packed, though it lies across
 constexpr int kMostVectors = 8;  // of a tile's row: 1, 2, 4 or 8
 constexpr int kWidths = 4;
 
@@ -27,8 +27,7 @@ using ChainTile = void (*)(std::int64_t depth, const float* left, std::int64_t l
                            std::int64_t right_step, float* tile, bool continues, Ahead ahead);
 
 /// ChainTile for few rows and a right operand whose depths are neighbours in memory, read where it lies:
-/// right[k, j] is right[j * place_stride + k] for j < places, at most two vectors. The tile is two vectors
-/// wide.
+/// right[k, j] is right[j * place_stride + k] for j < places, at most a vector, which is a tile's row.
 using ChainFew = void (*)(std::int64_t depth, const float* left, const float* right,
                           std::int64_t place_stride, std::int64_t places, float* tile, bool continues);
 
