@@ -18,15 +18,15 @@
 namespace lockstep::matmul_internal {
 namespace {
 
-constexpr std::int64_t kDepthPerPass = 128;  // a strip's rows that stay in the first cache beside a panel
-constexpr std::int64_t kFloatsPerPass = 1 << 15;     // of a strip, where each pass packs its own
-constexpr std::int64_t kDepthPerSweep = 32;          // rows of an operand that are read side by side
-constexpr std::int64_t kFloatsPerBlock = 200 << 10;  // of packed rows that stay in the second cache
-constexpr std::int64_t kColsPerBlock = 1024;         // packed columns that the rows pass by
-constexpr std::int64_t kRowsWithSums = 512;          // where the sums of blocks need memory of their own
-constexpr std::int64_t kColsWithSums = 2048;         // columns there, and where all tiles wait
-constexpr std::int64_t kRowsUnpacked = 48;           // up to which packing the right operand does not pay
-constexpr std::int64_t kFloatsStreamed = 1 << 21;    // a result that will not be found in a cache
+constexpr std::int64_t kFloatsPerPass = 1 << 15;    // of a strip, where each pass packs its own
+constexpr std::int64_t kDepthPerSweep = 32;         // rows of an operand that are read side by side
+constexpr std::int64_t kFloatsPerBlock = 96 << 10;  // of packed rows, in the second cache beside strips
+constexpr std::int64_t kFloatsOnce = 200 << 10;  // up to which a strip is packed for all rows, and forgotten
+constexpr std::int64_t kColsPerBlock = 1024;     // packed columns that the rows pass by
+constexpr std::int64_t kRowsWithSums = 512;      // where the sums of blocks need memory of their own
+constexpr std::int64_t kColsWithSums = 2048;     // columns there, and where all tiles wait
+constexpr std::int64_t kRowsUnpacked = 48;       // up to which packing the right operand does not pay
+constexpr std::int64_t kFloatsStreamed = 1 << 21;  // a result that will not be found in a cache
 constexpr std::int64_t kFloatsPerLine = 16;
 constexpr std::int64_t kFloatsPerPrefetch = 2 * kFloatsPerLine;
 constexpr std::int64_t kColUnit = 128;      // columns that are never cut apart
@@ -149,6 +149,7 @@ class Rectangle {
   void pack_strip(const Strip& strip, const order::FoldSegment& place, std::int64_t k, std::int64_t depth,
                   float* target) const;
   void load_open(const Segment& segment, Range rows, const Strip& strip, float* tile) const;
+  void ask_for_result(const Segment& segment, Range rows, const Strip& strip) const;
   void finish(const Segment& segment, Range rows, const Strip& strip, const float* tile) const;
   TileEnd tile_end(const Segment& segment, std::int64_t i, std::int64_t j) const;
 
@@ -284,6 +285,15 @@ void Rectangle::finish(const Segment& segment, Range rows, const Strip& strip, c
   forms_.finish(tile, strip.width, rows.size(), strip.cols, tile_end(segment, rows.begin, strip.begin));
 }
 
+/// What finish will touch, so that it does not wait for it.
+void Rectangle::ask_for_result(const Segment& segment, Range rows, const Strip& strip) const {
+  const TileEnd end = tile_end(segment, rows.begin, strip.begin);
+  if (end.col_stride != 1 || end.streams) return;
+  for (std::int64_t i = 0; i < rows.size(); ++i)
+    for (std::int64_t j = 0; j < strip.cols; j += kFloatsPerLine)
+      __builtin_prefetch(end.out + i * end.row_stride + j, 1, 2);
+}
+
 /// The chains that a cut left open, for them to continue.
 void Rectangle::load_open(const Segment& segment, Range rows, const Strip& strip, float* tile) const {
   if (segment.place.opens) return;
@@ -312,23 +322,19 @@ void Rectangle::run_panel(std::int64_t rows, std::int64_t depth, const float* le
   }
 }
 
-/// The tiles of a strip, whose right operand is `packed`.
+/// The tiles of a strip, whose right operand is `packed`. Chains run to their ends at once: a strip comes
+/// from the second cache for each tile, which costs less than tiles that wait.
 void Rectangle::run_strip(const Segment& segment, Range panels, const Strip& strip, const float* left,
                           const float* packed) {
-  const std::int64_t depth = segment.place.rows;
-  const Range block = rows_of(panels);
-  float* const tiles = scratch_.tile.get(block.size() * strip.width);
-  load_open(segment, block, strip, tiles);
-  for (std::int64_t k = 0; k < depth; k += kDepthPerPass) {
-    const std::int64_t count = std::min(kDepthPerPass, depth - k);
-    for (std::int64_t index = panels.begin; index < panels.end; ++index) {
-      const Range rows = panel(index);
-      const std::int64_t row = rows.begin - block.begin;
-      float* const tile = tiles + row * strip.width;
-      run_panel(rows.size(), count, left + row * depth + k * rows.size(), packed + k * strip.width,
-                strip.width, strip, k > 0 || !segment.place.opens, tile);
-      if (k + count == depth) finish(segment, rows, strip, tile);
-    }
+  const std::int64_t depth = segment.place.rows, first_row = panel(panels.begin).begin;
+  float* const tile = scratch_.tile.get((panel_rows_ + 1) * strip.width);
+  for (std::int64_t index = panels.begin; index < panels.end; ++index) {
+    const Range rows = panel(index);
+    load_open(segment, rows, strip, tile);
+    ask_for_result(segment, rows, strip);
+    run_panel(rows.size(), depth, left + (rows.begin - first_row) * depth, packed, strip.width, strip,
+              !segment.place.opens, tile);
+    finish(segment, rows, strip, tile);
   }
 }
 
@@ -387,7 +393,7 @@ void Rectangle::run_segment(const Segment& segment) {
   const std::int64_t blocks = ceil_div(rows_.size() * segment.place.rows, kFloatsPerBlock),
                      col_blocks = ceil_div(cols_.size(), kColsPerBlock);
   if (is_few_) return run_few(segment);
-  if (blocks == 1) return run_once(segment);
+  if (rows_.size() * segment.place.rows <= kFloatsOnce) return run_once(segment);
   const auto block = [&](std::int64_t index) { return part_of({0, panels_}, 1, blocks, index); };
   const std::int64_t widest = std::int64_t{forms_.lanes} << widest_;
   for (std::int64_t across = 0; across < col_blocks; ++across) {

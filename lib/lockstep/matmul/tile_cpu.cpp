@@ -32,16 +32,41 @@ using V = hn::Vec<D>;
 #if HWY_TARGET == HWY_SCALAR
 constexpr int kLanes = 1, kTileRows = 4, kPanelRows = 4, kTallRows = 4, kTileVectors = 16;
 #elif HWY_TARGET <= HWY_AVX3
-constexpr int kLanes = 16, kTileRows = 7, kPanelRows = 14, kTallRows = 14, kTileVectors = 28;
+constexpr int kLanes = 16, kTileRows = 6, kPanelRows = 12, kTallRows = 14, kTileVectors = 28;
 #elif HWY_TARGET <= HWY_AVX2
 constexpr int kLanes = 8, kTileRows = 6, kPanelRows = 6, kTallRows = 6, kTileVectors = 12;
 #else
 constexpr int kLanes = 4, kTileRows = 6, kPanelRows = 6, kTallRows = 12, kTileVectors = 24;
 #endif
 
+constexpr int kRegisters = kLanes == 8 ? 16 : 32;  // which decide whether two depths make one turn of a loop
+
 // ---- Chains
 
 constexpr std::int64_t kFloatsPerLine = 16;
+
+/// The place itself, but the compiler does not see how it came about: what is read there is neither read
+/// earlier, for which there are no registers, nor addressed by sums that take several more.
+HWY_INLINE const float* place_of(const float* p) {
+  __asm__ volatile("" : "+r"(p) : : "memory");
+  return p;
+}
+
+/// One depth of all chains.
+template <int kRows, int kVectors>
+HWY_INLINE void continue_tile(const float* HWY_RESTRICT left, const float* HWY_RESTRICT right,
+                              V (&chain)[kRows][kVectors]) {
+  const D d;
+  V row[kVectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, right + v * kLanes);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    const V column = hn::Set(d, left[i]);
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) chain[i][v] = vectors::fma(column, row[v], chain[i][v]);
+  }
+}
 
 // Order: each element of the tile is one chain, k ascending.
 template <int kRows, int kVectors>
@@ -53,6 +78,7 @@ void chain_tile(std::int64_t depth,                        //
                 float* HWY_RESTRICT tile, bool continues,  // [kRows, kVectors * kLanes]
                 Ahead ahead) {                             //
   const D d;
+  constexpr bool kInPairs = kRows * kVectors + kVectors + 1 <= kRegisters;
   V chain[kRows][kVectors];
   if (continues) {
 #pragma GCC unroll 16
@@ -71,18 +97,18 @@ void chain_tile(std::int64_t depth,                        //
     __builtin_prefetch(next, 0, 2);
     __builtin_prefetch(next + kFloatsPerLine, 0, 2);
     next += ahead.step;
-    for (const std::int64_t end = std::min(k + kDepthPerPrefetch, depth); k < end; ++k) {
-      V row[kVectors];
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, right + v * kLanes);
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        const V column = hn::Set(d, left[i]);
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) chain[i][v] = vectors::fma(column, row[v], chain[i][v]);
-      }
+    const std::int64_t end = std::min(k + kDepthPerPrefetch, depth);
+    while (k < end) {
+      continue_tile<kRows, kVectors>(left, right, chain);
       left += left_step;
       right += right_step;
+      if (++k == end || !kInPairs) continue;
+      left = place_of(left);
+      right = place_of(right);
+      continue_tile<kRows, kVectors>(left, right, chain);
+      left += left_step;
+      right += right_step;
+      ++k;
     }
   }
 #pragma GCC unroll 16

@@ -8,7 +8,7 @@
 namespace lockstep::matmul_internal {
 
 constexpr int kMostRows = 14;    // of a tile, on any instruction set
-constexpr int kFewRows = 8;       // of a tile whose right operand is not packed, though it lies across
+constexpr int kFewRows = 8;      // of a tile whose right operand is not packed, though it lies across
 constexpr int kMostVectors = 8;  // of a tile's row: 1, 2, 4 or 8
 constexpr int kWidths = 4;
 
