@@ -271,6 +271,20 @@ void pack_columns(const float* source, std::int64_t place_stride, std::int64_t p
 
 constexpr std::int64_t kStaged = 16;  // depths, a cache line of each place
 
+/// kLanes places.
+HWY_INLINE void pack_whole(const float* source, std::int64_t place_stride, std::int64_t width,
+                           std::int64_t depth, float* target, std::int64_t ahead) {
+  const D d;
+  for (std::int64_t k = 0; k < depth; k += kLanes) {
+    V depths[kLanes];
+    for (std::int64_t j = 0; j < kLanes && k % kFloatsPerLine == 0; ++j)
+      __builtin_prefetch(source + j * place_stride + k + ahead, 0, 2);
+    load_transposed(source + k, place_stride, depths);
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) hn::StoreU(depths[i], d, target + (k + i) * width);
+  }
+}
+
 /// At most kLanes places. They are often a power of two apart, so that the lines of all of them want the same
 /// few places in the first cache: each line is read once, whole, and then transposed from a copy.
 HWY_INLINE void pack_staged(const float* source, std::int64_t place_stride, std::int64_t places,
@@ -299,7 +313,10 @@ void pack_columns(const float* source, std::int64_t place_stride, std::int64_t p
     // so where places before it have been.
     const bool spills_harmlessly = place == 0 || place + kLanes <= width;
     const std::int64_t staged = spills_harmlessly ? depth / kStaged * kStaged : 0;
-    pack_staged(from, place_stride, here, width, staged, target + place, ahead);
+    if (here == kLanes)
+      pack_whole(from, place_stride, width, staged, target + place, ahead);
+    else
+      pack_staged(from, place_stride, here, width, staged, target + place, ahead);
     pack_elements(from + staged, place_stride, 1, here, width, depth - staged,
                   target + staged * width + place);
   }
