@@ -383,6 +383,8 @@ HWY_EXPORT(channels_form);
 
 constexpr std::int64_t kElements = 8192;  // that are worth a thread's while
 
+constexpr std::int64_t kPartials = 1 << 16;  // that may wait for their fold at a time
+
 /// Rows that are worth a thread's while.
 std::int64_t row_grain(std::int64_t features) {
   return std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, features));
@@ -643,11 +645,13 @@ void run_by_samples(const GroupNormBackward& c, const order::FoldSegment& segmen
   }
 }
 
-/// A wave of segments, a thread each.
+/// A wave of segments, some for each thread: one holds the beginnings of more samples, whose dx it computes,
+/// than another.
 void group_norm_together(const GroupNormBackward& c) {
   const GroupNormDx dx(c);
-  const std::int64_t segments = order::fold_segments(c.span);
-  const std::int64_t wave = std::min<std::int64_t>(segments, parallel::thread_count());
+  const std::int64_t segments = order::fold_segments(c.span), threads = parallel::thread_count();
+  const std::int64_t wave =
+      std::min(segments, threads * std::clamp<std::int64_t>(kPartials / (2 * c.channels * threads), 1, 16));
   Partials partials(c.dgamma, c.dbeta, c.channels, wave);
   GroupNormTerms terms(c, partials);
   for (std::int64_t first = 0; first < segments; first += wave) {

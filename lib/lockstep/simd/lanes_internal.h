@@ -187,14 +187,25 @@ HWY_INLINE float tree(float* lane, int lane_count, int filled, Combine combine) 
   return tree_in_vector(d, hn::Load(d, lane), combine);
 }
 
+/// A row of four vectors, half of the lanes: heads of attention have that size.
+template <class Step, class Combine>
+HWY_INLINE float reduce_four(LaneVector identity, Step step, Combine combine) {
+  const auto width = static_cast<std::int64_t>(hn::Lanes(LaneTag()));
+  const LaneVector a = step(identity, WholeVector{0}), b = step(identity, WholeVector{width}),
+                   c = step(identity, WholeVector{2 * width}), e = step(identity, WholeVector{3 * width});
+  return tree_in_vector(LaneTag(), combine(combine(a, c), combine(b, e)), combine);
+}
+
 /// One block over `lane_count` lanes.
 template <class Step, class Combine>
 HWY_INLINE float reduce_block(int lane_count, std::int64_t n, LaneVector identity, Step step,
                               Combine combine) {
   const LaneTag d;
   const auto width = static_cast<int>(hn::Lanes(d));
-  if (lane_count == kFew && kGroup * width == kFew)
+  if (lane_count == kFew && kGroup * width == kFew) {
+    if (n == kFew / 2) return reduce_four(identity, step, combine);
     return tree(run_group(0, kFew, n, identity, step), combine);
+  }
   if (lane_count == kFew && 2 * kGroup * width == kFew) {
     const Group low = run_group(0, kFew, n, identity, step);
     if (n <= kFew / 2) return tree(low, combine);
