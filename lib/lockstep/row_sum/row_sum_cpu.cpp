@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "lockstep/base/float_mode.h"
@@ -75,20 +76,33 @@ HWY_INLINE V add_row(V chain, const Rows& r, std::int64_t row, std::int64_t j, P
   return hn::Add(chain, x);
 }
 
-/// Order: the column's chain continues with kRows rows, ascending.
-template <int kRows, bool kProduct, class Place>
+/// Order: the chains of kVectors vectors of columns continue with kRows rows, ascending. The rows behind them
+/// are asked for, since so many streams outrun the processor's own prefetcher.
+template <int kVectors, int kRows, bool kProduct, class Place>
 HWY_INLINE void add_rows(const Rows& r, std::int64_t j, double* partial, Place place) {
-  V chain = place.load(partial + j);
-  for (int row = 0; row < kRows; ++row) chain = add_row<kProduct>(chain, r, row, j, place);
-  place.store(chain, partial + j);
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(D()));
+  if constexpr (kRows > 1) {
+    for (int row = kRows; row < 2 * kRows; ++row) {
+      hwy::Prefetch(r.x + row * r.x_stride + j);
+      if constexpr (kProduct) hwy::Prefetch(r.y + row * r.y_stride + j);
+    }
+  }
+  V chain[kVectors];
+  for (int v = 0; v < kVectors; ++v) chain[v] = place.load(partial + j + v * lanes);
+  for (int row = 0; row < kRows; ++row)
+    for (int v = 0; v < kVectors; ++v) chain[v] = add_row<kProduct>(chain[v], r, row, j + v * lanes, place);
+  for (int v = 0; v < kVectors; ++v) place.store(chain[v], partial + j + v * lanes);
 }
 
 template <int kRows, bool kProduct>
 void add_rows_to_all(const Rows& r, double* partial) {
+  constexpr int kVectorsInLine = std::min(4, 16 / static_cast<int>(hn::MaxLanes(D())));
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(D()));
   std::int64_t j = 0;
-  for (; j + lanes <= r.cols; j += lanes) add_rows<kRows, kProduct>(r, j, partial, Whole{});
-  if (j < r.cols) add_rows<kRows, kProduct>(r, j, partial, Rest{static_cast<std::size_t>(r.cols - j)});
+  for (; j + kVectorsInLine * lanes <= r.cols; j += kVectorsInLine * lanes)
+    add_rows<kVectorsInLine, kRows, kProduct>(r, j, partial, Whole{});
+  for (; j + lanes <= r.cols; j += lanes) add_rows<1, kRows, kProduct>(r, j, partial, Whole{});
+  if (j < r.cols) add_rows<1, kRows, kProduct>(r, j, partial, Rest{static_cast<std::size_t>(r.cols - j)});
 }
 
 template <bool kProduct>
@@ -98,26 +112,36 @@ void continue_chains_as(Rows r, double* partial) {
   for (; r.rows > 0; r = r.after(1)) add_rows_to_all<1, kProduct>(r, partial);
 }
 
-/// kChunks whole chunks of rows that no vector holds more than one of: their chains side by side, since one
-/// alone waits for each of its adds. Order: each chunk's chain continues from +0 with its rows, ascending.
-template <int kChunks, bool kProduct>
+/// kChunks whole chunks of rows that fit into kVectors vectors, the last of them not whole: their chains side
+/// by side, since one alone waits for each of its adds. Order: each chunk's chain continues from +0 with its
+/// rows, ascending.
+template <int kVectors, int kChunks, bool kProduct>
 void sum_chunks_as(const Rows& r, double* partials) {
-  const Rest place{static_cast<std::size_t>(r.cols)};
-  V chain[kChunks];
+  constexpr std::int64_t kWhole = (kVectors - 1) * static_cast<std::int64_t>(hn::MaxLanes(D()));
+  const Rest rest{static_cast<std::size_t>(r.cols - kWhole)};
+  V whole[kChunks], chain[kChunks];
 #pragma GCC unroll 8
-  for (int c = 0; c < kChunks; ++c) chain[c] = hn::Zero(D());
+  for (int c = 0; c < kChunks; ++c) whole[c] = chain[c] = hn::Zero(D());
   for (std::int64_t row = 0; row < order::kRowsPerChunk; ++row) {
 #pragma GCC unroll 8
-    for (int c = 0; c < kChunks; ++c)
-      chain[c] = add_row<kProduct>(chain[c], r, c * order::kRowsPerChunk + row, 0, place);
+    for (int c = 0; c < kChunks; ++c) {
+      const std::int64_t at = c * order::kRowsPerChunk + row;
+      if constexpr (kVectors > 1) whole[c] = add_row<kProduct>(whole[c], r, at, 0, Whole{});
+      chain[c] = add_row<kProduct>(chain[c], r, at, kWhole, rest);
+    }
   }
 #pragma GCC unroll 8
-  for (int c = 0; c < kChunks; ++c) place.store(chain[c], partials + c * r.cols);
+  for (int c = 0; c < kChunks; ++c) {
+    if constexpr (kVectors > 1) Whole{}.store(whole[c], partials + c * r.cols);
+    rest.store(chain[c], partials + c * r.cols + kWhole);
+  }
 }
 
-template <int kChunks>
-void sum_chunks(const Rows& r, double* partials) {
-  r.y == nullptr ? sum_chunks_as<kChunks, false>(r, partials) : sum_chunks_as<kChunks, true>(r, partials);
+template <int kVectors, int kChunks>
+std::int64_t sum_chunks(const Rows& r, double* partials) {
+  r.y == nullptr ? sum_chunks_as<kVectors, kChunks, false>(r, partials)
+                 : sum_chunks_as<kVectors, kChunks, true>(r, partials);
+  return kChunks;
 }
 
 #if HWY_TARGET == HWY_SCALAR
@@ -220,10 +244,11 @@ std::int64_t sum_some_chunks(const Rows& r, double* partials) {
   const bool is_column = r.cols == 1 && r.x_stride == 1 && (r.y == nullptr || r.y_stride == 1);
   if (is_column && kChunksInLanes > 0 && chunks >= kChunksInLanes)
     return sum_chunks_in_lanes(r, partials), kChunksInLanes;
-  if (r.cols >= static_cast<std::int64_t>(hn::Lanes(D())) || chunks < 2) return 0;
-  if (chunks >= 8) return sum_chunks<8>(r, partials), 8;
-  if (chunks >= 4) return sum_chunks<4>(r, partials), 4;
-  return sum_chunks<2>(r, partials), 2;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(D()));
+  if (r.cols >= 2 * lanes || r.cols == lanes || chunks < 2) return 0;
+  if (r.cols > lanes) return chunks >= 4 ? sum_chunks<2, 4>(r, partials) : sum_chunks<2, 2>(r, partials);
+  if (chunks >= 8) return sum_chunks<1, 8>(r, partials);
+  return chunks >= 4 ? sum_chunks<1, 4>(r, partials) : sum_chunks<1, 2>(r, partials);
 }
 
 void continue_chains(const Rows& r, double* partial) {
