@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "lockstep/torch/attention_node_internal.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
 
@@ -33,8 +34,8 @@ c10::DispatchKeySet keys_of(const at::Tensor& t) {
 void require_tokens(const char* name, const at::Tensor& t) {
   if (!t.defined()) refuse(name, "a tensor", "none");
   invariant::require_plain(kName, keys_of(t));
-  if (!t.device().is_cpu() || t.scalar_type() != at::kFloat)
-    refuse(name, "float32 on the CPU",
+  if (!t.device().is_cpu() || !invariant::is_computed_in(t.scalar_type()))
+    refuse(name, "float32 (or, for tests, float64) on the CPU",
            fmt::format("{} on {}", c10::toString(t.scalar_type()), t.device().str()), ErrorCode::unsupported);
   if (t.dim() != 3) refuse(name, "[tokens, heads, features]", invariant::shape_text(t));
 }
@@ -104,8 +105,8 @@ at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, cons
                   keys.longest(),
                   query.size(2),
                   value.size(2)};
-  call.scale = static_cast<float>(
-      options.scale.value_or(1.0 / std::sqrt(static_cast<double>(std::max<std::int64_t>(1, query.size(2))))));
+  call.scale =
+      options.scale.value_or(1.0 / std::sqrt(static_cast<double>(std::max<std::int64_t>(1, query.size(2)))));
   call.causal = options.is_causal ? Causal::lower_right : Causal::none;
   call.is_packed = true;
   call.query_starts = std::move(queries.starts);

@@ -1,12 +1,13 @@
 #include <ATen/ATen.h>
 
 #include "lockstep/torch/attention_node_internal.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
 
 namespace lockstep::invariant {
 namespace {
 
-const std::int64_t* data_or_null(const std::vector<std::int64_t>& values) {
+const std::int64_t* values_or_null(const std::vector<std::int64_t>& values) {
   return values.empty() ? nullptr : values.data();
 }
 
@@ -30,9 +31,13 @@ Heads heads(const at::Tensor& t, Pointer data) {
   if (t.dim() == 3) return {data, 0, t.stride(1), t.stride(0)};
   return {data, t.stride(0), t.stride(1), t.stride(2)};
 }
-ConstHeads operand(const at::Tensor& t) { return heads<ConstHeads>(t, t.const_data_ptr<float>()); }
-Heads result(const at::Tensor& t) {
-  return t.defined() ? heads<Heads>(t, t.mutable_data_ptr<float>()) : Heads{};
+template <class T>
+BasicConstHeads<T> operand(const at::Tensor& t) {
+  return heads<BasicConstHeads<T>>(t, t.const_data_ptr<T>());
+}
+template <class T>
+BasicHeads<T> result(const at::Tensor& t) {
+  return t.defined() ? heads<BasicHeads<T>>(t, t.mutable_data_ptr<T>()) : BasicHeads<T>{};
 }
 
 /// lse is [samples, heads, queries], or packed [heads, tokens].
@@ -76,10 +81,13 @@ class LockstepAttentionBackward final : public Node {
     if (task_should_compute_output(0)) results[0] = result_like(q, q.size(-1));
     if (task_should_compute_output(1)) results[1] = result_like(k, k.size(-1));
     if (task_should_compute_output(2)) results[2] = result_like(v, v.size(-1));
-    attention_backward(operand(d_o), operand(q), operand(k), operand(v), operand(o),
-                       {lse_.const_data_ptr<float>(), sample_stride(lse_), lse_.stride(-2)},
-                       result(results[0]), result(results[1]), result(results[2]), call_.extents,
-                       call_.options());
+    by_dtype(q, [&](auto zero) {
+      using T = decltype(zero);
+      const BasicConstHeadRows<T> rows{lse_.const_data_ptr<T>(), sample_stride(lse_), lse_.stride(-2)};
+      attention_backward(operand<T>(d_o), operand<T>(q), operand<T>(k), operand<T>(v), operand<T>(o), rows,
+                         result<T>(results[0]), result<T>(results[1]), result<T>(results[2]), call_.extents,
+                         call_.options<T>());
+    });
     return results;
   }
 
@@ -91,21 +99,22 @@ class LockstepAttentionBackward final : public Node {
 
 }  // namespace
 
-AttentionOptions AttentionCall::options() const {
-  AttentionOptions of;
-  of.scale = scale;
+template <class T>
+BasicAttentionOptions<T> AttentionCall::options() const {
+  BasicAttentionOptions<T> of;
+  of.scale = static_cast<T>(scale);
   of.causal = causal;
   const at::Tensor& mask = keep.defined() ? keep : add;
   if (keep.defined()) of.mask.keep = keep.const_data_ptr<bool>();
-  if (add.defined()) of.mask.add = add.const_data_ptr<float>();
+  if (add.defined()) of.mask.add = add.const_data_ptr<T>();
   if (mask.defined()) {
     of.mask.sample_stride = mask.stride(0);
     of.mask.head_stride = mask.stride(1);
     of.mask.query_stride = mask.stride(2);
     of.mask.key_stride = mask.stride(3);
   }
-  of.sequences = {data_or_null(query_lengths), data_or_null(key_lengths), data_or_null(query_starts),
-                  data_or_null(key_starts)};
+  of.sequences = {values_or_null(query_lengths), values_or_null(key_lengths), values_or_null(query_starts),
+                  values_or_null(key_starts)};
   return of;
 }
 
@@ -117,11 +126,13 @@ at::Tensor attend(AttentionCall call, const at::Tensor& q, const at::Tensor& k, 
     const at::Tensor q_rows = with_rows(q), k_rows = with_rows(k), v_rows = with_rows(v);
     o = result_like(q_rows, v.size(-1));
     if (needs_gradient) lse = make_lse(call, q);
-    const HeadRows rows = needs_gradient
-                              ? HeadRows{lse.mutable_data_ptr<float>(), sample_stride(lse), lse.stride(-2)}
-                              : HeadRows{};
-    attention(operand(q_rows), operand(k_rows), operand(v_rows), result(o), rows, call.extents,
-              call.options());
+    by_dtype(q, [&](auto zero) {
+      using T = decltype(zero);
+      BasicHeadRows<T> rows;
+      if (needs_gradient) rows = {lse.mutable_data_ptr<T>(), sample_stride(lse), lse.stride(-2)};
+      attention(operand<T>(q_rows), operand<T>(k_rows), operand<T>(v_rows), result<T>(o), rows, call.extents,
+                call.options<T>());
+    });
   }
   if (!needs_gradient) return o;
   const auto node = make_node<LockstepAttentionBackward>(q, k, v);

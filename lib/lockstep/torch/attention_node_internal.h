@@ -12,17 +12,18 @@ namespace lockstep::invariant {
 /// What a call is beside q, k and v: [samples, heads, tokens, features], or packed [tokens, heads, features].
 struct AttentionCall {
   AttentionExtents extents;
-  float scale = 1;
+  double scale = 1;
   Causal causal = Causal::none;
-  /// Each undefined, or [samples, heads, queries, keys] in any strides; bool and float32.
+  /// Each undefined, or [samples, heads, queries, keys] in any strides; bool, and of the dtype of q.
   at::Tensor keep, add;
   bool is_packed = false;
   std::vector<std::int64_t> query_starts, query_lengths, key_starts, key_lengths;  ///< of packed samples
 
-  AttentionOptions options() const;
+  template <class T>
+  BasicAttentionOptions<T> options() const;
 };
 
-/// attention() and its gradients with respect to q, k and v, which are float32 on the CPU.
+/// attention() and its gradients with respect to q, k and v, which are float32 or float64 on the CPU.
 at::Tensor attend(AttentionCall call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
 }  // namespace lockstep::invariant

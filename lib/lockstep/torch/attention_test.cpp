@@ -348,7 +348,7 @@ TEST(AttentionInTheModeErrors, SayWhatIsWrong) {
   });
   EXPECT_NO_THROW(attend(q, k, k, {torch::zeros({2, 1, 1, 6}, at::kBool)}));
   refuses("bool or float32", [&] { attend(q, k, k, {torch::ones({5, 6}, at::kInt)}); });
-  refuses("float64", [&] { attend(q.to(at::kDouble), k.to(at::kDouble), k.to(at::kDouble)); });
+  refuses("float16", [&] { attend(q.to(at::kHalf), k.to(at::kHalf), k.to(at::kHalf)); });
   const auto wrong = ErrorCode::invalid_argument;
   refuses(
       "no mask beside is_causal",
@@ -472,7 +472,7 @@ TEST(PackedAttentionErrors, SayWhatIsWrong) {
   refuses("the 8 features of the query", [&] { nn::packed_attention(q, torch::ones({7, 2, 4}), q, ends); });
   refuses("7 tokens and 2 heads", [&] { nn::packed_attention(q, q, torch::ones({6, 2, 8}), ends); });
   refuses(
-      "float32 on the CPU, got Double", [&] { nn::packed_attention(q.to(at::kDouble), q, q, ends); },
+      "float64) on the CPU, got Half", [&] { nn::packed_attention(q.to(at::kHalf), q, q, ends); },
       ErrorCode::unsupported);
 }
 

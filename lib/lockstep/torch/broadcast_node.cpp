@@ -8,6 +8,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/row_sum/row_sum.h"
 #include "lockstep/torch/broadcast_node_internal.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/sample_order_internal.h"
 
@@ -76,16 +77,20 @@ class LockstepBroadcastBackward final : public Node {
     const at::Tensor dense =
         operation_ == BroadcastOperation::subtract ? dy.neg().contiguous() : dy.contiguous();
     FoldTarget target(*this, 1, PlaceKind::broadcast, window_, rows, micro_batch_, at::kDouble);
+    by_dtype(dense, [&](auto zero) { fold(dense.const_data_ptr<decltype(zero)>(), cols, target); });
+    return target.returned(base);
+  }
+
+  template <class T>
+  void fold(const T* dy, std::int64_t cols, FoldTarget& target) {
     double* const total = target.total_data<double>();
     double* const open = target.open<double>();
     if (operation_ == BroadcastOperation::multiply) {
       const at::Tensor x = x_.unpack().contiguous();
-      row_product_sum_fold(dense.const_data_ptr<float>(), cols, x.const_data_ptr<float>(), cols, cols,
-                           target.span(), total, open);
+      row_product_sum_fold(dy, cols, x.const_data_ptr<T>(), cols, cols, target.span(), total, open);
     } else {
-      row_sum_fold(dense.const_data_ptr<float>(), cols, cols, target.span(), total, open);
+      row_sum_fold(dy, cols, cols, target.span(), total, open);
     }
-    return target.returned(base);
   }
 
   BroadcastOperation operation_ = BroadcastOperation::add;
@@ -97,7 +102,7 @@ class LockstepBroadcastBackward final : public Node {
 }  // namespace
 
 bool is_row_parameter(const at::Tensor& tensor, at::IntArrayRef shape) {
-  if (!records_gradients() || !tensor.requires_grad() || tensor.scalar_type() != at::kFloat) return false;
+  if (!records_gradients() || !tensor.requires_grad() || !is_computed_in(tensor.scalar_type())) return false;
   return tensor.dim() > 0 && is_suffix(core_of(tensor.sizes()), shape) &&
          resolve_parameter(tensor).base.defined();
 }

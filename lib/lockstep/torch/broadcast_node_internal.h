@@ -13,7 +13,7 @@ enum class BroadcastOperation { add, subtract, multiply };
 /// leading axes of `shape`, or has its shape.
 bool is_row_parameter(const at::Tensor& tensor, at::IntArrayRef shape);
 
-/// x [..., p's shape] float32 with p. `in_place`: x itself is written and returned.
+/// x [..., p's shape] with p of its dtype. `in_place`: x itself is written and returned.
 at::Tensor broadcast_parameter(const char* name, BroadcastOperation operation, const at::Tensor& x,
                                const at::Tensor& parameter, bool in_place);
 

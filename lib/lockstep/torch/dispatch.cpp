@@ -17,6 +17,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/parallel/parallel.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/invariant_mode.h"
 #include "lockstep/torch/known_operations_internal.h"
 
@@ -243,8 +244,6 @@ void require_plain(const char* operation, c10::DispatchKeySet keys) {
 
 static std::string dtype_text(at::ScalarType type) {
   switch (type) {
-    case at::kDouble:
-      return "float64";
     case at::kHalf:
       return "float16";
     case at::kBFloat16:
@@ -261,9 +260,10 @@ void require_supported(const char* operation, c10::DispatchKeySet keys, const at
   if (!tensor.device().is_cpu())
     fail(ErrorCode::unsupported, {operation, "device", "cpu in the invariant mode", tensor.device().str(),
                                   "Move the model and its input to the CPU"});
-  if (tensor.scalar_type() != at::kFloat)
+  if (!is_computed_in(tensor.scalar_type()))
     fail(ErrorCode::unsupported,
-         {operation, "dtype", "float32 in the invariant mode", dtype_text(tensor.scalar_type()),
+         {operation, "dtype", "float32 (or, for tests, float64) in the invariant mode",
+          dtype_text(tensor.scalar_type()),
           "On the CPU the contracts hold for float32 alone; convert with .to(torch::kFloat)"});
 }
 

@@ -13,6 +13,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <algorithm>
 #include <atomic>
 #include <c10/core/DispatchKeySet.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
@@ -71,10 +72,17 @@ CallCounter& call_counter(const std::string& operation);
 /// Refuses tensors that are not plain: fake and meta tensors, subclasses, torch.func's wrappers.
 /// Throws Error(unsupported).
 void require_plain(const char* operation, c10::DispatchKeySet keys);
-/// require_plain, and float32 on the CPU. Throws Error(unsupported).
+/// require_plain, and float32 or float64 on the CPU. Throws Error(unsupported).
 void require_supported(const char* operation, c10::DispatchKeySet keys, const at::Tensor& tensor);
 /// The kernels use as many threads as LibTorch does.
 void take_over_thread_count();
+
+/// A name as a template argument.
+template <std::size_t size>
+struct Name {
+  constexpr Name(const char (&letters)[size]) { std::copy_n(letters, size, text); }
+  char text[size];
+};
 
 /// The two libraries that a file of operations registers into.
 struct Registrar {

@@ -6,6 +6,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/matmul/matmul.h"
 #include "lockstep/row_sum/row_sum.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/linear_node_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
@@ -19,8 +20,11 @@ at::Tensor forward(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   const at::Tensor rows = as_rows(x);                                           // [rows, in]
   const at::Tensor y = at::empty({rows.size(0), weight.size(0)}, x.options());  // [rows, out]
   const at::Tensor offset = bias.defined() ? bias.contiguous() : bias;
-  matmul(const_matrix(rows), const_transposed(weight), matrix(y),
-         {1, 0, offset.defined() ? offset.const_data_ptr<float>() : nullptr});
+  by_dtype(x, [&](auto zero) {
+    using T = decltype(zero);
+    matmul(const_matrix<T>(rows), const_transposed<T>(weight), matrix<T>(y),
+           BasicMatmulEpilogue<T>{1, 0, data_or_null<T>(offset)});
+  });
   if (x.dim() == 2) return y;
   std::vector<std::int64_t> sizes = x.sizes().vec();
   sizes.back() = weight.size(0);
@@ -69,27 +73,34 @@ class LockstepLinearBackward final : public Node {
   variable_list plain(const at::Tensor& gradient, const at::Tensor& x, const at::Tensor& weight) {
     const Computation computation;
     LOCKSTEP_COUNT_CALL("linear backward");
+    return by_dtype(gradient, [&](auto zero) { return computed<decltype(zero)>(gradient, x, weight); });
+  }
+
+  template <class T>
+  variable_list computed(const at::Tensor& gradient, const at::Tensor& x, const at::Tensor& weight) {
     const at::Tensor dy = as_rows(gradient), rows = as_rows(x);  // [rows, out], [rows, in]
     variable_list results(3);
     if (task_should_compute_output(0)) {
       const at::Tensor dx = at::empty({rows.size(0), rows.size(1)}, x.options().requires_grad(false));
-      matmul(const_matrix(dy), const_matrix(part_of(weight, window_)), matrix(dx));
+      matmul(const_matrix<T>(dy), const_matrix<T>(part_of(weight, window_)), matrix<T>(dx));
       results[0] = dx.view(x.sizes());
     }
     if (task_should_compute_output(1)) {
-      FoldTarget target(*this, 1, PlaceKind::matmul, window_, rows.size(0), micro_batch_, at::kFloat);
-      matmul_fold(const_matrix(dy), const_matrix(rows), target.span(), matrix(target.total()),
-                  target.open<float>());
+      FoldTarget target(*this, 1, PlaceKind::matmul, window_, rows.size(0), micro_batch_,
+                        weight.scalar_type());
+      matmul_fold(const_matrix<T>(dy), const_matrix<T>(rows), target.span(), matrix<T>(target.total()),
+                  target.open<T>());
       results[1] = target.returned(weight);
     }
-    if (has_bias_ && task_should_compute_output(2)) results[2] = bias_gradient(dy);
+    if (has_bias_ && task_should_compute_output(2)) results[2] = bias_gradient<T>(dy);
     return results;
   }
 
+  template <class T>
   at::Tensor bias_gradient(const at::Tensor& dy) {
     FoldTarget target(*this, 2, PlaceKind::bias, bias_window_, dy.size(0), micro_batch_, at::kDouble);
     const at::Tensor dense = dy.stride(1) == 1 ? dy : dy.contiguous();
-    row_sum_fold(dense.const_data_ptr<float>(), dense.stride(0), dense.size(1), target.span(),
+    row_sum_fold(dense.const_data_ptr<T>(), dense.stride(0), dense.size(1), target.span(),
                  target.total_data<double>(), target.open<double>());
     return target.returned(bias_.unpack());
   }

@@ -6,7 +6,7 @@
 
 namespace lockstep::invariant {
 
-/// x [..., in], weight [out, in], bias [out] or nothing, float32: [..., out]. Gradients of parameters go
+/// x [..., in], weight [out, in], bias [out] or nothing, of one dtype: [..., out]. Gradients of parameters go
 /// where gradient_places says.
 at::Tensor linear(const char* operation, const at::Tensor& x, const at::Tensor& weight,
                   const std::optional<at::Tensor>& bias);

@@ -4,6 +4,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/row_sum/row_sum.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/gradient_places_internal.h"
 #include "lockstep/torch/loss_reduction_internal.h"
 
@@ -15,9 +16,14 @@ namespace {
                                      "Every target is ignored, or has weight 0"});
 }
 
+void fold(const at::Tensor& rows, const order::FoldSpan& span, double* total, double* open) {
+  by_dtype(rows,
+           [&](auto zero) { row_sum_fold(rows.const_data_ptr<decltype(zero)>(), 1, 1, span, total, open); });
+}
+
 double fold_alone(const at::Tensor& rows) {
   double total = 0;
-  row_sum_fold(rows.const_data_ptr<float>(), 1, 1, {0, rows.numel(), true}, &total, nullptr);
+  fold(rows, {0, rows.numel(), true}, &total, nullptr);
   return total;
 }
 
@@ -50,16 +56,17 @@ ReducedLoss reduce_loss(const char* operation, const at::Tensor& rows, double co
     const auto accumulation = micro_batch->accumulation.lock();
     LossPlace& place = next_place(operation, *micro_batch, *accumulation);
     if (is_mean) count = global_count(*micro_batch, *accumulation, counted);
-    row_sum_fold(rows.const_data_ptr<float>(), 1, 1, {place.rows, rows.numel(), micro_batch->last()},
-                 &place.total, &place.open);
+    fold(rows, {place.rows, rows.numel(), micro_batch->last()}, &place.total, &place.open);
     place.rows += rows.numel();
     place.counted += counted;
     place.is_mean = is_mean;
   }
-  const auto total = static_cast<float>(fold_alone(rows));
   if (!(count > 0)) refuse_empty_mean(operation);
-  const auto divisor = static_cast<float>(count);
-  return {at::scalar_tensor(total / divisor, rows.options()), divisor, 1.0f / divisor};
+  return by_dtype(rows, [&](auto zero) -> ReducedLoss {
+    using T = decltype(zero);
+    const auto total = static_cast<T>(fold_alone(rows)), divisor = static_cast<T>(count);
+    return {at::scalar_tensor(total / divisor, rows.options()), divisor, 1 / divisor};
+  });
 }
 
 }  // namespace lockstep::invariant

@@ -8,12 +8,12 @@
 namespace lockstep::invariant {
 
 struct ReducedLoss {
-  at::Tensor value;   ///< float32 scalar: of this micro-batch's rows, over the global count
-  float divisor = 1;  ///< the count of the global batch; 1 for a sum
-  float scale = 1;    ///< of each row's gradient: 1 / divisor
+  at::Tensor value;    ///< scalar: of this micro-batch's rows, over the global count
+  double divisor = 1;  ///< the count of the global batch, rounded to the dtype of the rows; 1 for a sum
+  double scale = 1;    ///< of each row's gradient: 1 / divisor, rounded so too
 };
 
-/// rows: float32 [rows] contiguous losses of rows; counted: how many targets (or what weight) they count.
+/// rows: [rows] contiguous losses of rows; counted: how many targets (or what weight) they count.
 /// Inside a micro-batch the rows go into the accumulator's loss too, and a mean is over the count of the
 /// global batch; outside they are the whole batch. `reduction` as at::Reduction, not None. Throws
 /// Error(invalid_argument) where a mean counts nothing.

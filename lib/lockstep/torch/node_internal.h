@@ -45,11 +45,11 @@ std::shared_ptr<NodeType> make_node(const Tensors&... variables) {
   return node;
 }
 
-/// A room's fold (NormFold, ConvFold) of a gradient that may be unwanted.
-template <class Fold>
-Fold memory_of(std::optional<FoldTarget>& target) {
+/// A room's fold (BasicNormFold, BasicConvFold) of a gradient that may be unwanted.
+template <template <class> class Fold, class T>
+Fold<T> memory_of(std::optional<FoldTarget>& target) {
   if (!target) return {};
-  return {target->total_data<float>(), target->open<float>()};
+  return {target->total_data<T>(), target->open<T>()};
 }
 
 /// For nodes whose backward cannot be recorded. Throws Error(unsupported) where it is asked for.
@@ -57,6 +57,11 @@ inline void refuse_create_graph(const Node& node, const char* instead) {
   if (at::GradMode::is_enabled())
     fail(ErrorCode::unsupported,
          {"invariant mode backward", node.name(), "one backward", "create_graph", instead});
+}
+
+/// All of a parameter.
+inline Window window_of(const at::Tensor& parameter) {
+  return {parameter.sizes().vec(), parameter.strides().vec(), 0};
 }
 
 /// The part of a parameter that an operation used.

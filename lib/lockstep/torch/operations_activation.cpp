@@ -8,6 +8,7 @@
 #include "lockstep/math/math.h"
 #include "lockstep/parallel/parallel.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/dtype_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -21,7 +22,10 @@ at::Tensor unary(const char* name, c10::DispatchKeySet keys, const at::Tensor& s
   const InsideKernel inside;
   take_over_thread_count();
   const at::Tensor x = self.contiguous(), y = at::empty(x.sizes(), x.options());
-  write(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), x.numel());
+  by_dtype(x, [&](auto zero) {
+    using T = decltype(zero);
+    write(x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), x.numel());
+  });
   return y;
 }
 
@@ -34,50 +38,38 @@ at::Tensor gradient_of(const char* name, c10::DispatchKeySet keys, const at::Ten
   take_over_thread_count();
   const at::Tensor dy = gradient.contiguous(), saved = given.contiguous(),
                    dx = at::empty(dy.sizes(), dy.options());
-  write(dy.const_data_ptr<float>(), saved.const_data_ptr<float>(), dx.mutable_data_ptr<float>(), dy.numel());
+  by_dtype(dy, [&](auto zero) {
+    using T = decltype(zero);
+    write(dy.const_data_ptr<T>(), saved.const_data_ptr<T>(), dx.mutable_data_ptr<T>(), dy.numel());
+  });
   return dx;
 }
 
-using Unary = void (*)(const float*, float*, std::int64_t, Device, void*);
-using UnaryBackward = void (*)(const float*, const float*, float*, std::int64_t, Device, void*);
-using Elementary = void (*)(const float*, float*, std::int64_t);
-
-/// A name as a template argument.
-template <std::size_t size>
-struct Name {
-  constexpr Name(const char (&letters)[size]) { std::copy_n(letters, size, text); }
-  char text[size];
-};
-
-template <Name name, Unary function>
+template <Name name, auto function>
 at::Tensor low_unary(c10::DispatchKeySet keys, const at::Tensor& self) {
   LOCKSTEP_COUNT_CALL(name.text);
-  return unary(name.text, keys, self,
-               [](const float* x, float* y, std::int64_t n) { function(x, y, n, Device::cpu, nullptr); });
+  return unary(name.text, keys, self, function);
 }
-template <Name name, Unary function>
+template <Name name, auto function>
 at::Tensor& low_unary_(c10::DispatchKeySet keys, at::Tensor& self) {
   return self.copy_(low_unary<name, function>(keys, self));
 }
-template <Name name, UnaryBackward function>
+template <Name name, auto function>
 at::Tensor low_unary_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, const at::Tensor& saved) {
   LOCKSTEP_COUNT_CALL(name.text);
-  return gradient_of(name.text, keys, gradient, saved,
-                     [](const float* dy, const float* x, float* dx, std::int64_t n) {
-                       function(dy, x, dx, n, Device::cpu, nullptr);
-                     });
+  return gradient_of(name.text, keys, gradient, saved, function);
 }
 
-template <Name name, Elementary function>
+template <Name name, auto function>
 at::Tensor low_elementary(c10::DispatchKeySet keys, const at::Tensor& self) {
   LOCKSTEP_COUNT_CALL(name.text);
-  return unary(name.text, keys, self, [](const float* x, float* y, std::int64_t n) {
+  return unary(name.text, keys, self, [](const auto* x, auto* y, std::int64_t n) {
     parallel::for_each_range(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
       function(x + begin, y + begin, end - begin);
     });
   });
 }
-template <Name name, Elementary function>
+template <Name name, auto function>
 at::Tensor& low_elementary_(c10::DispatchKeySet keys, at::Tensor& self) {
   return self.copy_(low_elementary<name, function>(keys, self));
 }
@@ -93,34 +85,37 @@ at::Tensor low_gelu(c10::DispatchKeySet keys, const at::Tensor& self, c10::strin
   LOCKSTEP_COUNT_CALL("aten::gelu");
   const GeluForm form = gelu_form(approximate);
   return unary("aten::gelu", keys, self,
-               [form](const float* x, float* y, std::int64_t n) { gelu(x, y, n, form); });
+               [form](const auto* x, auto* y, std::int64_t n) { gelu(x, y, n, form); });
 }
 
 at::Tensor low_gelu_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, const at::Tensor& self,
                              c10::string_view approximate) {
   LOCKSTEP_COUNT_CALL("aten::gelu_backward");
   const GeluForm form = gelu_form(approximate);
-  return gradient_of("aten::gelu_backward", keys, gradient, self,
-                     [form](const float* dy, const float* x, float* dx, std::int64_t n) {
-                       gelu_backward(dy, x, dx, n, form);
-                     });
+  return gradient_of(
+      "aten::gelu_backward", keys, gradient, self,
+      [form](const auto* dy, const auto* x, auto* dx, std::int64_t n) { gelu_backward(dy, x, dx, n, form); });
+}
+
+template <class T>
+BasicSoftplusOptions<T> softplus_options(const at::Scalar& beta, const at::Scalar& threshold) {
+  return {beta.to<T>(), threshold.to<T>()};
 }
 
 at::Tensor low_softplus(c10::DispatchKeySet keys, const at::Tensor& self, const at::Scalar& beta,
                         const at::Scalar& threshold) {
   LOCKSTEP_COUNT_CALL("aten::softplus");
-  const SoftplusOptions options{beta.to<float>(), threshold.to<float>()};
-  return unary("aten::softplus", keys, self,
-               [&](const float* x, float* y, std::int64_t n) { softplus(x, y, n, options); });
+  return unary("aten::softplus", keys, self, [&]<class T>(const T* x, T* y, std::int64_t n) {
+    softplus(x, y, n, softplus_options<T>(beta, threshold));
+  });
 }
 
 at::Tensor low_softplus_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, const at::Tensor& self,
                                  const at::Scalar& beta, const at::Scalar& threshold) {
   LOCKSTEP_COUNT_CALL("aten::softplus_backward");
-  const SoftplusOptions options{beta.to<float>(), threshold.to<float>()};
   return gradient_of("aten::softplus_backward", keys, gradient, self,
-                     [&](const float* dy, const float* x, float* dx, std::int64_t n) {
-                       softplus_backward(dy, x, dx, n, options);
+                     [&]<class T>(const T* dy, const T* x, T* dx, std::int64_t n) {
+                       softplus_backward(dy, x, dx, n, softplus_options<T>(beta, threshold));
                      });
 }
 
@@ -135,19 +130,19 @@ at::Tensor low_pow(c10::DispatchKeySet keys, const at::Tensor& self, const at::S
   if (exponent.equal(0.5)) return self.sqrt();
   if (exponent.equal(-1)) return self.reciprocal();
   const at::Tensor powers = at::full_like(self, exponent, self.options(), at::MemoryFormat::Contiguous);
-  return unary("aten::pow", keys, self, [&](const float* x, float* y, std::int64_t n) {
-    math::pow(x, powers.const_data_ptr<float>(), y, n);
+  return unary("aten::pow", keys, self, [&]<class T>(const T* x, T* y, std::int64_t n) {
+    math::pow(x, powers.const_data_ptr<T>(), y, n);
   });
 }
 
-template <Name name, Name in_place_name, Unary function, UnaryBackward backward>
+template <Name name, Name in_place_name, auto function, auto backward>
 void register_activation(Registrar& registrar, const char* own, const char* in_place, const char* gradient) {
   registrar.compute(own, TORCH_FN((low_unary<name, function>)));
   registrar.compute(in_place, TORCH_FN((low_unary_<in_place_name, function>)));
   registrar.compute(gradient, TORCH_FN((low_unary_backward<name, backward>)));
 }
 
-template <Name name, Elementary function>
+template <Name name, auto function>
 void register_elementary(Registrar& registrar, const char* own, const char* in_place) {
   registrar.compute(own, TORCH_FN((low_elementary<name, function>)));
   registrar.compute(in_place, TORCH_FN((low_elementary_<name, function>)));
@@ -155,27 +150,29 @@ void register_elementary(Registrar& registrar, const char* own, const char* in_p
 
 }  // namespace
 
+// The rooms' overloads go in as one object each.
 void register_activations(Registrar& registrar) {
-  register_activation<"aten::sigmoid", "aten::sigmoid_", sigmoid, sigmoid_backward>(
-      registrar, "sigmoid", "sigmoid_", "sigmoid_backward");
-  register_activation<"aten::tanh", "aten::tanh_", tanh, tanh_backward>(registrar, "tanh", "tanh_",
-                                                                        "tanh_backward");
-  register_activation<"aten::silu", "aten::silu_", silu, silu_backward>(registrar, "silu", "silu_",
-                                                                        "silu_backward");
+  register_activation<"aten::sigmoid", "aten::sigmoid_", [](auto... a) { sigmoid(a...); },
+                      [](auto... a) { sigmoid_backward(a...); }>(registrar, "sigmoid", "sigmoid_",
+                                                                 "sigmoid_backward");
+  register_activation<"aten::tanh", "aten::tanh_", [](auto... a) { tanh(a...); },
+                      [](auto... a) { tanh_backward(a...); }>(registrar, "tanh", "tanh_", "tanh_backward");
+  register_activation<"aten::silu", "aten::silu_", [](auto... a) { silu(a...); },
+                      [](auto... a) { silu_backward(a...); }>(registrar, "silu", "silu_", "silu_backward");
   registrar.compute("gelu", TORCH_FN(low_gelu));
   registrar.compute("gelu_backward", TORCH_FN(low_gelu_backward));
   registrar.compute("softplus", TORCH_FN(low_softplus));
   registrar.compute("softplus_backward", TORCH_FN(low_softplus_backward));
-  register_elementary<"aten::exp", math::exp>(registrar, "exp", "exp_");
-  register_elementary<"aten::exp2", math::exp2>(registrar, "exp2", "exp2_");
-  register_elementary<"aten::expm1", math::expm1>(registrar, "expm1", "expm1_");
-  register_elementary<"aten::log", math::log>(registrar, "log", "log_");
-  register_elementary<"aten::log2", math::log2>(registrar, "log2", "log2_");
-  register_elementary<"aten::log1p", math::log1p>(registrar, "log1p", "log1p_");
-  register_elementary<"aten::erf", math::erf>(registrar, "erf", "erf_");
-  register_elementary<"aten::rsqrt", math::rsqrt>(registrar, "rsqrt", "rsqrt_");
-  register_elementary<"aten::sin", math::sin>(registrar, "sin", "sin_");
-  register_elementary<"aten::cos", math::cos>(registrar, "cos", "cos_");
+  register_elementary<"aten::exp", [](auto... a) { math::exp(a...); }>(registrar, "exp", "exp_");
+  register_elementary<"aten::exp2", [](auto... a) { math::exp2(a...); }>(registrar, "exp2", "exp2_");
+  register_elementary<"aten::expm1", [](auto... a) { math::expm1(a...); }>(registrar, "expm1", "expm1_");
+  register_elementary<"aten::log", [](auto... a) { math::log(a...); }>(registrar, "log", "log_");
+  register_elementary<"aten::log2", [](auto... a) { math::log2(a...); }>(registrar, "log2", "log2_");
+  register_elementary<"aten::log1p", [](auto... a) { math::log1p(a...); }>(registrar, "log1p", "log1p_");
+  register_elementary<"aten::erf", [](auto... a) { math::erf(a...); }>(registrar, "erf", "erf_");
+  register_elementary<"aten::rsqrt", [](auto... a) { math::rsqrt(a...); }>(registrar, "rsqrt", "rsqrt_");
+  register_elementary<"aten::sin", [](auto... a) { math::sin(a...); }>(registrar, "sin", "sin_");
+  register_elementary<"aten::cos", [](auto... a) { math::cos(a...); }>(registrar, "cos", "cos_");
   registrar.compute("pow.Tensor_Scalar", TORCH_FN(low_pow));
 }
 

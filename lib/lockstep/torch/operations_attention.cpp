@@ -12,6 +12,7 @@
 #include "lockstep/softmax/softmax.h"
 #include "lockstep/torch/attention_node_internal.h"
 #include "lockstep/torch/broadcast_node_internal.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
 
@@ -106,12 +107,13 @@ void require_first_key(const at::Tensor& mask) {
          "Pad on the right, or pack the samples (lockstep/torch/attention.h)");
 }
 
-void require_mask(const at::Tensor& mask) {
+void require_mask(const at::Tensor& mask, at::ScalarType type) {
   if (mask.requires_grad() && at::GradMode::is_enabled())
     refuse(ErrorCode::unsupported, "attn_mask", "a mask without a gradient", "one that requires it",
            "Write the attention out (attn_implementation=\"eager\", or matmul, softmax and matmul)");
-  if (mask.scalar_type() != at::kBool && mask.scalar_type() != at::kFloat)
-    refuse(ErrorCode::unsupported, "attn_mask", "bool or float32", c10::toString(mask.scalar_type()));
+  if (mask.scalar_type() != at::kBool && mask.scalar_type() != type)
+    refuse(ErrorCode::unsupported, "attn_mask", type == at::kDouble ? "bool or float64" : "bool or float32",
+           c10::toString(mask.scalar_type()));
   if (mask.dim() < 2) refuse(ErrorCode::invalid_argument, "attn_mask", "2 axes or more", shape_text(mask));
 }
 
@@ -142,7 +144,7 @@ Request checked(c10::DispatchKeySet keys, const at::Tensor& q, const at::Tensor&
   for (const at::Tensor* t : {&q, &k, &v}) require_supported(kName, keys, *t);
   Request of{{q, k, v}, mask.value_or(at::Tensor()), dropout, is_causal, has_groups, 1};
   require_shapes(of.given);
-  if (of.mask.defined()) require_mask(of.mask);
+  if (of.mask.defined()) require_mask(of.mask, q.scalar_type());
   if (of.mask.defined() && is_causal)
     refuse(ErrorCode::invalid_argument, "attn_mask", "no mask beside is_causal", "both");
   if (!(dropout >= 0 && dropout <= 1))
@@ -165,7 +167,7 @@ at::Tensor written_out(const Request& of) {
   if (of.is_causal) hidden = at::ones({s.size(-2), s.size(-1)}, s.options().dtype(at::kBool)).triu(1);
   if (of.mask.defined() && of.mask.scalar_type() == at::kBool) hidden = of.mask.logical_not();
   if (hidden.defined()) s = s.masked_fill(hidden, -std::numeric_limits<double>::infinity());
-  if (of.mask.defined() && of.mask.scalar_type() == at::kFloat) s = s + of.mask;
+  if (of.mask.defined() && of.mask.scalar_type() != at::kBool) s = s + of.mask;
   return at::matmul(at::dropout(at::_safe_softmax(s, -1), of.dropout, true), x.v);
 }
 
@@ -180,7 +182,7 @@ at::Tensor high_attention(c10::DispatchKeySet keys, const at::Tensor& query, con
   const Operands x{with_four_axes(spread_out.q), with_four_axes(spread_out.k), with_four_axes(spread_out.v)};
   AttentionCall call;
   call.extents = extents_of(x);
-  call.scale = static_cast<float>(of.scale);
+  call.scale = of.scale;
   call.causal = is_causal ? Causal::upper_left : Causal::none;
   if (of.mask.defined()) {
     const Computation computation;
@@ -207,8 +209,11 @@ at::Tensor low_safe_softmax(c10::DispatchKeySet keys, const at::Tensor& self, st
   const at::Tensor empty_rows = (x == -std::numeric_limits<double>::infinity()).all(-1, true);
   const std::int64_t axis = self.dim() == 0 ? 1 : x.size(-1);
   at::Tensor y = at::empty(x.sizes(), x.options());
-  softmax(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(),
-          {axis == 0 ? 0 : x.numel() / axis, axis, 1});
+  const AxisExtents extents{axis == 0 ? 0 : x.numel() / axis, axis, 1};
+  by_dtype(x, [&](auto zero) {
+    using T = decltype(zero);
+    softmax(x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), extents);
+  });
   return y.masked_fill_(empty_rows, 0).transpose(dim, -1);
 }
 

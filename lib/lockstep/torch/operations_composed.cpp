@@ -12,6 +12,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/reduce/reduce.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/dtype_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -146,8 +147,11 @@ std::tuple<at::Tensor, at::Tensor> variance_of(const char* name, c10::DispatchKe
   take_over_thread_count();
   const RowAxes of = row_axes(name, x, axes, keep);
   const at::Tensor variance = at::empty(of.sizes, x.options()), mean = at::empty(of.sizes, x.options());
-  reduce_variance(of.source.const_data_ptr<float>(), variance.mutable_data_ptr<float>(),
-                  mean.mutable_data_ptr<float>(), of.shape, correction.value_or(1).toDouble());
+  by_dtype(x, [&](auto zero) {
+    using T = decltype(zero);
+    reduce_variance(of.source.const_data_ptr<T>(), variance.mutable_data_ptr<T>(), mean.mutable_data_ptr<T>(),
+                    of.shape, correction.value_or(1).toDouble());
+  });
   return {variance, mean};
 }
 

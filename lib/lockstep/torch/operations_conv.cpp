@@ -9,6 +9,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/conv/conv.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
 
@@ -107,8 +108,11 @@ class LockstepConvolutionBackward final : public Node {
   at::Tensor input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
     const at::Tensor x = x_.unpack(), dense = weight.contiguous();
     const at::Tensor dx = at::empty(x.sizes(), x.options().memory_format(at::MemoryFormat::Contiguous));
-    conv_input_gradient(
-        {dy.const_data_ptr<float>(), dense.const_data_ptr<float>(), dx.mutable_data_ptr<float>(), geometry_});
+    by_dtype(dy, [&](auto zero) {
+      using T = decltype(zero);
+      conv_input_gradient(BasicConvInputGradient<T>{dy.const_data_ptr<T>(), dense.const_data_ptr<T>(),
+                                                    dx.mutable_data_ptr<T>(), geometry_});
+    });
     return dx;
   }
 
@@ -117,20 +121,20 @@ class LockstepConvolutionBackward final : public Node {
     const at::Tensor bias = has_bias_ ? bias_.unpack() : at::Tensor();
     std::optional<FoldTarget> dweight, dbias;
     if (task_should_compute_output(1))
-      dweight.emplace(*this, 1, PlaceKind::convolution, window_of(weight), rows, micro_batch_, at::kFloat);
+      dweight.emplace(*this, 1, PlaceKind::convolution, window_of(weight), rows, micro_batch_,
+                      weight.scalar_type());
     if (has_bias_ && task_should_compute_output(2))
-      dbias.emplace(*this, 2, PlaceKind::bias, window_of(bias), rows, micro_batch_, at::kFloat);
+      dbias.emplace(*this, 2, PlaceKind::bias, window_of(bias), rows, micro_batch_, bias.scalar_type());
     if (!dweight && !dbias) return;
     const at::Tensor x = dweight ? x_.unpack().contiguous() : at::Tensor();
-    conv_weight_gradient({dy.const_data_ptr<float>(), dweight ? x.const_data_ptr<float>() : nullptr,
-                          memory_of<ConvFold>(dweight), memory_of<ConvFold>(dbias),
-                          dweight ? dweight->span() : dbias->span(), geometry_});
+    by_dtype(dy, [&](auto zero) {
+      using T = decltype(zero);
+      conv_weight_gradient(BasicConvWeightGradient<T>{
+          dy.const_data_ptr<T>(), data_or_null<T>(x), memory_of<BasicConvFold, T>(dweight),
+          memory_of<BasicConvFold, T>(dbias), dweight ? dweight->span() : dbias->span(), geometry_});
+    });
     if (dweight) results[1] = dweight->returned(weight);
     if (dbias) results[2] = dbias->returned(bias);
-  }
-
-  static Window window_of(const at::Tensor& parameter) {
-    return {parameter.sizes().vec(), parameter.strides().vec(), 0};
   }
 
   SavedVariable x_, weight_, bias_;
@@ -148,8 +152,11 @@ at::Tensor forward(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   if (x.dim() == 4) sizes.push_back(std::max<std::int64_t>(0, g.out_h()));
   sizes.push_back(std::max<std::int64_t>(0, g.out_w()));
   const at::Tensor y = at::empty(sizes, image.options());
-  conv({image.const_data_ptr<float>(), filters.const_data_ptr<float>(),
-        bias.defined() ? offsets.const_data_ptr<float>() : nullptr, y.mutable_data_ptr<float>(), g});
+  by_dtype(image, [&](auto zero) {
+    using T = decltype(zero);
+    conv(BasicConv<T>{image.const_data_ptr<T>(), filters.const_data_ptr<T>(), data_or_null<T>(offsets),
+                      y.mutable_data_ptr<T>(), g});
+  });
   return y;
 }
 

@@ -9,6 +9,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/loss/loss.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/loss_reduction_internal.h"
 #include "lockstep/torch/node_internal.h"
 
@@ -22,23 +23,24 @@ struct LossCall {
   ElementLoss kind = ElementLoss::mse;
   const char* name = "";
   std::int64_t reduction = at::Reduction::Mean;
-  float margin = 0;
+  double margin = 0;
   at::Tensor weight, positive_weight;  ///< of bce_with_logits
 
   LossExtents extents(const at::Tensor& x) const {
     if (x.dim() == 0) return {1, 1};
     return {x.size(0), x.size(0) == 0 ? 0 : x.numel() / x.size(0)};
   }
-  BinaryWeights weights() const {
-    return {weight.defined() ? weight.const_data_ptr<float>() : nullptr,
-            positive_weight.defined() ? positive_weight.const_data_ptr<float>() : nullptr};
+  template <class T>
+  BasicBinaryWeights<T> weights() const {
+    return {data_or_null<T>(weight), data_or_null<T>(positive_weight)};
   }
 
   /// first, second: x and target, or the two that are ranked. third: the target of a ranking.
+  template <class T>
   void forward(const at::Tensor& first, const at::Tensor& second, const at::Tensor& third,
                const at::Tensor& loss) const {
-    const float *a = first.const_data_ptr<float>(), *b = second.const_data_ptr<float>();
-    float* const out = loss.mutable_data_ptr<float>();
+    const T *a = first.const_data_ptr<T>(), *b = second.const_data_ptr<T>();
+    T* const out = loss.mutable_data_ptr<T>();
     const LossExtents shape = extents(first);
     switch (kind) {
       case ElementLoss::mse:
@@ -46,16 +48,17 @@ struct LossCall {
       case ElementLoss::l1:
         return l1(a, b, out, shape);
       case ElementLoss::bce_with_logits:
-        return bce_with_logits(a, b, weights(), out, shape);
+        return bce_with_logits(a, b, weights<T>(), out, shape);
       case ElementLoss::margin_ranking:
-        return margin_ranking(a, b, third.const_data_ptr<float>(), margin, out, shape);
+        return margin_ranking(a, b, third.const_data_ptr<T>(), static_cast<T>(margin), out, shape);
     }
   }
 
+  template <class T>
   void backward(const at::Tensor& first, const at::Tensor& second, const at::Tensor& third,
-                const LossGradient& gradient, const at::Tensor& result) const {
-    const float *a = first.const_data_ptr<float>(), *b = second.const_data_ptr<float>();
-    float* const out = result.mutable_data_ptr<float>();
+                const BasicLossGradient<T>& gradient, const at::Tensor& result) const {
+    const T *a = first.const_data_ptr<T>(), *b = second.const_data_ptr<T>();
+    T* const out = result.mutable_data_ptr<T>();
     const LossExtents shape = extents(first);
     switch (kind) {
       case ElementLoss::mse:
@@ -63,18 +66,22 @@ struct LossCall {
       case ElementLoss::l1:
         return l1_backward(a, b, gradient, out, shape);
       case ElementLoss::bce_with_logits:
-        return bce_with_logits_backward(a, b, weights(), gradient, out, shape);
+        return bce_with_logits_backward(a, b, weights<T>(), gradient, out, shape);
       case ElementLoss::margin_ranking:
-        return margin_ranking_backward(a, b, third.const_data_ptr<float>(), margin, gradient, out, shape);
+        return margin_ranking_backward(a, b, third.const_data_ptr<T>(), static_cast<T>(margin), gradient, out,
+                                       shape);
     }
   }
 
   /// The reduced loss; its scale is left in `scale`.
-  at::Tensor reduced(const at::Tensor& loss, float& scale) const {
+  at::Tensor reduced(const at::Tensor& loss, double& scale) const {
     if (reduction == at::Reduction::None) return loss;
     const LossExtents shape = extents(loss);
     const at::Tensor rows = at::empty({shape.rows}, loss.options());
-    row_losses(loss.const_data_ptr<float>(), rows.mutable_data_ptr<float>(), shape);
+    by_dtype(loss, [&](auto zero) {
+      using T = decltype(zero);
+      row_losses(loss.const_data_ptr<T>(), rows.mutable_data_ptr<T>(), shape);
+    });
     const ReducedLoss result = reduce_loss(name, rows, static_cast<double>(loss.numel()), reduction);
     scale = result.scale;
     return result.value;
@@ -90,7 +97,8 @@ class LockstepElementLossBackward final : public Node {
     third_ = at::Tensor();
   }
 
-  void save(LossCall call, float scale, const at::Tensor& first, const at::Tensor& second, at::Tensor third) {
+  void save(LossCall call, double scale, const at::Tensor& first, const at::Tensor& second,
+            at::Tensor third) {
     call_ = std::move(call);
     scale_ = scale;
     first_ = SavedVariable(first, false);
@@ -106,12 +114,15 @@ class LockstepElementLossBackward final : public Node {
     const at::Tensor first = first_.unpack().contiguous(), second = second_.unpack().contiguous();
     const at::Tensor dy = gradients[0].contiguous();
     const at::Tensor result = at::empty(first.sizes(), first.options().requires_grad(false));
-    LossGradient gradient;
-    if (call_.reduction == at::Reduction::None)
-      gradient.elements = dy.const_data_ptr<float>();
-    else
-      gradient.all = dy.item<float>() * scale_;
-    call_.backward(first, second, third_, gradient, result);
+    by_dtype(first, [&](auto zero) {
+      using T = decltype(zero);
+      BasicLossGradient<T> gradient;
+      if (call_.reduction == at::Reduction::None)
+        gradient.elements = dy.const_data_ptr<T>();
+      else
+        gradient.all = dy.item<T>() * static_cast<T>(scale_);
+      call_.backward(first, second, third_, gradient, result);
+    });
     variable_list results(2);
     if (task_should_compute_output(1)) results[1] = result.neg();
     if (task_should_compute_output(0)) results[0] = result;
@@ -120,7 +131,7 @@ class LockstepElementLossBackward final : public Node {
 
  private:
   LossCall call_;
-  float scale_ = 1;
+  double scale_ = 1;
   SavedVariable first_, second_;
   at::Tensor third_;
 };
@@ -139,13 +150,13 @@ at::Tensor element_loss(LossCall call, const at::Tensor& first, const at::Tensor
   require_same_shape(call, first, second);
   if (third.defined()) require_same_shape(call, first, third);
   at::Tensor result, dense_third;
-  float scale = 1;
+  double scale = 1;
   {
     const Computation computation;
     if (third.defined()) dense_third = third.contiguous();
     const at::Tensor a = first.contiguous(), b = second.contiguous();
     const at::Tensor loss = at::empty(a.sizes(), a.options().requires_grad(false));
-    call.forward(a, b, dense_third, loss);
+    by_dtype(a, [&](auto zero) { call.forward<decltype(zero)>(a, b, dense_third, loss); });
     result = call.reduced(loss, scale);
   }
   if (!needs_node(first, second)) return result;
@@ -190,13 +201,8 @@ at::Tensor high_margin_ranking(c10::DispatchKeySet keys, const at::Tensor& first
                                const at::Tensor& target, double margin, std::int64_t reduction) {
   require_supported("aten::margin_ranking_loss", keys, first);
   LOCKSTEP_COUNT_CALL("aten::margin_ranking_loss");
-  return element_loss({ElementLoss::margin_ranking,
-                       "aten::margin_ranking_loss",
-                       reduction,
-                       static_cast<float>(margin),
-                       {},
-                       {}},
-                      first, second, target.to(at::kFloat));
+  return element_loss({ElementLoss::margin_ranking, "aten::margin_ranking_loss", reduction, margin, {}, {}},
+                      first, second, target.to(first.scalar_type()));
 }
 
 }  // namespace

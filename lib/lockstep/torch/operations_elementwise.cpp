@@ -7,35 +7,40 @@
 #include "lockstep/elementwise/elementwise.h"
 #include "lockstep/torch/broadcast_node_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/embedding_node_internal.h"
 
 namespace lockstep::invariant {
 namespace {
 
-/// A tensor as an elementwise operand of `count` elements: contiguous memory, or its one number.
+/// A tensor as an elementwise operand of `count` elements: contiguous memory, or its one number, which may be
+/// of another dtype where LibTorch lets it be.
+template <class T>
 class Values {
  public:
   Values(const at::Tensor& tensor, at::IntArrayRef shape) {
-    if (tensor.numel() == 1)
-      number_ = tensor.item<float>();
+    const bool is_number = tensor.dim() == 0 || !tensor.is_floating_point() ||
+                           tensor.scalar_type() == c10::CppTypeToScalarType<T>::value;
+    if (tensor.numel() == 1 && is_number)
+      number_ = tensor.item<T>();
     else
       memory_ = tensor.expand(shape).contiguous();
   }
-  operator Operand() const {
-    return memory_.defined() ? Operand(memory_.const_data_ptr<float>()) : Operand(number_);
+  operator BasicOperand<T>() const {
+    return memory_.defined() ? BasicOperand<T>(memory_.const_data_ptr<T>()) : BasicOperand<T>(number_);
   }
 
  private:
   at::Tensor memory_;
-  float number_ = 0;
+  T number_ = 0;
 };
 
-/// Runs write(memory) for a contiguous float32 tensor of `self`'s shape, and puts the result into self.
-template <class Write>
+/// Runs write(memory) for a contiguous tensor of `self`'s shape and dtype T, and puts the result into self.
+template <class T, class Write>
 void write_into(const at::Tensor& self, Write&& write) {
-  if (self.is_contiguous()) return write(self.mutable_data_ptr<float>());
+  if (self.is_contiguous()) return write(self.mutable_data_ptr<T>());
   const at::Tensor dense = at::empty(self.sizes(), self.options());
-  write(dense.mutable_data_ptr<float>());
+  write(dense.mutable_data_ptr<T>());
   self.copy_(dense);
 }
 
@@ -46,9 +51,14 @@ at::Tensor result_like(const at::Tensor& like, at::IntArrayRef shape) {
 // ---- x + alpha · y
 // ----------------------------------------------------------------------------------------------------
 
-void add_into(const at::Tensor& out, const at::Tensor& x, const at::Tensor& other, float alpha) {
-  const Values left(x, out.sizes()), right(other, out.sizes());
-  write_into(out, [&](float* memory) { add_scaled(memory, left, right, alpha, out.numel()); });
+void add_into(const at::Tensor& out, const at::Tensor& x, const at::Tensor& other, int sign,
+              const at::Scalar& alpha) {
+  by_dtype(out, [&](auto zero) {
+    using T = decltype(zero);
+    const Values<T> left(x, out.sizes()), right(other, out.sizes());
+    const T factor = static_cast<T>(sign) * alpha.to<T>();
+    write_into<T>(out, [&](T* memory) { add_scaled(memory, left, right, factor, out.numel()); });
+  });
 }
 
 template <int sign>
@@ -59,7 +69,7 @@ at::Tensor low_add(c10::DispatchKeySet keys, const at::Tensor& self, const at::T
   LOCKSTEP_COUNT_CALL("aten::add.Tensor");
   take_over_thread_count();
   const at::Tensor out = result_like(self, at::infer_size(self.sizes(), other.sizes()));
-  add_into(out, self, other, static_cast<float>(sign) * alpha.to<float>());
+  add_into(out, self, other, sign, alpha);
   return out;
 }
 
@@ -70,7 +80,7 @@ at::Tensor& low_add_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tenso
   const InsideKernel inside;
   LOCKSTEP_COUNT_CALL("aten::add_.Tensor");
   take_over_thread_count();
-  add_into(self, self, other, static_cast<float>(sign) * alpha.to<float>());
+  add_into(self, self, other, sign, alpha);
   return self;
 }
 
@@ -86,11 +96,10 @@ struct Broadcast {
     require_plain(name, keys);
     if (!records_gradients() || !(self.requires_grad() || other.requires_grad())) return;
     shape = at::infer_size(self.sizes(), other.sizes());
-    if (is_row_parameter(other, shape) && self.sizes() == at::IntArrayRef(shape) &&
-        self.scalar_type() == at::kFloat)
+    const bool one_dtype = self.scalar_type() == other.scalar_type();
+    if (is_row_parameter(other, shape) && self.sizes() == at::IntArrayRef(shape) && one_dtype)
       right_parameter = true;
-    else if (is_row_parameter(self, shape) && other.sizes() == at::IntArrayRef(shape) &&
-             other.scalar_type() == at::kFloat)
+    else if (is_row_parameter(self, shape) && other.sizes() == at::IntArrayRef(shape) && one_dtype)
       left_parameter = true;
     else
       for (const at::Tensor* operand : {&self, &other}) require_no_computed_broadcast(name, *operand, shape);
@@ -184,21 +193,22 @@ at::Tensor& high_div_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tens
 // ---- addcmul, addcdiv, lerp
 // -------------------------------------------------------------------------------------------
 
-using Ternary = void (*)(float*, Operand, Operand, Operand, float, std::int64_t, Device, void*);
-
-void ternary_into(Ternary function, const at::Tensor& out, const at::Tensor& x, const at::Tensor& a,
+template <class Function>
+void ternary_into(Function function, const at::Tensor& out, const at::Tensor& x, const at::Tensor& a,
                   const at::Tensor& b, const at::Scalar& value) {
   take_over_thread_count();
-  const Values first(x, out.sizes()), second(a, out.sizes()), third(b, out.sizes());
-  write_into(out, [&](float* memory) {
-    function(memory, first, second, third, value.to<float>(), out.numel(), Device::cpu, nullptr);
+  by_dtype(out, [&](auto zero) {
+    using T = decltype(zero);
+    const Values<T> first(x, out.sizes()), second(a, out.sizes()), third(b, out.sizes());
+    write_into<T>(out,
+                  [&](T* memory) { function(memory, first, second, third, value.to<T>(), out.numel()); });
   });
 }
 
-template <Ternary function>
+template <Name name, auto function>
 at::Tensor low_ternary(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& a,
                        const at::Tensor& b, const at::Scalar& value) {
-  require_supported(function == addcmul ? "aten::addcmul" : "aten::addcdiv", keys, self);
+  require_supported(name.text, keys, self);
   const InsideKernel inside;
   const auto shape = at::infer_size(at::infer_size(self.sizes(), a.sizes()), b.sizes());
   const at::Tensor out = result_like(self, shape);
@@ -206,23 +216,30 @@ at::Tensor low_ternary(c10::DispatchKeySet keys, const at::Tensor& self, const a
   return out;
 }
 
-template <Ternary function>
+template <Name name, auto function>
 at::Tensor& low_ternary_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& a, const at::Tensor& b,
                          const at::Scalar& value) {
-  require_supported(function == addcmul ? "aten::addcmul_" : "aten::addcdiv_", keys, self);
+  require_supported(name.text, keys, self);
   const InsideKernel inside;
   ternary_into(function, self, self, a, b, value);
   return self;
+}
+
+void lerp_into(const at::Tensor& out, const at::Tensor& x, const at::Tensor& end, const at::Scalar& weight) {
+  take_over_thread_count();
+  by_dtype(out, [&](auto zero) {
+    using T = decltype(zero);
+    const Values<T> first(x, out.sizes()), last(end, out.sizes());
+    write_into<T>(out, [&](T* memory) { lerp(memory, first, last, weight.to<T>(), out.numel()); });
+  });
 }
 
 at::Tensor low_lerp(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& end,
                     const at::Scalar& weight) {
   require_supported("aten::lerp", keys, self);
   const InsideKernel inside;
-  take_over_thread_count();
   const at::Tensor out = result_like(self, at::infer_size(self.sizes(), end.sizes()));
-  const Values first(self, out.sizes()), last(end, out.sizes());
-  lerp(out.mutable_data_ptr<float>(), first, last, weight.to<float>(), out.numel());
+  lerp_into(out, self, end, weight);
   return out;
 }
 
@@ -230,11 +247,13 @@ at::Tensor& low_lerp_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tens
                       const at::Scalar& weight) {
   require_supported("aten::lerp_", keys, self);
   const InsideKernel inside;
-  take_over_thread_count();
-  const Values first(self, self.sizes()), last(end, self.sizes());
-  write_into(self, [&](float* memory) { lerp(memory, first, last, weight.to<float>(), self.numel()); });
+  lerp_into(self, self, end, weight);
   return self;
 }
+
+// The room's overloads, each as one object that a template takes.
+constexpr auto kAddcmul = [](auto... a) { addcmul(a...); };
+constexpr auto kAddcdiv = [](auto... a) { addcdiv(a...); };
 
 }  // namespace
 
@@ -251,10 +270,10 @@ void register_elementwise(Registrar& registrar) {
   registrar.low.impl("add_.Tensor", TORCH_FN(low_add_<1>));
   registrar.low.impl("sub.Tensor", TORCH_FN(low_add<-1>));
   registrar.low.impl("sub_.Tensor", TORCH_FN(low_add_<-1>));
-  registrar.compute("addcmul", TORCH_FN(low_ternary<addcmul>));
-  registrar.compute("addcmul_", TORCH_FN(low_ternary_<addcmul>));
-  registrar.compute("addcdiv", TORCH_FN(low_ternary<addcdiv>));
-  registrar.compute("addcdiv_", TORCH_FN(low_ternary_<addcdiv>));
+  registrar.compute("addcmul", TORCH_FN((low_ternary<"aten::addcmul", kAddcmul>)));
+  registrar.compute("addcmul_", TORCH_FN((low_ternary_<"aten::addcmul_", kAddcmul>)));
+  registrar.compute("addcdiv", TORCH_FN((low_ternary<"aten::addcdiv", kAddcdiv>)));
+  registrar.compute("addcdiv_", TORCH_FN((low_ternary_<"aten::addcdiv_", kAddcdiv>)));
   registrar.compute("lerp.Scalar", TORCH_FN(low_lerp));
   registrar.compute("lerp_.Scalar", TORCH_FN(low_lerp_));
 }

@@ -6,6 +6,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/embedding/embedding.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/embedding_node_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/sample_order_internal.h"
@@ -49,12 +50,16 @@ class LockstepEmbeddingBackward final : public Node {
     const Computation computation;
     LOCKSTEP_COUNT_CALL("embedding backward");
     const at::Tensor dy = gradients[0].contiguous();
-    FoldTarget target(*this, 0, PlaceKind::embedding, Window{{vocabulary_, dim_}, {dim_, 1}, 0},
-                      index_.numel(), micro_batch_, at::kFloat);
-    embedding_backward({dy.const_data_ptr<float>(), index_.const_data_ptr<std::int64_t>(), vocabulary_, dim_,
-                        padding_, target.span(), target.total_data<float>(),
-                        target.open<float>(embedding_open_elements(vocabulary_, dim_))});
-    return {target.returned(table_.unpack())};
+    const at::Tensor table = table_.unpack();
+    FoldTarget target(*this, 0, PlaceKind::embedding, window_of(table), index_.numel(), micro_batch_,
+                      table.scalar_type());
+    by_dtype(dy, [&](auto zero) {
+      using T = decltype(zero);
+      embedding_backward(BasicEmbeddingBackward<T>{
+          dy.const_data_ptr<T>(), index_.const_data_ptr<std::int64_t>(), vocabulary_, dim_, padding_,
+          target.span(), target.total_data<T>(), target.open<T>(embedding_open_elements(vocabulary_, dim_))});
+    });
+    return {target.returned(table)};
   }
 
   at::Tensor for_each_sample(at::IntArrayRef shape) const {
@@ -72,8 +77,11 @@ at::Tensor look_up(const at::Tensor& table, const at::Tensor& index) {
   std::vector<std::int64_t> sizes = index.sizes().vec();
   sizes.push_back(table.size(1));
   const at::Tensor dense = table.contiguous(), y = at::empty(sizes, table.options());
-  embedding({dense.const_data_ptr<float>(), index.const_data_ptr<std::int64_t>(), y.mutable_data_ptr<float>(),
-             table.size(0), table.size(1), index.numel()});
+  by_dtype(table, [&](auto zero) {
+    using T = decltype(zero);
+    embedding(BasicEmbedding<T>{dense.const_data_ptr<T>(), index.const_data_ptr<std::int64_t>(),
+                                y.mutable_data_ptr<T>(), table.size(0), table.size(1), index.numel()});
+  });
   return y;
 }
 

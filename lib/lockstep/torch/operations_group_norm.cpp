@@ -9,15 +9,12 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/norm/norm.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
 
 namespace lockstep::invariant {
 namespace {
-
-const float* memory_or_null(const at::Tensor& tensor) {
-  return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
-}
 
 at::Tensor dense_or_undefined(const at::Tensor& tensor) {
   return tensor.defined() ? tensor.contiguous() : tensor;
@@ -65,26 +62,31 @@ class LockstepGroupNormBackward final : public Node {
     variable_list results(3);
     if (task_should_compute_output(0)) results[0] = at::empty(x.sizes(), x.options().requires_grad(false));
     std::optional<FoldTarget> dgamma, dbeta;
-    const Window window{{extents_.channels}, {1}, 0};
-    if (has_gamma_ && task_should_compute_output(1))
-      dgamma.emplace(*this, 1, PlaceKind::scale, window, extents_.rows(), micro_batch_, at::kFloat);
-    if (has_beta_ && task_should_compute_output(2))
-      dbeta.emplace(*this, 2, PlaceKind::bias, window, extents_.rows(), micro_batch_, at::kFloat);
+    const at::Tensor beta = has_beta_ ? beta_.unpack() : at::Tensor();
+    if (has_gamma_ && task_should_compute_output(1)) dgamma.emplace(target(1, PlaceKind::scale, gamma));
+    if (has_beta_ && task_should_compute_output(2)) dbeta.emplace(target(2, PlaceKind::bias, beta));
     const order::FoldSpan span = dgamma  ? dgamma->span()
                                  : dbeta ? dbeta->span()
                                          : order::FoldSpan{0, extents_.rows(), true};
-    group_norm_backward({dy.const_data_ptr<float>(), x.const_data_ptr<float>(),
-                         memory_or_null(statistics_.mean), memory_or_null(statistics_.rstd),
-                         memory_or_null(scale),
-                         results[0].defined() ? results[0].mutable_data_ptr<float>() : nullptr,
-                         memory_of<NormFold>(dgamma), memory_of<NormFold>(dbeta), span, extents_.samples,
-                         extents_.channels, extents_.pixels, extents_.groups});
+    by_dtype(x, [&](auto zero) {
+      using T = decltype(zero);
+      group_norm_backward(BasicGroupNormBackward<T>{
+          dy.const_data_ptr<T>(), x.const_data_ptr<T>(), statistics_.mean.const_data_ptr<T>(),
+          statistics_.rstd.const_data_ptr<T>(), data_or_null<T>(scale),
+          results[0].defined() ? results[0].mutable_data_ptr<T>() : nullptr,
+          memory_of<BasicNormFold, T>(dgamma), memory_of<BasicNormFold, T>(dbeta), span, extents_.samples,
+          extents_.channels, extents_.pixels, extents_.groups});
+    });
     if (dgamma) results[1] = dgamma->returned(gamma);
-    if (dbeta) results[2] = dbeta->returned(beta_.unpack());
+    if (dbeta) results[2] = dbeta->returned(beta);
     return results;
   }
 
  private:
+  FoldTarget target(std::size_t input, PlaceKind kind, const at::Tensor& parameter) {
+    return {*this, input, kind, window_of(parameter), extents_.rows(), micro_batch_, parameter.scalar_type()};
+  }
+
   SavedVariable x_, gamma_, beta_;
   Extents extents_;
   Statistics statistics_;
@@ -113,9 +115,13 @@ at::Tensor normalise(const char* name, const at::Tensor& x, std::int64_t groups,
     y = at::empty(image.sizes(), image.options());
     statistics = {at::empty({e.samples, groups}, image.options()),
                   at::empty({e.samples, groups}, image.options())};
-    group_norm({image.const_data_ptr<float>(), memory_or_null(scale), memory_or_null(shift),
-                y.mutable_data_ptr<float>(), statistics.mean.mutable_data_ptr<float>(),
-                statistics.rstd.mutable_data_ptr<float>(), e.samples, e.channels, e.pixels, groups, eps});
+    by_dtype(image, [&](auto zero) {
+      using T = decltype(zero);
+      group_norm(BasicGroupNorm<T>{image.const_data_ptr<T>(), data_or_null<T>(scale), data_or_null<T>(shift),
+                                   y.mutable_data_ptr<T>(), statistics.mean.mutable_data_ptr<T>(),
+                                   statistics.rstd.mutable_data_ptr<T>(), e.samples, e.channels, e.pixels,
+                                   groups, eps});
+    });
   }
   if (!needs_node(x, gamma, beta)) return y;
   require_sample_major(name, open_micro_batch(), x);
@@ -193,6 +199,13 @@ at::Tensor high_batch_norm(c10::DispatchKeySet keys, const at::Tensor& x,
   if (x.dim() < 2)
     fail(ErrorCode::invalid_argument,
          {"aten::batch_norm", "input", "[samples, channels, …]", fmt::to_string(x.dim()) + " axes", {}});
+  for (const at::Tensor& other : {gamma.value_or(x), beta.value_or(x), *mean, *variance})
+    if (other.defined() && other.scalar_type() != x.scalar_type())
+      fail(ErrorCode::invalid_argument, {"aten::batch_norm",
+                                         "dtype",
+                                         c10::toString(x.scalar_type()),
+                                         c10::toString(other.scalar_type()),
+                                         {}});
   LOCKSTEP_COUNT_CALL("aten::batch_norm");
   return with_running_statistics(x, gamma.value_or(at::Tensor()), beta.value_or(at::Tensor()), *mean,
                                  *variance, eps);

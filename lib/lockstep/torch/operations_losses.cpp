@@ -8,6 +8,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/cross_entropy/cross_entropy.h"
 #include "lockstep/row_sum/row_sum.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/loss_reduction_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
@@ -18,31 +19,55 @@ namespace {
 /// Targets of rows, and the memory that they lie in.
 struct Targets {
   Targets(const at::Tensor& scores, const at::Tensor& target, const std::optional<at::Tensor>& given_weight,
-          std::int64_t ignore_index, double label_smoothing)
+          std::int64_t ignored, double smoothing)
       : classes_of(target.contiguous()),
         weight(given_weight.value_or(at::Tensor())),
-        targets{
-            classes_of.const_data_ptr<std::int64_t>(), scores.size(0), scores.size(1), nullptr, ignore_index,
-            static_cast<float>(label_smoothing)} {
+        classes(scores.size(1)),
+        ignore_index(ignored),
+        label_smoothing(smoothing) {
     if (!weight.defined()) return;
-    require_elements("cross_entropy", "weight", weight, scores.size(1), "a class");
+    require_elements("cross_entropy", "weight", weight, classes, "a class");
     weight = weight.contiguous();
-    targets.weight = weight.const_data_ptr<float>();
+  }
+
+  /// For scores of T.
+  template <class T>
+  BasicClassTargets<T> of() const {
+    return {classes_of.const_data_ptr<std::int64_t>(),
+            classes_of.size(0),
+            classes,
+            data_or_null<T>(weight),
+            ignore_index,
+            static_cast<T>(label_smoothing)};
   }
 
   /// What a mean divides by.
+  template <class T>
   double counted() const {
+    const BasicClassTargets<T> targets = of<T>();
     if (targets.weight == nullptr) return static_cast<double>(counted_targets(targets));
     const at::Tensor weights = at::empty({targets.rows}, weight.options());
-    target_weights(targets, weights.mutable_data_ptr<float>());
+    target_weights(targets, weights.mutable_data_ptr<T>());
     double total = 0;
-    row_sum_fold(weights.const_data_ptr<float>(), 1, 1, {0, targets.rows, true}, &total, nullptr);
+    row_sum_fold(weights.const_data_ptr<T>(), 1, 1, {0, targets.rows, true}, &total, nullptr);
     return total;
   }
 
   at::Tensor classes_of, weight;
-  ClassTargets targets;
+  std::int64_t classes, ignore_index;
+  double label_smoothing;
 };
+
+/// The gradient with respect to each row's loss, from that with respect to what a reduction made of them.
+template <class T>
+BasicRowGradients<T> row_gradients(const at::Tensor& dy, std::int64_t reduction, double scale) {
+  BasicRowGradients<T> rows;
+  if (reduction == at::Reduction::None)
+    rows.rows = dy.const_data_ptr<T>();
+  else
+    rows.all = dy.item<T>() * static_cast<T>(scale);
+  return rows;
+}
 
 bool has_class_targets(const at::Tensor& scores, const at::Tensor& target) {
   return scores.dim() == 2 && target.dim() == 1 && target.scalar_type() == at::kLong &&
@@ -67,12 +92,16 @@ class LockstepCrossEntropyBackward final : public Node {
     const at::Tensor rows = at::empty({dense.size(0)}, options);
     row_max_ = at::empty_like(rows);
     row_log_sum_ = at::empty_like(rows);
-    cross_entropy(dense.const_data_ptr<float>(), targets_.targets, rows.mutable_data_ptr<float>(),
-                  row_max_.mutable_data_ptr<float>(), row_log_sum_.mutable_data_ptr<float>());
-    if (reduction_ == at::Reduction::None) return rows;
-    const ReducedLoss loss = reduce_loss("aten::cross_entropy_loss", rows, targets_.counted(), reduction_);
-    scale_ = loss.scale;
-    return loss.value;
+    return by_dtype(dense, [&](auto zero) {
+      using T = decltype(zero);
+      cross_entropy(dense.const_data_ptr<T>(), targets_.of<T>(), rows.mutable_data_ptr<T>(),
+                    row_max_.mutable_data_ptr<T>(), row_log_sum_.mutable_data_ptr<T>());
+      if (reduction_ == at::Reduction::None) return rows;
+      const ReducedLoss loss =
+          reduce_loss("aten::cross_entropy_loss", rows, targets_.counted<T>(), reduction_);
+      scale_ = loss.scale;
+      return loss.value;
+    });
   }
 
   void save(const at::Tensor& logits) { logits_ = SavedVariable(logits, false); }
@@ -85,13 +114,12 @@ class LockstepCrossEntropyBackward final : public Node {
     const at::Tensor logits = logits_.unpack().contiguous();
     const at::Tensor result = at::empty(logits.sizes(), logits.options().requires_grad(false));
     const at::Tensor dy = gradients[0].contiguous();
-    RowGradients rows;
-    if (reduction_ == at::Reduction::None)
-      rows.rows = dy.const_data_ptr<float>();
-    else
-      rows.all = dy.item<float>() * scale_;
-    cross_entropy_backward(logits.const_data_ptr<float>(), targets_.targets, row_max_.const_data_ptr<float>(),
-                           row_log_sum_.const_data_ptr<float>(), rows, result.mutable_data_ptr<float>());
+    by_dtype(logits, [&](auto zero) {
+      using T = decltype(zero);
+      cross_entropy_backward(logits.const_data_ptr<T>(), targets_.of<T>(), row_max_.const_data_ptr<T>(),
+                             row_log_sum_.const_data_ptr<T>(), row_gradients<T>(dy, reduction_, scale_),
+                             result.mutable_data_ptr<T>());
+    });
     return {result};
   }
 
@@ -100,7 +128,7 @@ class LockstepCrossEntropyBackward final : public Node {
   std::int64_t reduction_;
   SavedVariable logits_;
   at::Tensor row_max_, row_log_sum_;
-  float scale_ = 1;
+  double scale_ = 1;
 };
 
 at::Tensor high_cross_entropy(c10::DispatchKeySet keys, const at::Tensor& logits, const at::Tensor& target,
@@ -147,10 +175,13 @@ std::tuple<at::Tensor, at::Tensor> low_nll_forward(c10::DispatchKeySet keys, con
   const at::Tensor dense = scores.contiguous();
   const Targets targets(dense, target, weight, ignore_index.expect_int(), 0);
   const at::Tensor rows = at::empty({dense.size(0)}, dense.options());
-  nll(dense.const_data_ptr<float>(), targets.targets, rows.mutable_data_ptr<float>());
-  if (reduction == at::Reduction::None) return {rows, at::scalar_tensor(0.0f, dense.options())};
-  const ReducedLoss loss = reduce_loss("aten::nll_loss_forward", rows, targets.counted(), reduction);
-  return {loss.value, at::scalar_tensor(loss.divisor, dense.options())};
+  return by_dtype(dense, [&](auto zero) -> std::tuple<at::Tensor, at::Tensor> {
+    using T = decltype(zero);
+    nll(dense.const_data_ptr<T>(), targets.of<T>(), rows.mutable_data_ptr<T>());
+    if (reduction == at::Reduction::None) return {rows, at::scalar_tensor(0, dense.options())};
+    const ReducedLoss loss = reduce_loss("aten::nll_loss_forward", rows, targets.counted<T>(), reduction);
+    return {loss.value, at::scalar_tensor(loss.divisor, dense.options())};
+  });
 }
 
 at::Tensor low_nll_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, const at::Tensor& scores,
@@ -163,13 +194,11 @@ at::Tensor low_nll_backward(c10::DispatchKeySet keys, const at::Tensor& gradient
   take_over_thread_count();
   const Targets targets(scores, target, weight, ignore_index.expect_int(), 0);
   const at::Tensor result = at::empty(scores.sizes(), scores.options()), dy = gradient.contiguous();
-  RowGradients rows;
-  if (reduction == at::Reduction::None)
-    rows.rows = dy.const_data_ptr<float>();
-  else
-    rows.all =
-        dy.item<float>() * (reduction == at::Reduction::Mean ? 1.0f / total_weight.item<float>() : 1.0f);
-  nll_backward(targets.targets, rows, result.mutable_data_ptr<float>());
+  by_dtype(result, [&](auto zero) {
+    using T = decltype(zero);
+    const T scale = reduction == at::Reduction::Mean ? 1 / total_weight.item<T>() : 1;
+    nll_backward(targets.of<T>(), row_gradients<T>(dy, reduction, scale), result.mutable_data_ptr<T>());
+  });
   return result;
 }
 

@@ -7,27 +7,31 @@
 #include "lockstep/base/error.h"
 #include "lockstep/matmul/matmul.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/tensor_matrix_internal.h"
 
 namespace lockstep::invariant {
 namespace {
 
 /// One of a batch: the first.
-ConstMatrix first_matrix(const at::Tensor& t) {
-  return {t.const_data_ptr<float>(), t.size(1), t.size(2), t.stride(1), t.stride(2)};
+template <class T>
+BasicConstMatrix<T> first_matrix(const at::Tensor& t) {
+  return {t.const_data_ptr<T>(), t.size(1), t.size(2), t.stride(1), t.stride(2)};
 }
 
+template <class T>
 void batched(const at::Tensor& left, const at::Tensor& right, const at::Tensor& out,
-             const MatmulEpilogue& epilogue = {}) {
+             const BasicMatmulEpilogue<T>& epilogue) {
   if (right.size(0) != left.size(0))
     fail(ErrorCode::invalid_argument, {"aten::bmm",
                                        "matrices",
                                        fmt::format("{} on both sides", left.size(0)),
                                        fmt::format("{} on the right", right.size(0)),
                                        {}});
-  const Matrix first{out.mutable_data_ptr<float>(), out.size(1), out.size(2), out.stride(1), out.stride(2)};
-  matmul_batched(out.size(0), first_matrix(left), left.stride(0), first_matrix(right), right.stride(0), first,
-                 out.stride(0), epilogue);
+  const BasicMatrix<T> first{out.mutable_data_ptr<T>(), out.size(1), out.size(2), out.stride(1),
+                             out.stride(2)};
+  matmul_batched(out.size(0), first_matrix<T>(left), left.stride(0), first_matrix<T>(right), right.stride(0),
+                 first, out.stride(0), epilogue);
 }
 
 at::Tensor low_mm(c10::DispatchKeySet keys, const at::Tensor& left, const at::Tensor& right) {
@@ -36,7 +40,10 @@ at::Tensor low_mm(c10::DispatchKeySet keys, const at::Tensor& left, const at::Te
   LOCKSTEP_COUNT_CALL("aten::mm");
   take_over_thread_count();
   const at::Tensor out = at::empty({left.size(0), right.size(1)}, left.options());
-  matmul(const_matrix(left), const_matrix(right), matrix(out));
+  by_dtype(left, [&](auto zero) {
+    using T = decltype(zero);
+    matmul(const_matrix<T>(left), const_matrix<T>(right), matrix<T>(out));
+  });
   return out;
 }
 
@@ -47,8 +54,11 @@ at::Tensor low_addmm(c10::DispatchKeySet keys, const at::Tensor& offset, const a
   LOCKSTEP_COUNT_CALL("aten::addmm");
   take_over_thread_count();
   const at::Tensor out = offset.expand({left.size(0), right.size(1)}).clone(at::MemoryFormat::Contiguous);
-  matmul(const_matrix(left), const_matrix(right), matrix(out),
-         {alpha.to<float>(), beta.to<float>(), nullptr});
+  by_dtype(left, [&](auto zero) {
+    using T = decltype(zero);
+    matmul(const_matrix<T>(left), const_matrix<T>(right), matrix<T>(out),
+           BasicMatmulEpilogue<T>{alpha.to<T>(), beta.to<T>(), nullptr});
+  });
   return out;
 }
 
@@ -58,7 +68,7 @@ at::Tensor low_bmm(c10::DispatchKeySet keys, const at::Tensor& left, const at::T
   LOCKSTEP_COUNT_CALL("aten::bmm");
   take_over_thread_count();
   const at::Tensor out = at::empty({left.size(0), left.size(1), right.size(2)}, left.options());
-  batched(left, right, out);
+  by_dtype(left, [&](auto zero) { batched(left, right, out, BasicMatmulEpilogue<decltype(zero)>{}); });
   return out;
 }
 
@@ -70,7 +80,10 @@ at::Tensor low_baddbmm(c10::DispatchKeySet keys, const at::Tensor& offset, const
   take_over_thread_count();
   const at::Tensor out =
       offset.expand({left.size(0), left.size(1), right.size(2)}).clone(at::MemoryFormat::Contiguous);
-  batched(left, right, out, {alpha.to<float>(), beta.to<float>(), nullptr});
+  by_dtype(left, [&](auto zero) {
+    using T = decltype(zero);
+    batched(left, right, out, BasicMatmulEpilogue<T>{alpha.to<T>(), beta.to<T>(), nullptr});
+  });
   return out;
 }
 

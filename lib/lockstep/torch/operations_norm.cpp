@@ -7,16 +7,13 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/norm/norm.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
 #include "lockstep/torch/sample_order_internal.h"
 
 namespace lockstep::invariant {
 namespace {
-
-const float* memory_or_null(const at::Tensor& tensor) {
-  return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
-}
 
 /// What the operation saw, dense; `statistics` are written by the forward.
 struct NormCall {
@@ -28,16 +25,20 @@ struct NormCall {
   at::Tensor forward() {
     const at::Tensor y = at::empty(x.sizes(), x.options());
     rstd = at::empty({rows}, x.options());
-    if (centred) {
-      mean = at::empty({rows}, x.options());
-      layer_norm({x.const_data_ptr<float>(), memory_or_null(gamma), memory_or_null(beta),
-                  y.mutable_data_ptr<float>(), mean.mutable_data_ptr<float>(), rstd.mutable_data_ptr<float>(),
-                  rows, features, eps});
-    } else {
-      rms_norm({x.const_data_ptr<float>(), memory_or_null(gamma), y.mutable_data_ptr<float>(),
-                rstd.mutable_data_ptr<float>(), rows, features, eps});
-    }
+    if (centred) mean = at::empty({rows}, x.options());
+    by_dtype(x, [&](auto zero) { write<decltype(zero)>(y); });
     return y;
+  }
+
+  template <class T>
+  void write(const at::Tensor& y) {
+    if (centred)
+      layer_norm(BasicLayerNorm<T>{x.const_data_ptr<T>(), data_or_null<T>(gamma), data_or_null<T>(beta),
+                                   y.mutable_data_ptr<T>(), mean.mutable_data_ptr<T>(),
+                                   rstd.mutable_data_ptr<T>(), rows, features, eps});
+    else
+      rms_norm(BasicRmsNorm<T>{x.const_data_ptr<T>(), data_or_null<T>(gamma), y.mutable_data_ptr<T>(),
+                               rstd.mutable_data_ptr<T>(), rows, features, eps});
   }
 };
 
@@ -72,27 +73,38 @@ class LockstepNormBackward final : public Node {
     variable_list results(3);
     if (task_should_compute_output(0)) results[0] = at::empty(x.sizes(), x.options().requires_grad(false));
     std::optional<FoldTarget> dgamma, dbeta;
-    if (has_gamma_ && task_should_compute_output(1)) dgamma.emplace(target(1, PlaceKind::scale));
-    if (has_beta_ && task_should_compute_output(2)) dbeta.emplace(target(2, PlaceKind::bias));
-    float* const dx = results[0].defined() ? results[0].mutable_data_ptr<float>() : nullptr;
-    const order::FoldSpan span = dgamma  ? dgamma->span()
-                                 : dbeta ? dbeta->span()
-                                         : order::FoldSpan{0, call_.rows, true};
-    if (call_.centred)
-      layer_norm_backward({dy.const_data_ptr<float>(), x.const_data_ptr<float>(), memory_or_null(call_.mean),
-                           memory_or_null(call_.rstd), memory_or_null(scale), dx, memory_of<NormFold>(dgamma),
-                           memory_of<NormFold>(dbeta), span, call_.features});
-    else
-      rms_norm_backward({dy.const_data_ptr<float>(), x.const_data_ptr<float>(), memory_or_null(call_.rstd),
-                         memory_or_null(scale), dx, memory_of<NormFold>(dgamma), span, call_.features});
+    const at::Tensor beta = has_beta_ ? beta_.unpack() : at::Tensor();
+    if (has_gamma_ && task_should_compute_output(1)) dgamma.emplace(target(1, PlaceKind::scale, gamma));
+    if (has_beta_ && task_should_compute_output(2)) dbeta.emplace(target(2, PlaceKind::bias, beta));
+    by_dtype(x, [&](auto zero) {
+      using T = decltype(zero);
+      write(dy.const_data_ptr<T>(), x.const_data_ptr<T>(), data_or_null<T>(scale),
+            results[0].defined() ? results[0].mutable_data_ptr<T>() : nullptr, dgamma, dbeta);
+    });
     if (dgamma) results[1] = dgamma->returned(gamma);
-    if (dbeta) results[2] = dbeta->returned(beta_.unpack());
+    if (dbeta) results[2] = dbeta->returned(beta);
     return results;
   }
 
  private:
-  FoldTarget target(std::size_t input, PlaceKind kind) {
-    return {*this, input, kind, Window{{call_.features}, {1}, 0}, call_.rows, micro_batch_, at::kFloat};
+  FoldTarget target(std::size_t input, PlaceKind kind, const at::Tensor& parameter) {
+    return {*this, input, kind, window_of(parameter), call_.rows, micro_batch_, parameter.scalar_type()};
+  }
+
+  template <class T>
+  void write(const T* dy, const T* x, const T* scale, T* dx, std::optional<FoldTarget>& dgamma,
+             std::optional<FoldTarget>& dbeta) {
+    const order::FoldSpan span = dgamma  ? dgamma->span()
+                                 : dbeta ? dbeta->span()
+                                         : order::FoldSpan{0, call_.rows, true};
+    const T* const rstd = call_.rstd.const_data_ptr<T>();
+    if (call_.centred)
+      layer_norm_backward(BasicLayerNormBackward<T>{
+          dy, x, call_.mean.const_data_ptr<T>(), rstd, scale, dx, memory_of<BasicNormFold, T>(dgamma),
+          memory_of<BasicNormFold, T>(dbeta), span, call_.features});
+    else
+      rms_norm_backward(BasicRmsNormBackward<T>{dy, x, rstd, scale, dx, memory_of<BasicNormFold, T>(dgamma),
+                                                span, call_.features});
   }
 
   SavedVariable x_, gamma_, beta_;
@@ -158,9 +170,11 @@ at::Tensor high_rms_norm(c10::DispatchKeySet keys, const at::Tensor& x, c10::Sym
                          const std::optional<at::Tensor>& gamma, std::optional<double> eps) {
   require_supported("aten::rms_norm", keys, x);
   LOCKSTEP_COUNT_CALL("aten::rms_norm");
+  const double least = by_dtype(x, [](auto zero) -> double {  // LibTorch's own default
+    return std::numeric_limits<decltype(zero)>::epsilon();
+  });
   return normalise("aten::rms_norm", x, C10_AS_INTARRAYREF_SLOW(shape), gamma.value_or(at::Tensor()),
-                   at::Tensor(), eps.value_or(static_cast<double>(std::numeric_limits<float>::epsilon())),
-                   false);
+                   at::Tensor(), eps.value_or(least), false);
 }
 
 }  // namespace

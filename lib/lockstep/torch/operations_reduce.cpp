@@ -12,6 +12,7 @@
 #include "lockstep/reduce/reduce.h"
 #include "lockstep/row_sum/row_sum.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/gradient_places_internal.h"
 
 namespace lockstep::invariant {
@@ -75,7 +76,10 @@ void lanes_into(const at::Tensor& x, const std::vector<std::int64_t>& axes, cons
     source = gathered(x, axes, false);
     shape.outer = y.numel();
   }
-  reduce_sum(source.const_data_ptr<float>(), y.mutable_data_ptr<float>(), shape);
+  by_dtype(x, [&](auto zero) {
+    using T = decltype(zero);
+    reduce_sum(source.const_data_ptr<T>(), y.mutable_data_ptr<T>(), shape);
+  });
 }
 
 at::Tensor sum_of(const at::Tensor& x, at::OptionalIntArrayRef given, bool keep) {
@@ -90,8 +94,10 @@ at::Tensor sum_of(const at::Tensor& x, at::OptionalIntArrayRef given, bool keep)
   const at::Tensor source = gathered(x, axes, true);  // [reduced, kept]
   const std::int64_t rows = extent_of(x, axes), cols = y.numel();
   const at::Tensor total = at::zeros({cols}, x.options().dtype(at::kDouble));
-  row_sum_fold(source.const_data_ptr<float>(), cols, cols, {0, rows, true}, total.mutable_data_ptr<double>(),
-               nullptr);
+  by_dtype(x, [&](auto zero) {
+    row_sum_fold(source.const_data_ptr<decltype(zero)>(), cols, cols, {0, rows, true},
+                 total.mutable_data_ptr<double>(), nullptr);
+  });
   return y.copy_(total.view(y.sizes()));
 }
 

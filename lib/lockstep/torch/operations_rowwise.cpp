@@ -6,6 +6,7 @@
 #include "lockstep/base/error.h"
 #include "lockstep/softmax/softmax.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/dtype_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -19,47 +20,53 @@ AxisExtents extents_around(const at::Tensor& tensor, std::int64_t dim) {
   return extents;
 }
 
-using Forward = void (*)(const float*, float*, const AxisExtents&, Device, void*);
-using Backward = void (*)(const float*, const float*, float*, const AxisExtents&, Device, void*);
-
-template <Forward function>
+template <Name name, auto function>
 at::Tensor low_forward(c10::DispatchKeySet keys, const at::Tensor& self, std::int64_t dim,
                        bool half_to_float) {
-  constexpr const char* kName = function == softmax ? "aten::_softmax" : "aten::_log_softmax";
-  require_supported(kName, keys, self);
+  require_supported(name.text, keys, self);
   const InsideKernel inside;
-  LOCKSTEP_COUNT_CALL(kName);
+  LOCKSTEP_COUNT_CALL(name.text);
   take_over_thread_count();
   (void)half_to_float;  // of 16-bit input alone
   const at::Tensor x = self.contiguous(), y = at::empty(x.sizes(), x.options());
-  function(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), extents_around(x, dim), Device::cpu,
-           nullptr);
+  by_dtype(x, [&](auto zero) {
+    using T = decltype(zero);
+    function(x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), extents_around(x, dim));
+  });
   return y;
 }
 
-template <Backward function>
+template <Name name, auto function>
 at::Tensor low_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, const at::Tensor& output,
                         std::int64_t dim, at::ScalarType) {
-  constexpr const char* kName =
-      function == softmax_backward ? "aten::_softmax_backward_data" : "aten::_log_softmax_backward_data";
-  require_supported(kName, keys, gradient);
+  require_supported(name.text, keys, gradient);
   const InsideKernel inside;
-  LOCKSTEP_COUNT_CALL(kName);
+  LOCKSTEP_COUNT_CALL(name.text);
   take_over_thread_count();
   const at::Tensor dy = gradient.contiguous(), y = output.contiguous(),
                    dx = at::empty(y.sizes(), y.options());
-  function(dy.const_data_ptr<float>(), y.const_data_ptr<float>(), dx.mutable_data_ptr<float>(),
-           extents_around(y, dim), Device::cpu, nullptr);
+  by_dtype(dy, [&](auto zero) {
+    using T = decltype(zero);
+    function(dy.const_data_ptr<T>(), y.const_data_ptr<T>(), dx.mutable_data_ptr<T>(), extents_around(y, dim));
+  });
   return dx;
 }
+
+// The room's overloads, each as one object that a template takes.
+constexpr auto kSoftmax = [](auto... a) { softmax(a...); };
+constexpr auto kLogSoftmax = [](auto... a) { log_softmax(a...); };
+constexpr auto kSoftmaxBackward = [](auto... a) { softmax_backward(a...); };
+constexpr auto kLogSoftmaxBackward = [](auto... a) { log_softmax_backward(a...); };
 
 }  // namespace
 
 void register_rowwise(Registrar& registrar) {
-  registrar.compute("_softmax", TORCH_FN(low_forward<softmax>));
-  registrar.compute("_log_softmax", TORCH_FN(low_forward<log_softmax>));
-  registrar.compute("_softmax_backward_data", TORCH_FN(low_backward<softmax_backward>));
-  registrar.compute("_log_softmax_backward_data", TORCH_FN(low_backward<log_softmax_backward>));
+  registrar.compute("_softmax", TORCH_FN((low_forward<"aten::_softmax", kSoftmax>)));
+  registrar.compute("_log_softmax", TORCH_FN((low_forward<"aten::_log_softmax", kLogSoftmax>)));
+  registrar.compute("_softmax_backward_data",
+                    TORCH_FN((low_backward<"aten::_softmax_backward_data", kSoftmaxBackward>)));
+  registrar.compute("_log_softmax_backward_data",
+                    TORCH_FN((low_backward<"aten::_log_softmax_backward_data", kLogSoftmaxBackward>)));
 }
 
 }  // namespace lockstep::invariant

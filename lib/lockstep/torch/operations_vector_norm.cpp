@@ -10,7 +10,9 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/optimizer/optimizer.h"
+#include "lockstep/optimizer/optimizer_ref.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/dtype_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -23,13 +25,20 @@ bool reduces_all(const at::Tensor& x, at::OptionalIntArrayRef axes) {
   return !axes.has_value() || axes->empty() || axes->size() == static_cast<std::size_t>(x.dim());
 }
 
+double norm_of(std::span<const float> elements) { return gradient_norm(std::span(&elements, 1)); }
+double norm_of(std::span<const double> elements) {
+  const std::vector<double> gradient(elements.begin(), elements.end());
+  return gradient_norm_ref<double>({gradient});
+}
+
 /// The norm of all elements as one vector, in the order of section 9 of the contracts.
 at::Tensor norm_of_all(const at::Tensor& x, bool keep) {
   take_over_thread_count();
   const at::Tensor dense = x.contiguous();
-  const std::span<const float> elements(dense.const_data_ptr<float>(),
-                                        static_cast<std::size_t>(dense.numel()));
-  const float norm = gradient_norm(std::span(&elements, 1));
+  const double norm = by_dtype(dense, [&](auto zero) {
+    return norm_of(
+        std::span(dense.const_data_ptr<decltype(zero)>(), static_cast<std::size_t>(dense.numel())));
+  });
   return at::full(
       keep ? std::vector<std::int64_t>(static_cast<std::size_t>(x.dim()), 1) : std::vector<std::int64_t>{},
       norm, x.options());
