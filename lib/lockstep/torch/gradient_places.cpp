@@ -27,6 +27,17 @@ std::string describe(const at::Tensor& parameter) {
   return fmt::format("a parameter of shape [{}]", fmt::join(parameter.sizes(), ", "));
 }
 
+/// Not a part, and not transposed: a square one has the same sizes then.
+bool is_whole(const Window& window, const at::Tensor& parameter) {
+  return window.offset == 0 && at::IntArrayRef(window.sizes) == parameter.sizes() &&
+         at::IntArrayRef(window.strides) == parameter.strides();
+}
+
+/// Zeros in the parameter's own layout, which windows count in.
+at::Tensor zeros_for(const at::Tensor& parameter) {
+  return at::empty_strided(parameter.sizes(), parameter.strides(), parameter.options()).zero_();
+}
+
 /// The places of parameters in backwards without an accumulator, by the parameter.
 class WholeBatches {
  public:
@@ -244,14 +255,11 @@ void Places::clear() {
 at::Tensor Places::sum(const at::Tensor& parameter) {
   at::Tensor sum;
   for (auto& [key, place] : places_) {
-    const bool is_whole =
-        place.window.offset == 0 && parameter.sizes() == at::IntArrayRef(place.window.sizes) &&
-        parameter.strides() == at::IntArrayRef(place.window.strides) && parameter.is_contiguous();
-    if (!sum.defined() && is_whole) {
+    if (!sum.defined() && is_whole(place.window, parameter) && parameter.is_contiguous()) {
       sum = place.total.to(parameter.scalar_type());
       continue;
     }
-    if (!sum.defined()) sum = at::zeros_like(parameter);
+    if (!sum.defined()) sum = zeros_for(parameter);
     sum.as_strided(place.window.sizes, place.window.strides, place.window.offset)
         .add_(place.total.to(parameter.scalar_type()));
   }
@@ -330,9 +338,8 @@ at::Tensor& FoldTarget::with_open(std::int64_t elements) {
 
 at::Tensor FoldTarget::returned(const at::Tensor& base) {
   if (kept_) return {};
-  if (own_.window.offset == 0 && at::IntArrayRef(own_.window.sizes) == base.sizes())
-    return own_.total.to(base.scalar_type());
-  const at::Tensor gradient = at::zeros_like(base);
+  if (is_whole(own_.window, base)) return own_.total.to(base.scalar_type());
+  const at::Tensor gradient = zeros_for(base);
   gradient.as_strided(own_.window.sizes, own_.window.strides, own_.window.offset).copy_(own_.total);
   return gradient;
 }

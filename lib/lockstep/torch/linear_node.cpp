@@ -110,16 +110,18 @@ class LockstepLinearBackward final : public Node {
     const at::Tensor dy = as_rows(gradient), rows = as_rows(x);
     variable_list results(3);
     if (task_should_compute_output(0)) results[0] = at::matmul(gradient, part_of(weight, window_));
-    if (task_should_compute_output(1)) {
-      results[1] = at::mm(dy.t(), rows);
-      if (weight.sizes() != at::IntArrayRef(window_.sizes) || window_.offset != 0)
-        results[1] = at::as_strided_scatter(at::zeros_like(weight), results[1], window_.sizes,
-                                            window_.strides, window_.offset);
-      else if (weight.strides() != at::IntArrayRef(window_.strides))
-        results[1] = results[1].t();
-    }
-    if (has_bias_ && task_should_compute_output(2)) results[2] = dy.sum(0);
+    if (task_should_compute_output(1)) results[1] = of_whole(weight, window_, at::mm(dy.t(), rows));
+    if (has_bias_ && task_should_compute_output(2))
+      results[2] = of_whole(bias_.unpack(), bias_window_, dy.sum(0));
     return results;
+  }
+
+  /// The gradient of a parameter, from that of the part that was used.
+  static at::Tensor of_whole(const at::Tensor& parameter, const Window& window, const at::Tensor& gradient) {
+    if (parameter.sizes() != at::IntArrayRef(window.sizes) || window.offset != 0)
+      return at::as_strided_scatter(at::zeros_like(parameter), gradient, window.sizes, window.strides,
+                                    window.offset);
+    return parameter.strides() == at::IntArrayRef(window.strides) ? gradient : gradient.t();
   }
 
   SavedVariable x_, weight_, bias_;
