@@ -1,8 +1,8 @@
 """Every operation that the mode overrides, over PyTorch's own sample inputs: values and gradients against eager, PyTorch's
-gradcheck, and one row alone against a batch."""
+gradcheck and gradgradcheck, and one row alone against a batch."""
 
 import contextlib
-import warnings
+import itertools
 
 from testing import TestCase, lockstep, main, need, same_bits, torch
 
@@ -36,6 +36,8 @@ OPERATIONS = {
     "nn.functional.multi_head_attention_forward": (),
     "softmax": ("dtype",),
     "log_softmax": ("dtype",),
+    "softmax.with_dtype": (),
+    "log_softmax.with_dtype": (),
     "_softmax_backward_data": (),
     "torch.ops.aten._safe_softmax.default": (),
     "logsumexp": (),
@@ -101,8 +103,6 @@ REFUSED = {
     "nn.functional.avg_pool3d": "aten::avg_pool3d",
     "nn.functional.adaptive_max_pool2d": "aten::adaptive_max_pool2d",
     "nn.functional.batch_norm": "aten::batch_norm",
-    "softmax.with_dtype": "dtype",
-    "log_softmax.with_dtype": "dtype",
     "var.unbiased": "over the first axis",
     "std.unbiased": "over the first axis",
     "var_mean.unbiased": "over the first axis",
@@ -118,6 +118,8 @@ REFUSED_IN_PLACE = {
     "lerp": ("aten::lerp_.Tensor",),
 }
 INFOS = {(f"{info.name}.{info.variant_test_name}" if info.variant_test_name else info.name): info for info in op_db}
+# How near values and gradients must be to eager's, whose hardsigmoid has a float32 1/6 in its float64 gradient.
+TOLERANCES = {torch.float32: {"rtol": 1e-5, "atol": 2e-5}, torch.float64: {"rtol": 1e-8, "atol": 1e-8}}
 # Samples that must run and not be refused, at least.
 SHARE = 0.2
 # PyTorch's samples of pow have tensors of exponents, which are refused.
@@ -168,6 +170,11 @@ def form_in_place(name):
     return in_place and (lambda x, *rest, **keywords: in_place(x.clone(), *rest, **keywords))
 
 
+def upstream_of(outputs):
+    """A gradient for each output, always the same."""
+    return [torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape) for y in outputs]
+
+
 def run(operation, arguments, keywords):
     """The results, and gradients of a fixed weighting of them with respect to every tensor that wants one."""
     inputs = [t for t in tensors_in([arguments, keywords]) if t.requires_grad]
@@ -176,8 +183,7 @@ def run(operation, arguments, keywords):
     roots = [output for output in outputs if output.requires_grad]
     if not roots:
         return results
-    weights = [torch.linspace(-1, 1, root.numel(), dtype=root.dtype).reshape(root.shape) for root in roots]
-    gradients = torch.autograd.grad(roots, inputs, weights, allow_unused=True)
+    gradients = torch.autograd.grad(roots, inputs, upstream_of(roots), allow_unused=True)
     return results + [g for g in gradients if g is not None]
 
 
@@ -217,26 +223,27 @@ class SampleInputs(TestCase):
         self.assertEqual(len(found), len(expected))
         for ours, theirs in zip(found, expected):
             self.assertEqual(ours.dtype, theirs.dtype)
-            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=2e-5, equal_nan=True)
+            tolerances = TOLERANCES.get(ours.dtype, {"rtol": 0, "atol": 0})  # indices
+            torch.testing.assert_close(ours, theirs, **tolerances, equal_nan=True)
 
     def test_values_and_gradients_are_those_of_eager(self):
-        for name, refused_words in OPERATIONS.items():
+        for name, dtype in itertools.product(OPERATIONS, TOLERANCES):
             ran = refused = 0
-            for operation, arguments, keywords in samples_of(name, torch.float32):
+            for operation, arguments, keywords in samples_of(name, dtype):
                 expected = run(operation, arguments, keywords)
                 operands = [t.detach().clone() for t in tensors_in([arguments, keywords])]
-                with self.subTest(operation=name, sample=ran + refused):
+                with self.subTest(operation=name, dtype=dtype, sample=ran + refused):
                     try:
                         found = run_in_mode(operation, arguments, keywords)
                     except RuntimeError as error:
                         refused += 1
-                        self.assert_refusal(error, refused_words)
+                        self.assert_refusal(error, OPERATIONS[name])
                         continue
                     ran += 1
                     self.assert_close(found, expected)
                     for before, after in zip(operands, tensors_in([arguments, keywords])):
                         torch.testing.assert_close(after.detach(), before, rtol=0, atol=0, equal_nan=True)
-            with self.subTest(operation=name):
+            with self.subTest(operation=name, dtype=dtype):
                 self.assertGreater(ran, 0)
                 self.assertGreaterEqual(ran, SHARE * (ran + refused), f"{refused} of {ran + refused} samples refused")
 
@@ -314,7 +321,13 @@ BAD_OPERANDS = {
     "conv2d, stride": (lambda: F.conv2d(ONES(1, 1, 4, 4), ONES(1, 1, 2, 2), stride=0), "stride: expected 1 or more"),
     "conv1d, stride": (lambda: F.conv1d(ONES(1, 1, 4), ONES(1, 1, 2), stride=-1), "stride: expected 1 or more"),
     "conv2d, kernel": (lambda: F.conv2d(ONES(1, 1, 4, 4), ONES(1, 1, 6, 6)), "kernel_h: expected a kernel that fits"),
-    "conv2d, dtype": (lambda: F.conv2d(ONES(1, 1, 4, 4), ONES(1, 1, 2, 2).double()), "dtype: expected float32"),
+    "conv2d, dtype": (lambda: F.conv2d(ONES(1, 1, 4, 4), ONES(1, 1, 2, 2).double()),
+                      "expected scalar type Float but found Double"),
+    "mm, dtype": (lambda: torch.mm(ONES(2, 2), ONES(2, 2).double()), "expected scalar type Float but found Double"),
+    "layer_norm, dtype": (lambda: F.layer_norm(ONES(2, 4).double(), (4,), ONES(4)),
+                          "expected scalar type Double but found Float"),
+    "attention, mask": (lambda: F.scaled_dot_product_attention(*[ONES(1, 2, 2)] * 3, ONES(2, 2).double()),
+                        "attn_mask: expected bool or float32"),
     "max_pool1d, stride": (lambda: F.max_pool1d(ONES(1, 1, 4), 2, stride=0), "stride: expected 1 or more"),
     "max_pool2d, stride": (lambda: F.max_pool2d(ONES(1, 1, 4, 4), 2, stride=0), "stride: expected 1 or more"),
     "avg_pool2d, stride": (lambda: F.avg_pool2d(ONES(1, 1, 4, 4), 2, stride=0), "stride: expected 1 or more"),
@@ -360,6 +373,21 @@ class BadOperands(TestCase):
                 with lockstep.invariant_mode():
                     self.assert_refused(words, call)
 
+    def test_square_parameters_in_any_layout(self):
+        """A gradient that is folded transposed, or in another layout than its parameter, has the same shape."""
+        x, index, upstream = torch.randn(3, 3), torch.tensor([2, 0, 2]), torch.randn(3, 3)
+        layouts = (torch.randn(3, 3), torch.randn(3, 3).t(), torch.randn(3, 7)[:, ::2][:, :3])
+        operations = {"matmul": torch.matmul, "linear": F.linear, "embedding": lambda _, weight: F.embedding(index, weight),
+                      "layer_norm": lambda x, weight: F.layer_norm(x, (3, 3), weight), "mul": torch.mul}
+        for (name, operation), values in itertools.product(operations.items(), layouts):
+            weight = values.detach().requires_grad_()
+            (expected,) = torch.autograd.grad(operation(x, weight), weight, upstream)
+            with self.subTest(operation=name, strides=weight.stride()), lockstep.invariant_mode():
+                (found,) = torch.autograd.grad(operation(x, weight), weight, upstream)
+                torch.testing.assert_close(found, expected)
+                operation(x, weight).backward(upstream)
+                torch.testing.assert_close(weight.grad, expected)
+
     def test_a_view_of_a_parameter_that_was_made_without_gradients(self):
         parameter, x = torch.randn(5, 3, requires_grad=True), torch.randn(3, 5, requires_grad=True)
         with torch.no_grad():
@@ -372,36 +400,53 @@ class BadOperands(TestCase):
 
 
 class Gradcheck(TestCase):
-    """PyTorch's gradcheck on the float32 kernels themselves: steps and tolerances are those that float32 allows, wide enough
-    for rounding (1e-7 / 1e-2) and far narrower than a wrong term of a derivative."""
+    """PyTorch's gradcheck and gradgradcheck in float64, with their own steps and tolerances."""
 
-    # Kinks that a step may cross, poles that samples lie too near to for steps of float32, and attention over products of
-    # samples so large that a step changes which key is seen.
-    LEFT_OUT = ("nn.functional.l1_loss", "nn.functional.margin_ranking_loss", "log1p", "div.no_rounding_mode", "addcdiv",
-                "nn.functional.multi_head_attention_forward")
+    # Second derivatives that the mode refuses, by words of the message: of nodes that have none, of products whose factor is
+    # broadcast over rows, and what derivatives are made of that has no kernels.
+    ONCE = {
+        **dict.fromkeys((
+            "nn.functional.conv1d", "nn.functional.conv2d", "nn.functional.scaled_dot_product_attention",
+            "nn.functional.layer_norm", "nn.functional.rms_norm", "nn.functional.group_norm", "nn.functional.instance_norm",
+            "nn.functional.embedding", "add", "sub", "mul", "nn.functional.cross_entropy", "nn.functional.mse_loss",
+            "nn.functional.l1_loss", "nn.functional.binary_cross_entropy_with_logits", "nn.functional.margin_ranking_loss",
+        ), "create_graph"),
+        **dict.fromkeys(("matmul", "__rmatmul__", "mv", "dot"), "a broadcast to"),
+        "linalg.vector_norm": "aten::",
+        "nn.functional.gelu": "aten::cosh",
+    }
+
+    def functions(self, name, most):
+        """At most so many samples of an operation that the mode runs, as (function, inputs)."""
+        taken = 0
+        for operation, arguments, keywords in samples_of(name, torch.float64, limit=12):
+            inputs = tuple(t for t in tensors_in([arguments, keywords]) if t.requires_grad)
+            if taken == most or not 0 < sum(t.numel() for t in inputs) <= 1000:
+                continue
+            with contextlib.suppress(RuntimeError):  # the tests above look at refusals
+                run_in_mode(operation, arguments, keywords)
+                taken += 1
+                yield lambda *_: operation(*arguments, **keywords), inputs
+        self.assertGreater(taken, 0, name)
 
     def test_gradcheck(self):
         for name in OPERATIONS:
-            if name in self.LEFT_OUT:
-                continue
-            checked = 0
-            for operation, arguments, keywords in samples_of(name, torch.float32, limit=12):
-                inputs = tuple(t for t in tensors_in([arguments, keywords]) if t.requires_grad)
-                if not 0 < sum(t.numel() for t in inputs) <= 1000 or checked == 3:
-                    continue
+            for function, inputs in self.functions(name, most=3):
+                with self.subTest(operation=name), lockstep.invariant_mode():
+                    self.assertTrue(torch.autograd.gradcheck(function, inputs))
 
-                def function(*_, operation=operation, arguments=arguments, keywords=keywords):
-                    return operation(*arguments, **keywords)
-
-                with self.subTest(operation=name, sample=checked), lockstep.invariant_mode(), warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # that the input is not double precision
+    def test_gradgradcheck(self):
+        refused = set()
+        for name in OPERATIONS:
+            for function, inputs in self.functions(name, most=2):
+                upstream = [dy.requires_grad_() for dy in upstream_of(y for y in tensors_in(function()) if y.requires_grad)]
+                with self.subTest(operation=name), lockstep.invariant_mode():
                     try:
-                        operation(*arguments, **keywords)
-                    except RuntimeError:
-                        continue  # the test above looks at refusals
-                    self.assertTrue(torch.autograd.gradcheck(function, inputs, eps=1e-2, atol=3e-2, rtol=3e-2))
-                    checked += 1
-            self.assertGreater(checked, 0, name)
+                        self.assertTrue(torch.autograd.gradgradcheck(function, inputs, upstream))
+                    except RuntimeError as error:
+                        self.assertIn(self.ONCE.get(name, "a second derivative"), str(error))
+                        refused.add(name)
+        self.assertEqual(refused, set(self.ONCE))
 
     def test_gradcheck_can_fail(self):
         class Wrong(torch.autograd.Function):
@@ -411,17 +456,18 @@ class Gradcheck(TestCase):
 
             @staticmethod
             def backward(ctx, dy):
-                return dy
+                return dy * (1 + 2e-3)
 
-        with lockstep.invariant_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            x = torch.linspace(-1, 1, 6).requires_grad_()
-            with self.assertRaisesRegex(RuntimeError, "Jacobian mismatch"):
-                torch.autograd.gradcheck(Wrong.apply, (x,), eps=1e-2, atol=3e-2, rtol=3e-2)
-
-    def test_float64_is_refused_in_words(self):
         with lockstep.invariant_mode():
-            self.assert_refused("float64", torch.mm, torch.ones(3, 3).double(), torch.ones(3, 3).double())
+            x = torch.full((6,), 1e-4, dtype=torch.float64).requires_grad_()
+            with self.assertRaisesRegex(RuntimeError, "Jacobian mismatch"):
+                torch.autograd.gradcheck(Wrong.apply, (x,))
+
+    def test_16_bit_floats_are_refused_in_words(self):
+        for dtype in (torch.float16, torch.bfloat16):
+            with lockstep.invariant_mode():
+                self.assert_refused(str(dtype).partition(".")[2], torch.mm, torch.ones(3, 3, dtype=dtype),
+                                    torch.ones(3, 3, dtype=dtype))
 
 
 # One row alone and in a batch: the operation of [rows, …] and how many elements a row has.
