@@ -401,14 +401,14 @@ class Partials {
   Partials(const NormFold& dgamma, const NormFold& dbeta, std::int64_t features, std::int64_t segments)
       : dgamma_(dgamma),
         dbeta_(dbeta),
-        features_(features),
-        memory_(static_cast<std::size_t>(2 * features * segments)) {}
+        stride_(features + kLine),
+        memory_(static_cast<std::size_t>(2 * stride_ * segments)) {}
 
   float* dgamma(std::int64_t slot) {
-    return dgamma_.total == nullptr ? nullptr : memory_.data() + 2 * slot * features_;
+    return dgamma_.total == nullptr ? nullptr : memory_.data() + 2 * slot * stride_;
   }
   float* dbeta(std::int64_t slot) {
-    return dbeta_.total == nullptr ? nullptr : memory_.data() + (2 * slot + 1) * features_;
+    return dbeta_.total == nullptr ? nullptr : memory_.data() + (2 * slot + 1) * stride_;
   }
   /// Starts the columns begin … end - 1 of a segment.
   void start(std::int64_t slot, const order::FoldSegment& segment, std::int64_t begin, std::int64_t end) {
@@ -439,8 +439,9 @@ class Partials {
       std::copy(partial + begin, partial + end, fold.open + begin);
   }
 
+  static constexpr std::int64_t kLine = 16;  // so that no line of the cache holds the sums of two threads
   NormFold dgamma_, dbeta_;
-  std::int64_t features_;
+  std::int64_t stride_;
   std::vector<float> memory_;
 };
 

@@ -268,7 +268,7 @@ HWY_EXPORT(sum_some_chunks);
 
 namespace {
 
-constexpr std::int64_t kFloatsPerLine = 16;
+constexpr std::int64_t kFloatsPerLine = 16, kDoublesPerLine = 8;
 constexpr std::int64_t kTermsPerThread = 1 << 15;  // worth a thread's start
 constexpr std::int64_t kPartialsOfWideRows = 1 << 16;
 constexpr std::int64_t kChunksPerThread = 64;  // whose partials wait for the fold at a time
@@ -336,18 +336,27 @@ void sum_segments(const Problem& p, std::int64_t begin, std::int64_t end, double
 /// Threads take chunks, whose partials are then folded in their order.
 void sum_by_chunks(const Problem& p, std::int64_t threads) {
   const std::int64_t segments = order::fold_segments(p.span);
-  const std::int64_t wave = std::min(segments, threads * kChunksPerThread);
-  std::vector<double> partials(static_cast<std::size_t>(wave * p.cols));
-  for (std::int64_t first = 0; first < segments; first += wave) {
-    const std::int64_t count = std::min(wave, segments - first);
-    parallel::for_each_range(count, (count + threads - 1) / threads,
-                             [&](std::int64_t begin, std::int64_t end) {
-                               sum_segments(p, first + begin, first + end, partials.data() + begin * p.cols);
-                             });
+  const std::int64_t each = std::min(kChunksPerThread, (segments + threads - 1) / threads);
+  // Threads write theirs all the time: no line of the cache may hold partials of two.
+  const std::int64_t of_a_thread = each * p.cols + kDoublesPerLine;
+  std::vector<double> partials(static_cast<std::size_t>(threads * of_a_thread));
+  for (std::int64_t first = 0; first < segments; first += threads * each) {
+    const auto segments_of = [&](std::int64_t thread, auto work) {
+      const std::int64_t begin = std::min(segments, first + thread * each);
+      work(begin, std::min(segments, begin + each), partials.data() + thread * of_a_thread);
+    };
+    parallel::for_each_range(threads, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t thread = begin; thread < end; ++thread)
+        segments_of(thread, [&](std::int64_t from, std::int64_t to, double* own) {
+          if (from < to) sum_segments(p, from, to, own);
+        });
+    });
     const FloatMode mode;
-    for (std::int64_t index = 0; index < count; ++index)
-      finish_segment(p, order::fold_segment(p.span, first + index), 0, p.cols,
-                     partials.data() + index * p.cols);
+    for (std::int64_t thread = 0; thread < threads; ++thread)
+      segments_of(thread, [&](std::int64_t from, std::int64_t to, const double* own) {
+        for (; from < to; ++from, own += p.cols)
+          finish_segment(p, order::fold_segment(p.span, from), 0, p.cols, own);
+      });
   }
 }
 
