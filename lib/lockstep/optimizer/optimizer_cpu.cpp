@@ -30,11 +30,15 @@ using vec::fma;
 using D = vec::LaneTag;
 using V = vec::LaneVector;
 
-// Each form is the same operations as optimizer_inl.h's, in the same order.
+// Each form is the same operations as optimizer_inl.h's, in the same order. Parameters and factors are
+// copied: a store of a vector might be to them, as far as the compiler knows.
 
 template <bool kMomentum, bool kFirst>
-void sgd_as(const SgdParameter& p, std::int64_t begin, std::int64_t end, const SgdFactors<float>& factors) {
+void sgd_as(const SgdParameter& given, std::int64_t begin, std::int64_t end,
+            const SgdFactors<float>& given_factors) {
   const D d;
+  const SgdParameter p = given;
+  const SgdFactors<float> factors = given_factors;
   const V minus_lr = hn::Set(d, factors.minus_lr), momentum = hn::Set(d, factors.momentum);
   const V take = hn::Set(d, factors.take), weight_decay = hn::Set(d, factors.weight_decay);
   const V sign = hn::Set(d, factors.maximize ? -1.0f : 1.0f);
@@ -70,9 +74,11 @@ HWY_INLINE V larger(V before, V square) {
 }
 
 template <bool kAmsgrad>
-void adam_as(const AdamParameter& p, std::int64_t begin, std::int64_t end,
-             const AdamFactors<float>& factors) {
+void adam_as(const AdamParameter& given, std::int64_t begin, std::int64_t end,
+             const AdamFactors<float>& given_factors) {
   const D d;
+  const AdamParameter p = given;
+  const AdamFactors<float> factors = given_factors;
   const V minus_step_size = hn::Set(d, factors.minus_step_size),
           root = hn::Set(d, factors.root_of_correction);
   const V beta2 = hn::Set(d, factors.beta2), square_take = hn::Set(d, factors.square_take);
