@@ -3,7 +3,7 @@
 # Makes a room of the current folder, by the suffixes of its files (closed set, see docs/index.md):
 #   *.cpp                 the static library lockstep_<name> (lockstep_loader_<name> in the loader)
 #   *_cuda.cu             with LOCKSTEP_CUDA, else *_no_cuda.cpp, the stub that says so
-#   *_test.cpp            one GoogleTest program, label unit (a test whose name holds Slow: slow; Gpu: gpu)
+#   *_test.cpp            one GoogleTest program, label unit (a test whose name holds Slow: slow; Gpu: gpu; both: slow_gpu)
 #   *_bench.cpp           one Google Benchmark program, with LOCKSTEP_BENCH; a file needs no main
 #   *.h                   a header file set, installed and verified to compile alone; *_internal.h and *_test.h never
 # DEPENDS names rooms, and is the only way by which a room sees another one: the linker keeps the arrows.
@@ -84,7 +84,8 @@ function(lockstep_room name)
 endfunction()
 
 # lockstep_test(<target> SOURCES file… [LINK library…] [LABEL unit|slow|gpu|install])
-# GoogleTest cases become CTest cases. A case whose full name holds "Slow" or "Gpu" gets that label instead.
+# GoogleTest cases become CTest cases. A case whose full name holds "Slow" or "Gpu" gets that label instead;
+# both: slow_gpu, which ctest's -L and -LE find by either.
 function(lockstep_test target)
   cmake_parse_arguments(TEST "" "LABEL" "SOURCES;LINK" ${ARGN})
   if(NOT TEST_LABEL)
@@ -99,10 +100,12 @@ function(lockstep_test target)
   string(REGEX REPLACE "^lockstep_|_test$" "" prefix ${target})
   gtest_discover_tests(${target} TEST_PREFIX ${prefix}: TEST_FILTER "-*Slow*:*Gpu*" DISCOVERY_TIMEOUT 120
                        PROPERTIES LABELS ${TEST_LABEL} TIMEOUT 600)
-  gtest_discover_tests(${target} TEST_PREFIX ${prefix}: TEST_FILTER "*Slow*" TEST_LIST ${target}_SLOW DISCOVERY_TIMEOUT 120
-                       PROPERTIES LABELS slow TIMEOUT 3600)
-  gtest_discover_tests(${target} TEST_PREFIX ${prefix}: TEST_FILTER "*Gpu*" TEST_LIST ${target}_GPU DISCOVERY_TIMEOUT 120
-                       PROPERTIES LABELS gpu TIMEOUT 600)
+  gtest_discover_tests(${target} TEST_PREFIX ${prefix}: TEST_FILTER "*Slow*-*Gpu*" TEST_LIST ${target}_SLOW
+                       DISCOVERY_TIMEOUT 120 PROPERTIES LABELS slow TIMEOUT 3600)
+  gtest_discover_tests(${target} TEST_PREFIX ${prefix}: TEST_FILTER "*Gpu*-*Slow*" TEST_LIST ${target}_GPU
+                       DISCOVERY_TIMEOUT 120 PROPERTIES LABELS gpu TIMEOUT 600)
+  gtest_discover_tests(${target} TEST_PREFIX ${prefix}: TEST_FILTER "*Gpu*Slow*" TEST_LIST ${target}_SLOW_GPU
+                       DISCOVERY_TIMEOUT 120 PROPERTIES LABELS slow_gpu TIMEOUT 3600)
 endfunction()
 
 # lockstep_tool(<name> LINK library… [SOURCES file…]): a command of tools/<name>, from all .cpp files of its folder but

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "lockstep/base/view.h"
+
 namespace lockstep::math {
 
 /// Grows with every change of bits.
@@ -31,9 +33,27 @@ void cos(const float* x, float* y, std::int64_t count);
 /// z[i] = x[i] ^ y[i]; z may be x or y.
 void pow(const float* x, const float* y, float* z, std::int64_t count);
 
-// The same in float64, by libm's functions and 1 / (1 + e^-x), 1 / sqrt(x). For tests such as torch's
-// gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads, but not the same bits on every
-// system. Errors as above.
+// The same on `device`, where the memory lies; `stream` is the cudaStream_t to work on (null: the default
+// stream), unused on the CPU. On a CUDA device the calls return before the work is done. The same bits, and
+// errors as above; Error(unsupported) for Device::cuda in a build without CUDA.
+
+void exp(const float* x, float* y, std::int64_t count, Device device, void* stream = nullptr);
+void exp2(const float* x, float* y, std::int64_t count, Device device, void* stream = nullptr);
+void expm1(const float* x, float* y, std::int64_t count, Device device, void* stream = nullptr);
+void log(const float* x, float* y, std::int64_t count, Device device, void* stream = nullptr);
+void log2(const float* x, float* y, std::int64_t count, Device device, void* stream = nullptr);
+void log1p(const float* x, float* y, std::int64_t count, Device device, void* stream = nullptr);
+void tanh(const float* x, float* y, std::int64_t count, Device device, void* stream = nullptr);
+void erf(const float* x, float* y, std::int64_t count, Device device, void* stream = nullptr);
+void sigmoid(const float* x, float* y, std::int64_t count, Device device, void* stream = nullptr);
+void rsqrt(const float* x, float* y, std::int64_t count, Device device, void* stream = nullptr);
+void sin(const float* x, float* y, std::int64_t count, Device device, void* stream = nullptr);
+void cos(const float* x, float* y, std::int64_t count, Device device, void* stream = nullptr);
+void pow(const float* x, const float* y, float* z, std::int64_t count, Device device, void* stream = nullptr);
+
+// The same in float64, on the CPU, by libm's functions and 1 / (1 + e^-x), 1 / sqrt(x). For tests such as
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads, but not the same bits on
+// every system. Errors as above.
 
 void exp(const double* x, double* y, std::int64_t count);
 void exp2(const double* x, double* y, std::int64_t count);

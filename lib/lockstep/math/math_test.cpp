@@ -13,7 +13,9 @@
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/float_bits_test.h"
 #include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/math/math_inl.h"
@@ -59,25 +61,29 @@ struct Case {
   float (*one)(float);
   void (*array)(const float*, float*, std::int64_t);
   void (*ones)(const float*, float*, std::int64_t);
+  void (*on)(const float*, float*, std::int64_t, Device, void*);
   double (*wide)(double);
   Exact exact;
   double bound;  ///< largest error in ulp, as README.md states it
 };
 
 const Case kCases[] = {
-    {"exp", exp, exp, one_by_one<exp>, [](double x) { return std::exp(x); }, mpfr_exp, 1.02},
-    {"exp2", exp2, exp2, one_by_one<exp2>, [](double x) { return std::exp2(x); }, mpfr_exp2, 0.504},
-    {"expm1", expm1, expm1, one_by_one<expm1>, [](double x) { return std::expm1(x); }, mpfr_expm1, 0.501},
-    {"log", log, log, one_by_one<log>, [](double x) { return std::log(x); }, mpfr_log, 0.89},
-    {"log2", log2, log2, one_by_one<log2>, [](double x) { return std::log2(x); }, mpfr_log2, 0.501},
-    {"log1p", log1p, log1p, one_by_one<log1p>, [](double x) { return std::log1p(x); }, mpfr_log1p, 0.97},
-    {"tanh", tanh, tanh, one_by_one<tanh>, [](double x) { return std::tanh(x); }, mpfr_tanh, 0.76},
-    {"erf", erf, erf, one_by_one<erf>, [](double x) { return std::erf(x); }, mpfr_erf, 0.77},
-    {"sigmoid", sigmoid, sigmoid, one_by_one<sigmoid>, [](double x) { return 1 / (1 + std::exp(-x)); },
-     exact_sigmoid, 1.01},
-    {"rsqrt", rsqrt, rsqrt, one_by_one<rsqrt>, [](double x) { return 1 / std::sqrt(x); }, mpfr_rec_sqrt, 1.5},
-    {"sin", sin, sin, one_by_one<sin>, [](double x) { return std::sin(x); }, mpfr_sin, 0.501},
-    {"cos", cos, cos, one_by_one<cos>, [](double x) { return std::cos(x); }, mpfr_cos, 0.501},
+    {"exp", exp, exp, one_by_one<exp>, exp, [](double x) { return std::exp(x); }, mpfr_exp, 1.02},
+    {"exp2", exp2, exp2, one_by_one<exp2>, exp2, [](double x) { return std::exp2(x); }, mpfr_exp2, 0.504},
+    {"expm1", expm1, expm1, one_by_one<expm1>, expm1, [](double x) { return std::expm1(x); }, mpfr_expm1,
+     0.501},
+    {"log", log, log, one_by_one<log>, log, [](double x) { return std::log(x); }, mpfr_log, 0.89},
+    {"log2", log2, log2, one_by_one<log2>, log2, [](double x) { return std::log2(x); }, mpfr_log2, 0.501},
+    {"log1p", log1p, log1p, one_by_one<log1p>, log1p, [](double x) { return std::log1p(x); }, mpfr_log1p,
+     0.97},
+    {"tanh", tanh, tanh, one_by_one<tanh>, tanh, [](double x) { return std::tanh(x); }, mpfr_tanh, 0.76},
+    {"erf", erf, erf, one_by_one<erf>, erf, [](double x) { return std::erf(x); }, mpfr_erf, 0.77},
+    {"sigmoid", sigmoid, sigmoid, one_by_one<sigmoid>, sigmoid,
+     [](double x) { return 1 / (1 + std::exp(-x)); }, exact_sigmoid, 1.01},
+    {"rsqrt", rsqrt, rsqrt, one_by_one<rsqrt>, rsqrt, [](double x) { return 1 / std::sqrt(x); },
+     mpfr_rec_sqrt, 1.5},
+    {"sin", sin, sin, one_by_one<sin>, sin, [](double x) { return std::sin(x); }, mpfr_sin, 0.501},
+    {"cos", cos, cos, one_by_one<cos>, cos, [](double x) { return std::cos(x); }, mpfr_cos, 0.501},
 };
 
 class Math : public testing::TestWithParam<Case> {};
@@ -326,6 +332,84 @@ TEST_P(Math, SlowLargestErrorOfAllInputs) {
 
 INSTANTIATE_TEST_SUITE_P(All, Math, testing::ValuesIn(kCases), name_of);
 
+// ---- CUDA: a parameter for each test, and the words that the build takes its labels from
+
+class MathGpu : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (cuda_device_count() == 0) GTEST_SKIP() << cuda_trouble();
+  }
+};
+
+void expect_same(const Values& x, const Values& got, const Values& expected) {
+  ASSERT_EQ(got.size(), expected.size());
+  for (std::size_t i = 0; i < x.size(); ++i)
+    ASSERT_EQ(bits(got[i]), bits(expected[i])) << i << ", at " << std::hexfloat << x[i];
+}
+
+TEST_P(MathGpu, HasTheBitsOfTheCpu) {
+  const Values &x = sample(), expected = computed(GetParam(), x);
+  const auto count = static_cast<std::int64_t>(x.size());
+  const DeviceValues<float> source(x), result(x), in_place(x);
+  GetParam().on(source.data(), result.data(), count, Device::cuda, nullptr);
+  GetParam().on(in_place.data(), in_place.data(), count, Device::cuda, nullptr);
+  expect_same(x, result.values(), expected);
+  expect_same(x, in_place.values(), expected);
+}
+
+TEST_P(MathGpu, AnElementDoesNotKnowItsPlace) {
+  std::vector<std::size_t> counts{1023, 4097, 70'001};
+  for (std::size_t count = 0; count < 20; ++count) counts.push_back(count);
+  for (const std::size_t count : counts) {
+    const auto first = sample().begin() + 1'000'000;
+    const Values x(first, first + static_cast<std::ptrdiff_t>(count)), expected = computed(GetParam(), x);
+    for (const DeviceOffsets& offsets : kDeviceOffsets) {
+      const DeviceValues<float> source(x, offsets.operand), result(x, offsets.result);
+      GetParam().on(source.data(), result.data(), static_cast<std::int64_t>(count), Device::cuda, nullptr);
+      expect_same(x, result.values(), expected);
+    }
+  }
+}
+
+TEST_P(MathGpu, SlowAllInputs) {
+  constexpr std::int64_t kPart = 1 << 24;
+  Values x(kPart), expected(kPart), got(kPart);
+  DeviceBuffer buffer(kPart * sizeof(float));
+  for (std::int64_t part = 0; part < kBlocks * kBlock / kPart; ++part) {
+    parallel::for_each_range(kPart / kBlock, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t b = begin; b < end; ++b) {
+        const Values of = block(part * (kPart / kBlock) + b);
+        std::copy(of.begin(), of.end(), x.begin() + b * kBlock);
+        GetParam().array(of.data(), expected.data() + b * kBlock, kBlock);
+      }
+    });
+    buffer.copy_from_host(x.data());
+    auto* const data = static_cast<float*>(buffer.data());
+    GetParam().on(data, data, kPart, Device::cuda, nullptr);
+    buffer.copy_to_host(got.data());
+    for (std::size_t i = 0; i < got.size(); ++i)
+      if (bits(got[i]) != bits(expected[i]))
+        FAIL() << std::hexfloat << x[i] << " gives " << got[i] << ", not " << expected[i];
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Gpu, MathGpu, testing::ValuesIn(kCases), name_of);
+
+TEST(MathDevice, IsCheckedAsTheHostIs) {
+  float a[2] = {};
+  for (const Case& of : kCases) {
+    of.on(a, a, 2, Device::cpu, nullptr);
+    EXPECT_EQ(bits(a[0]), bits(of.one(0.0f)));
+    a[0] = a[1] = 0.0f;
+    expect_refusal([&] { of.on(a, nullptr, 2, Device::cuda, nullptr); }, ": x or y: expected memory of 2");
+    expect_refusal([&] { of.on(a, a, -1, Device::cuda, nullptr); }, ": count: expected 0 or more");
+    expect_refusal([&] { of.on(a, a, 2, static_cast<Device>(7), nullptr); }, "another number");
+  }
+  if (cuda_device_count() > 0) return;
+  expect_refusal([&] { exp(a, a, 2, Device::cuda); }, "Device::cpu", ErrorCode::unsupported);
+  expect_refusal([&] { pow(a, a, a, 2, Device::cuda); }, "Device::cpu", ErrorCode::unsupported);
+}
+
 // ---- Special values
 
 TEST(MathSpecial, ValuesAreCs) {
@@ -409,6 +493,25 @@ TEST(MathPow, EveryFormHasTheBitsOfOneNumber) {
     }
   }
   EXPECT_THROW(pow(x.data(), nullptr, y.data(), 3), Error);
+}
+
+class MathPowGpu : public GpuTest {};
+
+TEST_F(MathPowGpu, HasTheBitsOfTheCpu) {
+  Values x, y;
+  const auto add = [&](float base, float exponent) { x.push_back(base), y.push_back(exponent); };
+  for (const PowCase& each : pow_cases()) add(each.x, each.y);
+  for (const float value : sample()) add(value, 1.7f), add(1.3f, value), add(value, -3.0f);
+  const auto count = static_cast<std::int64_t>(x.size());
+  Values expected(x.size());
+  pow(x.data(), y.data(), expected.data(), count);
+  const DeviceValues<float> base(x, 1), exponent(y, 1), z(x, 1), apart(x, 2);
+  pow(base.data(), exponent.data(), z.data(), count, Device::cuda);
+  expect_same(x, z.values(), expected);
+  pow(base.data(), exponent.data(), apart.data(), count, Device::cuda);
+  expect_same(x, apart.values(), expected);
+  pow(base.data(), exponent.data(), exponent.data(), count, Device::cuda);
+  expect_same(x, exponent.values(), expected);
 }
 
 // ---- float64
