@@ -22,12 +22,14 @@ struct BasicSoftplusOptions {
 using SoftplusOptions = BasicSoftplusOptions<float>;
 using SoftplusOptions64 = BasicSoftplusOptions<double>;
 
-// All arrays are float32 [count], contiguous, on one device. A result may be an operand of the same call, but
-// must not overlap one otherwise. `stream` is the cudaStream_t to work on when the memory is a CUDA device's,
-// unused on the CPU. NaN gives NaN; subnormals are kept, for a caller that flushes them too.
+// All arrays are float32 [count], contiguous, in `device`'s memory. A result may be an operand of the same
+// call, but must not overlap one otherwise. `stream` is the cudaStream_t to work on when the memory is a CUDA
+// device's, unused on the CPU; a call returns before a CUDA device's work is done. NaN gives NaN; subnormals
+// are kept, for a caller that flushes them too.
 //
 // Guarantees: run_to_run, batch, threads, cpu_to_gpu (NaN payloads excepted). Throw Error(invalid_argument)
-// for a negative count, or a null pointer where count is above 0; Error(unsupported) for Device::cuda.
+// for a negative count, or a null pointer where count is above 0; Error(unsupported) for Device::cuda in a
+// build without CUDA, or without a device.
 
 /// x from 0 up (-0 stays), +0 below.
 void relu(const float* x, float* y, std::int64_t count, Device device = Device::cpu, void* stream = nullptr);
@@ -67,7 +69,8 @@ void softplus_backward(const float* dy, const float* x, float* dx, std::int64_t 
 
 // The same in float64, by the same formulas: all float memory and numbers are double. For tests such as
 // torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads; not the same bits on
-// every system, since the elementary functions are libm's. Errors as above.
+// every system, since the elementary functions are libm's. Errors as above, and
+// Error(unsupported) for Device::cuda.
 
 void relu(const double* x, double* y, std::int64_t count, Device device = Device::cpu,
           void* stream = nullptr);

@@ -1,5 +1,5 @@
 #pragma once
-// What activation.cpp calls.
+// What activation.cpp calls. C++17: activation_cuda.cu sees it.
 
 #include <cstdint>
 
@@ -38,6 +38,7 @@ using Call = BasicCall<float>;
 using Call64 = BasicCall<double>;
 
 void run_cpu(const Call& call);
+void run_cuda(const Call& call, void* stream);
 void run_cpu(const Call64& call);  // activation_fp64.cpp
 
 }  // namespace lockstep::activation_internal

@@ -13,6 +13,7 @@
 #include "lockstep/activation/activation_inl.h"
 #include "lockstep/activation/activation_ref.h"
 #include "lockstep/activation/activation_vectors.h"
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/float_bits_test.h"
 #include "lockstep/simd/every_form_test.h"
@@ -49,7 +50,7 @@ Values upstream(std::size_t count) {
 
 struct Forward {
   const char* name;
-  void (*run)(const float* x, float* y, std::int64_t count);
+  void (*run)(const float* x, float* y, std::int64_t count, Device device);
   float (*ref)(float);
   float (*one)(float);
   double (*wide)(double);
@@ -57,7 +58,7 @@ struct Forward {
 
 struct Backward {
   const char* name;
-  void (*run)(const float* dy, const float* x, float* dx, std::int64_t count);
+  void (*run)(const float* dy, const float* x, float* dx, std::int64_t count, Device device);
   float (*ref)(float, float);
   float (*one)(float, float);
 };
@@ -65,50 +66,65 @@ struct Backward {
 constexpr SoftplusOptions kSoftplus{2.0f, 5.0f};
 
 const Forward kForward[] = {
-    {"relu", [](const float* x, float* y, std::int64_t n) { relu(x, y, n); }, ref::relu<float>,
+    {"relu", [](const float* x, float* y, std::int64_t n, Device on) { relu(x, y, n, on); }, ref::relu<float>,
      scalar::relu<float>, ref::relu<double>},
-    {"sigmoid", [](const float* x, float* y, std::int64_t n) { sigmoid(x, y, n); }, ref::sigmoid,
-     math::sigmoid, ref::sigmoid},
-    {"tanh", [](const float* x, float* y, std::int64_t n) { tanh(x, y, n); }, ref::tanh, math::tanh,
-     ref::tanh},
-    {"silu", [](const float* x, float* y, std::int64_t n) { silu(x, y, n); }, ref::silu<float>,
+    {"sigmoid", [](const float* x, float* y, std::int64_t n, Device on) { sigmoid(x, y, n, on); },
+     ref::sigmoid, math::sigmoid, ref::sigmoid},
+    {"tanh", [](const float* x, float* y, std::int64_t n, Device on) { tanh(x, y, n, on); }, ref::tanh,
+     math::tanh, ref::tanh},
+    {"silu", [](const float* x, float* y, std::int64_t n, Device on) { silu(x, y, n, on); }, ref::silu<float>,
      scalar::silu<float>, ref::silu<double>},
-    {"gelu", [](const float* x, float* y, std::int64_t n) { gelu(x, y, n, GeluForm::erf); },
+    {"gelu", [](const float* x, float* y, std::int64_t n, Device on) { gelu(x, y, n, GeluForm::erf, on); },
      ref::gelu_erf<float>, scalar::gelu_erf<float>, ref::gelu_erf<double>},
-    {"gelu, tanh form", [](const float* x, float* y, std::int64_t n) { gelu(x, y, n, GeluForm::tanh); },
+    {"gelu, tanh form",
+     [](const float* x, float* y, std::int64_t n, Device on) { gelu(x, y, n, GeluForm::tanh, on); },
      ref::gelu_tanh<float>, scalar::gelu_tanh<float>, ref::gelu_tanh<double>},
-    {"softplus", [](const float* x, float* y, std::int64_t n) { softplus(x, y, n); },
+    {"softplus", [](const float* x, float* y, std::int64_t n, Device on) { softplus(x, y, n, {}, on); },
      [](float x) { return ref::softplus(x, 1.0f, 20.0f); },
      [](float x) { return scalar::softplus(x, 1.0f, 20.0f); },
      [](double x) { return ref::softplus(x, 1.0, 20.0); }},
-    {"softplus with options", [](const float* x, float* y, std::int64_t n) { softplus(x, y, n, kSoftplus); },
+    {"softplus with options",
+     [](const float* x, float* y, std::int64_t n, Device on) { softplus(x, y, n, kSoftplus, on); },
      [](float x) { return ref::softplus(x, 2.0f, 5.0f); },
      [](float x) { return scalar::softplus(x, 2.0f, 5.0f); },
      [](double x) { return ref::softplus(x, 2.0, 5.0); }},
 };
 
 const Backward kBackward[] = {
-    {"relu", [](const float* dy, const float* x, float* dx, std::int64_t n) { relu_backward(dy, x, dx, n); },
+    {"relu",
+     [](const float* dy, const float* x, float* dx, std::int64_t n, Device on) {
+       relu_backward(dy, x, dx, n, on);
+     },
      ref::relu_backward<float>, scalar::relu_backward<float>},
     {"sigmoid",
-     [](const float* dy, const float* x, float* dx, std::int64_t n) { sigmoid_backward(dy, x, dx, n); },
+     [](const float* dy, const float* x, float* dx, std::int64_t n, Device on) {
+       sigmoid_backward(dy, x, dx, n, on);
+     },
      ref::sigmoid_backward<float>, scalar::sigmoid_backward<float>},
-    {"tanh", [](const float* dy, const float* x, float* dx, std::int64_t n) { tanh_backward(dy, x, dx, n); },
+    {"tanh",
+     [](const float* dy, const float* x, float* dx, std::int64_t n, Device on) {
+       tanh_backward(dy, x, dx, n, on);
+     },
      ref::tanh_backward<float>, scalar::tanh_backward<float>},
-    {"silu", [](const float* dy, const float* x, float* dx, std::int64_t n) { silu_backward(dy, x, dx, n); },
+    {"silu",
+     [](const float* dy, const float* x, float* dx, std::int64_t n, Device on) {
+       silu_backward(dy, x, dx, n, on);
+     },
      ref::silu_backward<float>, scalar::silu_backward<float>},
     {"gelu",
-     [](const float* dy, const float* x, float* dx, std::int64_t n) {
-       gelu_backward(dy, x, dx, n, GeluForm::erf);
+     [](const float* dy, const float* x, float* dx, std::int64_t n, Device on) {
+       gelu_backward(dy, x, dx, n, GeluForm::erf, on);
      },
      ref::gelu_erf_backward<float>, scalar::gelu_erf_backward<float>},
     {"gelu, tanh form",
-     [](const float* dy, const float* x, float* dx, std::int64_t n) {
-       gelu_backward(dy, x, dx, n, GeluForm::tanh);
+     [](const float* dy, const float* x, float* dx, std::int64_t n, Device on) {
+       gelu_backward(dy, x, dx, n, GeluForm::tanh, on);
      },
      ref::gelu_tanh_backward<float>, scalar::gelu_tanh_backward<float>},
     {"softplus",
-     [](const float* dy, const float* x, float* dx, std::int64_t n) { softplus_backward(dy, x, dx, n); },
+     [](const float* dy, const float* x, float* dx, std::int64_t n, Device on) {
+       softplus_backward(dy, x, dx, n, {}, on);
+     },
      [](float dy, float x) { return ref::softplus_backward(dy, x, 1.0f, 20.0f); },
      [](float dy, float x) { return scalar::softplus_backward(dy, x, 1.0f, 20.0f); }},
 };
@@ -137,7 +153,7 @@ TEST(Activation, ForwardHasTheReferencesBitsInEveryForm) {
     EXPECT_EQ(difference(one, expected), "") << operation.name << ", one number";
     simd::in_every_form([&] {
       Values y(x.size(), -7.0f);
-      operation.run(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+      operation.run(x.data(), y.data(), static_cast<std::int64_t>(x.size()), Device::cpu);
       EXPECT_EQ(difference(y, expected), "") << operation.name;
     });
   }
@@ -154,7 +170,7 @@ TEST(Activation, BackwardHasTheReferencesBitsInEveryForm) {
     EXPECT_EQ(difference(one, expected), "") << operation.name << ", one number";
     simd::in_every_form([&] {
       Values dx(x.size(), -7.0f);
-      operation.run(dy.data(), x.data(), dx.data(), static_cast<std::int64_t>(x.size()));
+      operation.run(dy.data(), x.data(), dx.data(), static_cast<std::int64_t>(x.size()), Device::cpu);
       EXPECT_EQ(difference(dx, expected), "") << operation.name;
     });
   }
@@ -167,7 +183,7 @@ TEST(Activation, GivesTheExpectedBitsInEveryForm) {
         if (std::string(operation.name) != vector.name) continue;
         const Values x(20, std::bit_cast<float>(vector.x));
         Values y(20);
-        operation.run(x.data(), y.data(), 20);
+        operation.run(x.data(), y.data(), 20, Device::cpu);
         EXPECT_EQ(bits(y[0]), vector.result) << vector.name << " of " << x[0];
         EXPECT_EQ(bits(y[19]), vector.result) << vector.name << " of " << x[0];
       }
@@ -177,7 +193,7 @@ TEST(Activation, GivesTheExpectedBitsInEveryForm) {
         if (std::string(operation.name) != vector.name) continue;
         const Values dy(20, std::bit_cast<float>(vector.dy)), x(20, std::bit_cast<float>(vector.x));
         Values dx(20);
-        operation.run(dy.data(), x.data(), dx.data(), 20);
+        operation.run(dy.data(), x.data(), dx.data(), 20, Device::cpu);
         EXPECT_EQ(bits(dx[0]), vector.result) << vector.name << " of " << dy[0] << " and " << x[0];
         EXPECT_EQ(bits(dx[19]), vector.result) << vector.name << " of " << dy[0] << " and " << x[0];
       }
@@ -191,14 +207,14 @@ TEST(Activation, AnElementDoesNotKnowItsPlace) {
     for (std::size_t count = 0; count <= 67; ++count) {
       for (const Forward& operation : kForward) {
         Values y(count + 1, -7.0f);
-        operation.run(x.data() + 1, y.data(), static_cast<std::int64_t>(count));
+        operation.run(x.data() + 1, y.data(), static_cast<std::int64_t>(count), Device::cpu);
         for (std::size_t i = 0; i < count; ++i)
           EXPECT_EQ(bits(y[i]), bits(operation.ref(x[i + 1]))) << operation.name;
         EXPECT_EQ(y[count], -7.0f) << "nothing behind the end is written";
       }
       for (const Backward& operation : kBackward) {
         Values dx(count + 1, -7.0f);
-        operation.run(dy.data() + 3, x.data() + 1, dx.data(), static_cast<std::int64_t>(count));
+        operation.run(dy.data() + 3, x.data() + 1, dx.data(), static_cast<std::int64_t>(count), Device::cpu);
         for (std::size_t i = 0; i < count; ++i)
           EXPECT_EQ(bits(dx[i]), bits(operation.ref(dy[i + 3], x[i + 1]))) << operation.name;
         EXPECT_EQ(dx[count], -7.0f) << "nothing behind the end is written";
@@ -212,9 +228,9 @@ TEST(Activation, WorksInPlace) {
   for (const Backward& operation : kBackward) {
     Values dx(x.size()), over_dy = x, over_x = x;
     const auto count = static_cast<std::int64_t>(x.size());
-    operation.run(x.data(), x.data(), dx.data(), count);
-    operation.run(over_dy.data(), x.data(), over_dy.data(), count);
-    operation.run(x.data(), over_x.data(), over_x.data(), count);
+    operation.run(x.data(), x.data(), dx.data(), count, Device::cpu);
+    operation.run(over_dy.data(), x.data(), over_dy.data(), count, Device::cpu);
+    operation.run(x.data(), over_x.data(), over_x.data(), count, Device::cpu);
     EXPECT_EQ(difference(over_dy, dx), "") << operation.name;
     EXPECT_EQ(difference(over_x, dx), "") << operation.name;
   }
@@ -274,6 +290,76 @@ TEST(Activation, SpecialValues) {
             (Words{0, 0x80000000, 0x3f800000, 0xbf800000, 0x7fc00000, 1, 0x80000001}));
   EXPECT_EQ(of([](const float* a, float* y) { softplus(a, y, 7); }),
             (Words{0x3f317218, 0x3f317218, 0x7f800000, 0, 0x7fc00000, 0x3f317218, 0x3f317218}));
+}
+
+// ---- CUDA
+
+class ActivationGpu : public GpuTest {};
+
+/// Dy of every size and kind too, so that a pair meets what its operands do not.
+Values turned(const Values& x) {
+  const auto middle = x.begin() + static_cast<std::ptrdiff_t>(x.size() / 3);
+  Values of(middle, x.end());
+  of.insert(of.end(), x.begin(), middle);
+  return of;
+}
+
+TEST_F(ActivationGpu, HasTheBitsOfTheCpu) {
+  const Values x = inputs(), dy = turned(x);
+  const auto count = static_cast<std::int64_t>(x.size());
+  Values expected(x.size());
+  for (const Forward& operation : kForward) {
+    operation.run(x.data(), expected.data(), count, Device::cpu);
+    const DeviceValues<float> source(x), y(x), in_place(x);
+    operation.run(source.data(), y.data(), count, Device::cuda);
+    operation.run(in_place.data(), in_place.data(), count, Device::cuda);
+    EXPECT_EQ(difference(y.values(), expected), "") << operation.name;
+    EXPECT_EQ(difference(in_place.values(), expected), "") << operation.name << ", in place";
+  }
+  for (const Backward& operation : kBackward) {
+    operation.run(dy.data(), x.data(), expected.data(), count, Device::cpu);
+    const DeviceValues<float> upstream_values(dy), source(x), dx(x);
+    operation.run(upstream_values.data(), source.data(), dx.data(), count, Device::cuda);
+    EXPECT_EQ(difference(dx.values(), expected), "") << operation.name << ", backward";
+    operation.run(upstream_values.data(), source.data(), source.data(), count, Device::cuda);
+    EXPECT_EQ(difference(source.values(), expected), "") << operation.name << ", over x";
+    const DeviceValues<float> again(x);
+    operation.run(upstream_values.data(), again.data(), upstream_values.data(), count, Device::cuda);
+    EXPECT_EQ(difference(upstream_values.values(), expected), "") << operation.name << ", over dy";
+  }
+}
+
+TEST_F(ActivationGpu, AnElementDoesNotKnowItsPlace) {
+  for (const std::size_t size : {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 1023, 2051, 50'001}) {
+    const Values x = upstream(size), dy = turned(x);
+    const auto count = static_cast<std::int64_t>(size);
+    Values expected(size);
+    for (const DeviceOffsets& offsets : kDeviceOffsets) {
+      const DeviceValues<float> source(x, offsets.operand), gradient(dy, offsets.result),
+          result(x, offsets.result);
+      for (const Forward& operation : kForward) {
+        operation.run(x.data(), expected.data(), count, Device::cpu);
+        operation.run(source.data(), result.data(), count, Device::cuda);
+        EXPECT_EQ(difference(result.values(), expected), "") << operation.name << " of " << size;
+      }
+      for (const Backward& operation : kBackward) {
+        operation.run(dy.data(), x.data(), expected.data(), count, Device::cpu);
+        operation.run(gradient.data(), source.data(), result.data(), count, Device::cuda);
+        EXPECT_EQ(difference(result.values(), expected), "") << operation.name << ", backward, of " << size;
+      }
+    }
+  }
+}
+
+TEST_F(ActivationGpu, SlowBeyondTwoToTheThirtyFirst) {
+  const std::int64_t count = (std::int64_t{1} << 31) + 5;
+  DeviceBuffer buffer(static_cast<std::size_t>(count) * sizeof(float));
+  Values values(static_cast<std::size_t>(count), -1.0f);
+  buffer.copy_from_host(values.data());
+  auto* const data = static_cast<float*>(buffer.data());
+  relu(data, data, count, Device::cuda);
+  buffer.copy_to_host(values.data());
+  for (const float value : values) ASSERT_EQ(value, 0.0f);
 }
 
 // ---- The suite can fail
@@ -376,8 +462,11 @@ TEST(ActivationErrors, SayWhatIsWrong) {
   expect_error(ErrorCode::invalid_argument, "gelu: data: expected memory of 4 elements, got a null pointer",
                [&] { gelu(nullptr, a, 4, GeluForm::erf); });
   expect_error(ErrorCode::invalid_argument, "silu_backward: data", [&] { silu_backward(a, nullptr, a, 4); });
-  expect_error(ErrorCode::unsupported, "softplus: device: expected Device::cpu",
-               [&] { softplus(a, a, 4, {}, Device::cuda); });
+  expect_error(ErrorCode::invalid_argument, "softplus: device: expected Device::cpu or Device::cuda",
+               [&] { softplus(a, a, 4, {}, static_cast<Device>(7)); });
+  expect_error(ErrorCode::invalid_argument, "silu: data", [&] { silu(nullptr, a, 4, Device::cuda); });
+  if (cuda_device_count() == 0)
+    expect_error(ErrorCode::unsupported, "Device::cpu", [&] { softplus(a, a, 4, {}, Device::cuda); });
 }
 
 }  // namespace
