@@ -294,7 +294,7 @@ TEST(Activation, SpecialValues) {
 
 // ---- CUDA
 
-class ActivationGpu : public GpuTest {};
+class ActivationGpu : public GpuSuite<> {};
 
 /// Dy of every size and kind too, so that a pair meets what its operands do not.
 Values turned(const Values& x) {

@@ -10,8 +10,9 @@
 
 namespace lockstep {
 
-/// Skips its tests where there is no device.
-class GpuTest : public testing::Test {
+/// A suite that is skipped where there is no device.
+template <class Suite = testing::Test>
+class GpuSuite : public Suite {
  protected:
   void SetUp() override {
     if (cuda_device_count() == 0) GTEST_SKIP() << cuda_trouble();

@@ -2,13 +2,15 @@
 
 #include <string>
 
-#include "lockstep/base/error.h"
+#include "lockstep/base/call_check_internal.h"
 #include "lockstep/elementwise/elementwise_internal.h"
 
 namespace lockstep {
 namespace {
 
 using elementwise::BasicCall;
+using elementwise::Call;
+using elementwise::Call64;
 using elementwise::Operation;
 
 template <class T>
@@ -33,63 +35,73 @@ void check(const char* where, const BasicCall<T>& call, const Names& names) {
   check_operand(where, names.c, call.c);
 }
 
-template <class T>
-void run(const char* where, const BasicCall<T>& call, const Names& names, Device device) {
-  check(where, call, names);
+void compute(const char* where, const Call& call, Device device, void* stream) {
   switch (device) {
     case Device::cpu:
       return elementwise::run_cpu(call);
     case Device::cuda:
-      fail(ErrorCode::unsupported,
-           {where, "device", "Device::cpu", "Device::cuda", "Copy the arrays to the CPU."});
+      return elementwise::run_cuda(where, call, stream);
   }
-  fail(ErrorCode::invalid_argument, {where, "device", "Device::cpu or Device::cuda", "another number", {}});
+  internal::refuse(where, "device", "Device::cpu or Device::cuda", "another number");
+}
+
+void compute(const char* where, const Call64& call, Device device, void*) {
+  internal::check_device(where, device);
+  elementwise::run_cpu(call);
+}
+
+template <class T>
+void run(const char* where, const BasicCall<T>& call, const Names& names, Device device, void* stream) {
+  check(where, call, names);
+  compute(where, call, device, stream);
 }
 
 }  // namespace
 
-void add_scaled(float* out, Operand x, Operand other, float alpha, std::int64_t count, Device device, void*) {
+void add_scaled(float* out, Operand x, Operand other, float alpha, std::int64_t count, Device device,
+                void* stream) {
   run<float>("add_scaled", {Operation::add_scaled, out, x, other, 0.0f, alpha, count}, {"x", "other", ""},
-             device);
+             device, stream);
 }
 
 void addcmul(float* out, Operand x, Operand a, Operand b, float value, std::int64_t count, Device device,
-             void*) {
-  run<float>("addcmul", {Operation::addcmul, out, x, a, b, value, count}, {"x", "a", "b"}, device);
+             void* stream) {
+  run<float>("addcmul", {Operation::addcmul, out, x, a, b, value, count}, {"x", "a", "b"}, device, stream);
 }
 
 void addcdiv(float* out, Operand x, Operand a, Operand b, float value, std::int64_t count, Device device,
-             void*) {
-  run<float>("addcdiv", {Operation::addcdiv, out, x, a, b, value, count}, {"x", "a", "b"}, device);
+             void* stream) {
+  run<float>("addcdiv", {Operation::addcdiv, out, x, a, b, value, count}, {"x", "a", "b"}, device, stream);
 }
 
-void lerp(float* out, Operand start, Operand end, Operand weight, std::int64_t count, Device device, void*) {
+void lerp(float* out, Operand start, Operand end, Operand weight, std::int64_t count, Device device,
+          void* stream) {
   run<float>("lerp", {Operation::lerp, out, start, end, weight, 0.0f, count}, {"start", "end", "weight"},
-             device);
+             device, stream);
 }
 
 // ---- float64
 
 void add_scaled(double* out, Operand64 x, Operand64 other, double alpha, std::int64_t count, Device device,
-                void*) {
+                void* stream) {
   run<double>("add_scaled", {Operation::add_scaled, out, x, other, 0.0, alpha, count}, {"x", "other", ""},
-              device);
+              device, stream);
 }
 
 void addcmul(double* out, Operand64 x, Operand64 a, Operand64 b, double value, std::int64_t count,
-             Device device, void*) {
-  run<double>("addcmul", {Operation::addcmul, out, x, a, b, value, count}, {"x", "a", "b"}, device);
+             Device device, void* stream) {
+  run<double>("addcmul", {Operation::addcmul, out, x, a, b, value, count}, {"x", "a", "b"}, device, stream);
 }
 
 void addcdiv(double* out, Operand64 x, Operand64 a, Operand64 b, double value, std::int64_t count,
-             Device device, void*) {
-  run<double>("addcdiv", {Operation::addcdiv, out, x, a, b, value, count}, {"x", "a", "b"}, device);
+             Device device, void* stream) {
+  run<double>("addcdiv", {Operation::addcdiv, out, x, a, b, value, count}, {"x", "a", "b"}, device, stream);
 }
 
 void lerp(double* out, Operand64 start, Operand64 end, Operand64 weight, std::int64_t count, Device device,
-          void*) {
+          void* stream) {
   run<double>("lerp", {Operation::lerp, out, start, end, weight, 0.0, count}, {"start", "end", "weight"},
-              device);
+              device, stream);
 }
 
 }  // namespace lockstep

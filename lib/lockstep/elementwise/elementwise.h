@@ -32,12 +32,13 @@ class BasicOperand {
 using Operand = BasicOperand<float>;
 using Operand64 = BasicOperand<double>;
 
-// Every function writes `count` contiguous float32 elements at `out`. An array operand lies on the same
-// device; it may be `out` itself (the operation in place), but must not overlap it otherwise. `stream` is the
-// cudaStream_t to work on (null: the default stream), unused on the CPU. Guarantees: run_to_run, batch,
-// threads, cpu_to_gpu (NaN payloads excepted). NaN, infinities, zeros and subnormals as the IEEE operations
-// of the expression make them. Throws Error(invalid_argument) for a negative count or a null array with count
-// above 0, Error(unsupported) where this build has no form for the device.
+// Every function writes `count` contiguous float32 elements at `out`, in `device`'s memory. An array operand
+// lies there too; it may be `out` itself (the operation in place), but must not overlap it otherwise.
+// `stream` is the cudaStream_t to work on (null: the default stream), unused on the CPU; a call returns
+// before a CUDA device's work is done. Guarantees: run_to_run, batch, threads, cpu_to_gpu (NaN payloads
+// excepted). NaN, infinities, zeros and subnormals as the IEEE operations of the expression make them. Throws
+// Error(invalid_argument) for a negative count or a null array with count above 0, Error(unsupported) for
+// Device::cuda in a build without CUDA, or without a device.
 
 /// out = fma(alpha, other, x): x + alpha · other with one rounding. Subtraction is a negative alpha.
 void add_scaled(float* out, Operand x, Operand other, float alpha, std::int64_t count,
@@ -57,7 +58,8 @@ void lerp(float* out, Operand start, Operand end, Operand weight, std::int64_t c
           Device device = Device::cpu, void* stream = nullptr);
 
 // The same in float64, by the same expressions: all float memory and numbers are double. For tests such as
-// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads. Errors as above.
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads. Errors as
+// above, and Error(unsupported) for Device::cuda.
 
 void add_scaled(double* out, Operand64 x, Operand64 other, double alpha, std::int64_t count,
                 Device device = Device::cpu, void* stream = nullptr);

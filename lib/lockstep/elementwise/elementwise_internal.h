@@ -1,5 +1,5 @@
 #pragma once
-// What elementwise.cpp chooses from, one function a device. C++17.
+// What elementwise.cpp chooses from, one function a device. C++17: elementwise_cuda.cu sees it.
 
 #include <cstdint>
 
@@ -22,6 +22,7 @@ using Call = BasicCall<float>;
 using Call64 = BasicCall<double>;
 
 void run_cpu(const Call& call);
+void run_cuda(const char* where, const Call& call, void* stream);
 void run_cpu(const Call64& call);  // elementwise_fp64.cpp
 
 }  // namespace lockstep::elementwise

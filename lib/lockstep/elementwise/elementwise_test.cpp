@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/elementwise/elementwise_ref.h"
@@ -45,8 +46,9 @@ void expect_same(const Values& got, const Values& expected) {
 
 struct AddScaled {
   static constexpr const std::uint32_t* kBits = kAddScaledBits;
-  static void run(float* out, Operand a, Operand b, Operand, float factor, std::int64_t count) {
-    add_scaled(out, a, b, factor, count);
+  static void run(float* out, Operand a, Operand b, Operand, float factor, std::int64_t count,
+                  Device device = Device::cpu) {
+    add_scaled(out, a, b, factor, count, device);
   }
   template <class T, class F>
   static void ref(T* out, F a, F b, F, T factor, std::size_t count) {
@@ -56,8 +58,9 @@ struct AddScaled {
 
 struct AddcMul {
   static constexpr const std::uint32_t* kBits = kAddcMulBits;
-  static void run(float* out, Operand a, Operand b, Operand c, float factor, std::int64_t count) {
-    addcmul(out, a, b, c, factor, count);
+  static void run(float* out, Operand a, Operand b, Operand c, float factor, std::int64_t count,
+                  Device device = Device::cpu) {
+    addcmul(out, a, b, c, factor, count, device);
   }
   template <class T, class F>
   static void ref(T* out, F a, F b, F c, T factor, std::size_t count) {
@@ -67,8 +70,9 @@ struct AddcMul {
 
 struct AddcDiv {
   static constexpr const std::uint32_t* kBits = kAddcDivBits;
-  static void run(float* out, Operand a, Operand b, Operand c, float factor, std::int64_t count) {
-    addcdiv(out, a, b, c, factor, count);
+  static void run(float* out, Operand a, Operand b, Operand c, float factor, std::int64_t count,
+                  Device device = Device::cpu) {
+    addcdiv(out, a, b, c, factor, count, device);
   }
   template <class T, class F>
   static void ref(T* out, F a, F b, F c, T factor, std::size_t count) {
@@ -78,8 +82,9 @@ struct AddcDiv {
 
 struct Lerp {
   static constexpr const std::uint32_t* kBits = kLerpBits;
-  static void run(float* out, Operand a, Operand b, Operand c, float, std::int64_t count) {
-    lerp(out, a, b, c, count);
+  static void run(float* out, Operand a, Operand b, Operand c, float, std::int64_t count,
+                  Device device = Device::cpu) {
+    lerp(out, a, b, c, count, device);
   }
   template <class T, class F>
   static void ref(T* out, F a, F b, F c, T, std::size_t count) {
@@ -161,18 +166,26 @@ TYPED_TEST(Elementwise, InPlaceGivesTheSame) {
   });
 }
 
-TYPED_TEST(Elementwise, SpecialValuesAreIeees) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  constexpr float kSubnormal = std::numeric_limits<float>::denorm_min();
-  const Values kinds{0.0f,       -0.0f,      1.0f,        -1.0f, kInfinity,
-                     -kInfinity, kSubnormal, -kSubnormal, 3e38f, std::numeric_limits<float>::quiet_NaN()};
+/// Every triple of special values.
+struct Specials {
+  Specials() {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const Values kinds{0.0f,       -0.0f,      1.0f,        -1.0f, kInfinity,
+                       -kInfinity, kSubnormal, -kSubnormal, 3e38f, std::numeric_limits<float>::quiet_NaN()};
+    for (const float x : kinds)
+      for (const float y : kinds)
+        for (const float z : kinds) a.push_back(x), b.push_back(y), c.push_back(z);
+  }
+  static constexpr float kSubnormal = std::numeric_limits<float>::denorm_min();
+  static constexpr float kFactors[] = {1.0f, -0.5f, 0.0f, kSubnormal};
   Values a, b, c;
-  for (const float x : kinds)
-    for (const float y : kinds)
-      for (const float z : kinds) a.push_back(x), b.push_back(y), c.push_back(z);
-  for (const float factor : {1.0f, -0.5f, 0.0f, kSubnormal}) {
-    const Values expected = this->ref(a, b, c, factor, a.size());
-    simd::in_every_form([&] { expect_same(this->cpu(a, b, c, factor, a.size()), expected); });
+};
+
+TYPED_TEST(Elementwise, SpecialValuesAreIeees) {
+  const Specials of;
+  for (const float factor : Specials::kFactors) {
+    const Values expected = this->ref(of.a, of.b, of.c, factor, of.a.size());
+    simd::in_every_form([&] { expect_same(this->cpu(of.a, of.b, of.c, factor, of.a.size()), expected); });
   }
 }
 
@@ -187,6 +200,59 @@ TYPED_TEST(Elementwise, DoubleFollowsTheSameExpression) {
   const float single = this->cpu({1.5f}, {0.3f}, {0.25f}, 0.7f, 1)[0];
   EXPECT_NEAR(out, single, 1e-6);
   EXPECT_NE(out, static_cast<double>(single)) << "not computed in float32";
+}
+
+// ---- CUDA
+
+template <class Op>
+class ElementwiseGpu : public GpuSuite<Elementwise<Op>> {
+ protected:
+  /// The CUDA twin has the bits of the CPU's, into memory of its own and in place of each array.
+  void check(const Values& a, const Values& b, const Values& c, float factor, std::size_t count,
+             const DeviceOffsets& offsets = {0, 0}) {
+    const Values expected = this->cpu(a, b, c, factor, count);
+    const Values* const values[3] = {&a, &b, &c};
+    const int operands = std::is_same_v<Op, AddScaled> ? 2 : 3;
+    for (int place = -1; place < operands; ++place) {  // -1: memory of its own
+      if (place >= 0 && values[place]->size() != count) continue;
+      const DeviceValues<float> of[3] = {DeviceValues<float>(a, offsets.operand),
+                                         DeviceValues<float>(b, offsets.operand),
+                                         DeviceValues<float>(c, offsets.result)};
+      const auto operand = [&](int i) {
+        return values[i]->size() == 1 ? Operand((*values[i])[0]) : Operand(of[i].data());
+      };
+      const DeviceValues<float> own(Values(count), offsets.result);
+      const DeviceValues<float>& out = place < 0 ? own : of[place];
+      Op::run(out.data(), operand(0), operand(1), operand(2), factor, static_cast<std::int64_t>(count),
+              Device::cuda);
+      expect_same(out.values(), expected);
+    }
+  }
+};
+TYPED_TEST_SUITE(ElementwiseGpu, Operations);
+
+TYPED_TEST(ElementwiseGpu, HasTheBitsOfTheCpu) {
+  for (const std::size_t count : {0, 2, 3, 4, 5, 6, 7, 8, 9, 1023, 2053, 100'003}) {
+    const Values a = elements(count, 1), b = elements(count, 500'000), c = elements(count, 900'000);
+    for (const DeviceOffsets& offsets : kDeviceOffsets) this->check(a, b, c, 0.7f, count, offsets);
+  }
+}
+
+TYPED_TEST(ElementwiseGpu, ANumberStandsForAnArrayOfIt) {
+  const std::size_t count = 5003;
+  const Values arrays[3] = {elements(count, 3), elements(count, 10'003), elements(count, 20'003)};
+  const Values numbers[3] = {{1.25f}, {-0.3f}, {0.8f}};
+  for (int which = 0; which < 8; ++which) {
+    const auto choose = [&](int i) -> const Values& {
+      return (which >> i & 1) != 0 ? numbers[i] : arrays[i];
+    };
+    this->check(choose(0), choose(1), choose(2), 0.1f, count);
+  }
+}
+
+TYPED_TEST(ElementwiseGpu, SpecialValuesAreIeees) {
+  const Specials of;
+  for (const float factor : Specials::kFactors) this->check(of.a, of.b, of.c, factor, of.a.size());
 }
 
 // ---- What an expression is not
@@ -267,10 +333,10 @@ TEST(ElementwiseErrors, SayWhatIsWrong) {
   EXPECT_NO_THROW(add_scaled(nullptr, null, null, 1, 0)) << "without elements there is nothing to point at";
 }
 
-TEST(ElementwiseErrors, CudaIsUnsupported) {
+TEST(ElementwiseErrors, CudaWithoutADeviceIsUnsupported) {
+  if (cuda_device_count() > 0) GTEST_SKIP() << "this machine has a CUDA device";
   float x[2] = {1, 2};
-  expect_refusal([&] { addcmul(x, x, x, x, 1, 2, Device::cuda); }, "expected Device::cpu",
-                 ErrorCode::unsupported);
+  expect_refusal([&] { addcmul(x, x, x, x, 1, 2, Device::cuda); }, "Device::cpu", ErrorCode::unsupported);
 }
 
 }  // namespace

@@ -334,12 +334,7 @@ INSTANTIATE_TEST_SUITE_P(All, Math, testing::ValuesIn(kCases), name_of);
 
 // ---- CUDA: a parameter for each test, and the words that the build takes its labels from
 
-class MathGpu : public testing::TestWithParam<Case> {
- protected:
-  void SetUp() override {
-    if (cuda_device_count() == 0) GTEST_SKIP() << cuda_trouble();
-  }
-};
+class MathGpu : public GpuSuite<testing::TestWithParam<Case>> {};
 
 void expect_same(const Values& x, const Values& got, const Values& expected) {
   ASSERT_EQ(got.size(), expected.size());
@@ -495,7 +490,7 @@ TEST(MathPow, EveryFormHasTheBitsOfOneNumber) {
   EXPECT_THROW(pow(x.data(), nullptr, y.data(), 3), Error);
 }
 
-class MathPowGpu : public GpuTest {};
+class MathPowGpu : public GpuSuite<> {};
 
 TEST_F(MathPowGpu, HasTheBitsOfTheCpu) {
   Values x, y;
