@@ -25,7 +25,7 @@ void check_word(const char* operation, const char* name, std::int64_t first, std
 }
 
 void check(const char* operation, std::int64_t samples, std::int64_t elements, double p,
-           const DropoutDraw& draw, Device device) {
+           const DropoutDraw& draw) {
   check_extent(operation, "samples", samples);
   check_extent(operation, "elements", elements);
   if (elements > 4 * kWords)
@@ -34,7 +34,6 @@ void check(const char* operation, std::int64_t samples, std::int64_t elements, d
   check_word(operation, "draw.stream", draw.stream);
   check_word(operation, "draw.step", draw.step);
   check_word(operation, "draw.first_sample", draw.first_sample, samples > 0 ? samples : 1);
-  check_device(operation, device);
 }
 
 dropout_draws::Call call_of(std::int64_t samples, std::int64_t elements, double p, const DropoutDraw& draw) {
@@ -53,6 +52,16 @@ dropout_draws::Call call_of(std::int64_t samples, std::int64_t elements, double 
           static_cast<float>(1 / (1 - p))};
 }
 
+void compute(const char* operation, const dropout_draws::Call& call, Device device, void* stream) {
+  switch (device) {
+    case Device::cpu:
+      return dropout_draws::run_cpu(call);
+    case Device::cuda:
+      return dropout_draws::run_cuda(call, stream);
+  }
+  refuse(operation, "device", "Device::cpu or Device::cuda", "another number");
+}
+
 void check_arrays(const void* x, const void* y, std::int64_t count) {
   check_memory("dropout", "x", x, count);
   check_memory("dropout", "y", y, count);
@@ -61,29 +70,30 @@ void check_arrays(const void* x, const void* y, std::int64_t count) {
 }  // namespace
 
 void dropout(const float* x, float* y, std::int64_t samples, std::int64_t elements, double p,
-             const DropoutDraw& draw, Device device, void*) {
-  check("dropout", samples, elements, p, draw, device);
+             const DropoutDraw& draw, Device device, void* stream) {
+  check("dropout", samples, elements, p, draw);
   check_arrays(x, y, samples * elements);
   dropout_draws::Call call = call_of(samples, elements, p, draw);
   call.x = x;
   call.y = y;
-  dropout_draws::run_cpu(call);
+  compute("dropout", call, device, stream);
 }
 
 void dropout(const double* x, double* y, std::int64_t samples, std::int64_t elements, double p,
              const DropoutDraw& draw, Device device, void*) {
-  check("dropout", samples, elements, p, draw, device);
+  check("dropout", samples, elements, p, draw);
+  check_device("dropout", device);
   check_arrays(x, y, samples * elements);
   dropout_draws::run_cpu(x, y, samples, elements, p, draw);
 }
 
 void dropout_mask(std::uint8_t* keeps, std::int64_t samples, std::int64_t elements, double p,
-                  const DropoutDraw& draw, Device device, void*) {
-  check("dropout_mask", samples, elements, p, draw, device);
+                  const DropoutDraw& draw, Device device, void* stream) {
+  check("dropout_mask", samples, elements, p, draw);
   check_memory("dropout_mask", "keeps", keeps, samples * elements);
   dropout_draws::Call call = call_of(samples, elements, p, draw);
   call.keeps = keeps;
-  dropout_draws::run_cpu(call);
+  compute("dropout_mask", call, device, stream);
 }
 
 }  // namespace lockstep

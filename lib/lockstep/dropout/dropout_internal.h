@@ -1,5 +1,5 @@
 #pragma once
-// What dropout.cpp chooses from, one function a device. C++17.
+// What dropout.cpp chooses from, one function a device. C++17: dropout_cuda.cu sees it.
 
 #include <cstdint>
 
@@ -7,7 +7,7 @@
 
 namespace lockstep::dropout_draws {
 
-/// A call whose numbers fit. One of y and keeps is null.
+/// A call whose numbers fit. x and y, or keeps, are null.
 struct Call {
   const float* x;
   float* y;
@@ -20,6 +20,7 @@ struct Call {
 };
 
 void run_cpu(const Call& call);
+void run_cuda(const Call& call, void* stream);
 /// dropout_fp64.cpp. Arguments have been checked.
 void run_cpu(const double* x, double* y, std::int64_t samples, std::int64_t elements, double p,
              const DropoutDraw& draw);

@@ -1,15 +1,18 @@
 #include "lockstep/dropout/dropout.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <set>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/dropout/dropout_ref.h"
 #include "lockstep/dropout/dropout_vectors.h"
@@ -63,12 +66,29 @@ struct Cpu {
   }
 };
 
-template <class Twin>
-class Dropout : public testing::Test {};
-using Twins = testing::Types<Ref, Cpu>;
-TYPED_TEST_SUITE(Dropout, Twins);
+struct Cuda {
+  static Values run(const Values& x, std::int64_t samples, std::int64_t elements, double p,
+                    const DropoutDraw& draw) {
+    const DeviceValues<float> source(x), y(x);
+    dropout(source.data(), y.data(), samples, elements, p, draw, Device::cuda);
+    return y.values();
+  }
+  template <class Check>
+  static void each(Check check) {
+    check();
+  }
+};
 
-TYPED_TEST(Dropout, GivesTheExpectedBits) {
+template <class Twin>
+class Dropout : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (std::is_same_v<Twin, Cuda> && cuda_device_count() == 0) GTEST_SKIP() << cuda_trouble();
+  }
+};
+TYPED_TEST_SUITE_P(Dropout);
+
+TYPED_TEST_P(Dropout, GivesTheExpectedBits) {
   TypeParam::each([] {
     for (const DropoutVector& v : kDropoutVectors) {
       const DropoutDraw draw{v.seed, v.stream, v.step, v.first_sample};
@@ -83,7 +103,7 @@ TYPED_TEST(Dropout, GivesTheExpectedBits) {
   });
 }
 
-TYPED_TEST(Dropout, WhatIsDroppedIsPlusZeroWhateverItHeld) {
+TYPED_TEST_P(Dropout, WhatIsDroppedIsPlusZeroWhateverItHeld) {
   TypeParam::each([] {
     const DropoutDraw draw{5, 1, 2, 3};
     const Values x(200, std::numeric_limits<float>::quiet_NaN());
@@ -98,13 +118,62 @@ TYPED_TEST(Dropout, WhatIsDroppedIsPlusZeroWhateverItHeld) {
   });
 }
 
-TYPED_TEST(Dropout, ProbabilitiesZeroAndOne) {
+TYPED_TEST_P(Dropout, ProbabilitiesZeroAndOne) {
   TypeParam::each([] {
     const Values x = numbers(70);
     EXPECT_EQ(TypeParam::run(x, 1, 70, 0.0, {}), x);
     for (const float y : TypeParam::run(x, 1, 70, 1.0, {})) EXPECT_EQ(bits(y), 0u);
     EXPECT_EQ(TypeParam::run(x, 1, 70, 1e-11, {}), x) << "below 2^-32 nothing is dropped";
   });
+}
+
+REGISTER_TYPED_TEST_SUITE_P(Dropout, GivesTheExpectedBits, WhatIsDroppedIsPlusZeroWhateverItHeld,
+                            ProbabilitiesZeroAndOne);
+INSTANTIATE_TYPED_TEST_SUITE_P(Ref, Dropout, Ref);
+INSTANTIATE_TYPED_TEST_SUITE_P(Cpu, Dropout, Cpu);
+INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, Dropout, Cuda);
+
+class DropoutGpu : public GpuSuite<> {};
+
+TEST_F(DropoutGpu, HasTheBitsOfTheCpu) {
+  const DropoutDraw draw{0xfedcba9876543210u, 12, 34, 56};
+  for (const std::int64_t elements : {0, 1, 2, 3, 4, 5, 7, 8, 64, 301, 1024, 4099, 8192}) {
+    for (const std::int64_t samples : {0, 1, 3, 500}) {
+      const Values x = numbers(samples * elements), expected = Cpu::run(x, samples, elements, 0.3, draw);
+      const Mask keeps = mask_of(samples, elements, 0.3, draw);
+      for (const DeviceOffsets& offsets : kDeviceOffsets) {
+        const DeviceValues<float> source(x, offsets.operand), y(x, offsets.result);
+        dropout(source.data(), y.data(), samples, elements, 0.3, draw, Device::cuda);
+        ASSERT_EQ(y.values(), expected) << samples << " × " << elements;
+        dropout(source.data(), source.data(), samples, elements, 0.3, draw, Device::cuda);
+        ASSERT_EQ(source.values(), expected) << samples << " × " << elements << ", in place";
+        const DeviceValues<std::uint8_t> drawn(Mask(x.size()), offsets.result);
+        dropout_mask(drawn.data(), samples, elements, 0.3, draw, Device::cuda);
+        ASSERT_EQ(drawn.values(), keeps) << samples << " × " << elements;
+      }
+    }
+  }
+}
+
+TEST_F(DropoutGpu, AMicroBatchDrawsWhatItsSamplesDraw) {
+  const Values x = numbers(50 * 301), whole = Cpu::run(x, 50, 301, 0.4, {9, 8, 7, 1000});
+  const DeviceValues<float> source(x), y(x);
+  for (std::int64_t first = 0; first < 50; first += 7) {
+    const std::int64_t count = std::min<std::int64_t>(7, 50 - first), offset = first * 301;
+    dropout(source.data() + offset, y.data() + offset, count, 301, 0.4, {9, 8, 7, 1000 + first},
+            Device::cuda);
+  }
+  EXPECT_EQ(y.values(), whole);
+}
+
+TEST_F(DropoutGpu, SlowBeyondTwoToTheThirtyFirst) {
+  const std::int64_t elements = (std::int64_t{1} << 31) + 5;
+  const DropoutDraw draw{5, 6, 7, 8};
+  const DeviceBuffer drawn(static_cast<std::size_t>(2 * elements));
+  dropout_mask(static_cast<std::uint8_t*>(drawn.data()), 2, elements, 0.5, draw, Device::cuda);
+  Mask keeps(drawn.bytes());
+  drawn.copy_to_host(keeps.data());
+  EXPECT_EQ(keeps, mask_of(2, elements, 0.5, draw));
 }
 
 TEST(DropoutCpu, EveryLengthIsTheReference) {
@@ -238,10 +307,10 @@ TEST(DropoutErrors, SayWhatIsWrong) {
   EXPECT_NO_THROW(dropout(static_cast<float*>(nullptr), nullptr, 0, 4, 0.5, {}));
 }
 
-TEST(DropoutErrors, CudaIsUnsupported) {
+TEST(DropoutErrors, CudaWithoutADeviceIsUnsupported) {
+  if (cuda_device_count() > 0) GTEST_SKIP() << "this machine has a CUDA device";
   float x[4] = {};
-  expect_refusal([&] { dropout(x, x, 1, 4, 0.5, {}, Device::cuda); }, "expected Device::cpu",
-                 ErrorCode::unsupported);
+  expect_refusal([&] { dropout(x, x, 1, 4, 0.5, {}, Device::cuda); }, "Device::cpu", ErrorCode::unsupported);
 }
 
 }  // namespace

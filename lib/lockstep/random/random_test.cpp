@@ -9,6 +9,7 @@
 
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/random/philox.h"
+#include "lockstep/random/philox_inl.h"
 
 namespace lockstep::random {
 namespace {
@@ -23,6 +24,16 @@ TEST(Philox, GivesTheKnownAnswers) {
             (Block{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
   EXPECT_EQ(philox4x32(0x299f31d0a4093822, {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}),
             (Block{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
+}
+
+TEST(Philox, TheFormForDevicesDrawsTheSameWords) {
+  Block counter{0, 1, 2, 3};
+  for (std::uint64_t key = 1; key < (std::uint64_t{1} << 62); key = 3 * key + 1) {
+    const PhiloxWords words = philox_words(key, {counter[0], counter[1], counter[2], counter[3]});
+    const Block block = philox4x32(key, counter);
+    EXPECT_EQ((Block{words.w0, words.w1, words.w2, words.w3}), block);
+    counter = block;
+  }
 }
 
 std::vector<std::uint32_t> draw(Generator generator, int count) {
