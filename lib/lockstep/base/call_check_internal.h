@@ -25,13 +25,18 @@ inline void check_memory(const char* operation, const char* name, const void* da
     refuse(operation, name, std::to_string(elements) + " elements of memory", "a null pointer");
 }
 
+/// For operations that have a form for every device.
+inline void check_any_device(const char* operation, Device device) {
+  if (device != Device::cpu && device != Device::cuda)
+    refuse(operation, "device", "Device::cpu or Device::cuda", "another number");
+}
+
 /// For operations that have no form for CUDA.
 inline void check_device(const char* operation, Device device) {
-  if (device == Device::cpu) return;
+  check_any_device(operation, device);
   if (device == Device::cuda)
     fail(ErrorCode::unsupported,
          {operation, "device", "Device::cpu", "Device::cuda", "Copy the memory to the CPU."});
-  refuse(operation, "device", "Device::cpu or Device::cuda", "another number");
 }
 
 }  // namespace lockstep::internal

@@ -26,7 +26,8 @@ struct AxisExtents {
 // gives probability +0. Subnormals are kept, for a caller that flushes them too.
 //
 // Guarantees: run_to_run, batch, threads, cpu_to_gpu (NaN payloads excepted). Throw Error(invalid_argument)
-// for a negative extent, or a null pointer where there are elements; Error(unsupported) for Device::cuda.
+// for a negative extent, or a null pointer where there are elements; Error(unsupported) for Device::cuda
+// where this build or this machine has no CUDA. On a CUDA device a call returns before the work is done.
 
 /// y = e / sum(e) with e = exp(x - max(x)).
 void softmax(const float* x, float* y, const AxisExtents& extents, Device device = Device::cpu,
@@ -46,7 +47,7 @@ void log_softmax_backward(const float* dy, const float* y, float* dx, const Axis
 
 // The same in float64, in the same order: all float memory and numbers are double. For tests such as
 // torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads; not the same bits on
-// every system, since the elementary functions are libm's. Errors as above.
+// every system, since the elementary functions are libm's. Errors as above; Device::cuda is unsupported.
 
 void softmax(const double* x, double* y, const AxisExtents& extents, Device device = Device::cpu,
              void* stream = nullptr);

@@ -1,5 +1,5 @@
 #pragma once
-// What softmax.cpp calls. Extents have been checked, and there are elements.
+// What softmax.cpp calls. Extents have been checked, and there are elements. C++17.
 
 #include "lockstep/softmax/softmax.h"
 
@@ -9,6 +9,9 @@ enum class Kind { softmax, log_softmax };
 
 void forward_cpu(Kind kind, const float* x, float* y, const AxisExtents& extents);
 void backward_cpu(Kind kind, const float* dy, const float* y, float* dx, const AxisExtents& extents);
+void forward_cuda(Kind kind, const float* x, float* y, const AxisExtents& extents, void* stream);
+void backward_cuda(Kind kind, const float* dy, const float* y, float* dx, const AxisExtents& extents,
+                   void* stream);
 
 // softmax_fp64.cpp
 void forward_cpu(Kind kind, const double* x, double* y, const AxisExtents& extents);

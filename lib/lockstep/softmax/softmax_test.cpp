@@ -12,6 +12,7 @@
 
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/float_bits_test.h"
+#include "lockstep/base/on_device_test.h"
 #include "lockstep/math/math_inl.h"
 #include "lockstep/simd/every_form_test.h"
 #include "lockstep/softmax/softmax_ref.h"
@@ -51,6 +52,9 @@ Values reference(const AxisExtents& extents, Slice slice, const Operands&... ope
 
 struct Softmax {
   static constexpr bool kForward = true;
+  static void call(const float* x, const float*, float* y, const AxisExtents& extents, Device device) {
+    softmax(x, y, extents, device);
+  }
   static Values run(const Values& x, const Values&, const AxisExtents& extents) {
     Values y(elements(extents), -7.0f);
     softmax(x.data(), y.data(), extents);
@@ -63,6 +67,9 @@ struct Softmax {
 
 struct LogSoftmax {
   static constexpr bool kForward = true;
+  static void call(const float* x, const float*, float* y, const AxisExtents& extents, Device device) {
+    log_softmax(x, y, extents, device);
+  }
   static Values run(const Values& x, const Values&, const AxisExtents& extents) {
     Values y(elements(extents), -7.0f);
     log_softmax(x.data(), y.data(), extents);
@@ -75,6 +82,9 @@ struct LogSoftmax {
 
 struct SoftmaxBackward {
   static constexpr bool kForward = false;
+  static void call(const float* dy, const float* y, float* dx, const AxisExtents& extents, Device device) {
+    softmax_backward(dy, y, dx, extents, device);
+  }
   static Values run(const Values& x, const Values& dy, const AxisExtents& extents) {
     const Values y = Softmax::run(x, {}, extents);
     Values dx(elements(extents), -7.0f);
@@ -89,6 +99,9 @@ struct SoftmaxBackward {
 
 struct LogSoftmaxBackward {
   static constexpr bool kForward = false;
+  static void call(const float* dy, const float* y, float* dx, const AxisExtents& extents, Device device) {
+    log_softmax_backward(dy, y, dx, extents, device);
+  }
   static Values run(const Values& x, const Values& dy, const AxisExtents& extents) {
     const Values y = LogSoftmax::run(x, {}, extents);
     Values dx(elements(extents), -7.0f);
@@ -253,6 +266,96 @@ TEST(Softmax, IsCloseToItsDoubleForm) {
   }
 }
 
+// ---- CUDA: the CPU's bits. The operands of every operation are any numbers here
+
+template <class Operation>
+class SoftmaxGpu : public GpuTest {
+ protected:
+  static Values on_cpu(const Values& a, const Values& b, const AxisExtents& extents) {
+    Values result(a.size(), -7.0f);
+    Operation::call(a.data(), b.data(), result.data(), extents, Device::cpu);
+    return result;
+  }
+  static Values on_gpu(const Values& a, const Values& b, const AxisExtents& extents) {
+    OnDevice<float> first(a), second(b), result(Values(a.size(), -7.0f));
+    Operation::call(first.data(), second.data(), result.data(), extents, Device::cuda);
+    return result.values();
+  }
+  static void expect_the_cpus_bits(const Values& a, const Values& b, const AxisExtents& extents) {
+    EXPECT_EQ(bits(on_gpu(a, b, extents)), bits(on_cpu(a, b, extents)))
+        << extents.outer << " x " << extents.axis << " x " << extents.inner;
+  }
+};
+TYPED_TEST_SUITE(SoftmaxGpu, Operations);
+
+TYPED_TEST(SoftmaxGpu, HasTheCpusBitsForEveryShape) {
+  for (const AxisExtents& extents : kShapes)
+    this->expect_the_cpus_bits(random_values(elements(extents)), random_values(elements(extents), 99),
+                               extents);
+}
+
+// Each way to work on a slice begins and ends at one of these lengths, and needs no whole number of teams.
+TYPED_TEST(SoftmaxGpu, HasTheCpusBitsAtTheEdgesOfEveryForm) {
+  for (const std::int64_t edge : {8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536}) {
+    for (const std::int64_t axis : {edge - 1, edge, edge + 1}) {
+      for (const AxisExtents& extents :
+           {AxisExtents{edge > 1024 ? 3 : 67, axis, 1}, AxisExtents{2, axis, edge > 1024 ? 3 : 19}})
+        this->expect_the_cpus_bits(random_values(elements(extents)), random_values(elements(extents), 99),
+                                   extents);
+    }
+  }
+}
+
+TYPED_TEST(SoftmaxGpu, HasTheCpusBitsOfManySlicesAndOfLongOnes) {
+  for (const AxisExtents& extents :
+       {AxisExtents{70'000, 3, 1}, {20'000, 40, 1}, {2, 5, 30'000}, {1, 200'001, 1}, {1, 73'729, 2}})
+    this->expect_the_cpus_bits(random_values(elements(extents)), random_values(elements(extents), 99),
+                               extents);
+}
+
+TYPED_TEST(SoftmaxGpu, SpecialValuesGoAsOnTheCpu) {
+  const float special[] = {0.0f,    -0.0f, 1e-42f, -1e-42f,   88.0f,      -104.0f,
+                           -300.0f, 3e38f, -3e38f, kInfinity, -kInfinity, kNan};
+  Values x = random_values(2 * 12 * 12 * 40), dy = random_values(x.size(), 99);
+  std::size_t row = 0;
+  for (const float a : special) {
+    for (const float b : special) {
+      x[row + 3] = dy[row + 5] = a;
+      x[row + 21] = dy[row + 21] = b;
+      row += 80;  // every other row
+    }
+  }
+  for (const AxisExtents& extents :
+       {AxisExtents{288, 40, 1}, AxisExtents{5760, 2, 1}, AxisExtents{1, 40, 288}, AxisExtents{4, 2880, 1}})
+    this->expect_the_cpus_bits(x, dy, extents);
+}
+
+TYPED_TEST(SoftmaxGpu, WorksInPlaceAndOnAnyFloat) {
+  for (const AxisExtents& extents :
+       {AxisExtents{3, 300, 1}, AxisExtents{2, 30, 33}, AxisExtents{2, 20'000, 1}, AxisExtents{1, 9000, 3},
+        AxisExtents{5, 5000, 1}}) {
+    const Values a = random_values(elements(extents)), b = random_values(elements(extents), 99);
+    const auto expected = bits(this->on_cpu(a, b, extents));
+    Values shifted = a;
+    shifted.insert(shifted.begin(), 5.0f);
+    OnDevice<float> first(a), second(b), again(a), later(shifted);
+    TypeParam::call(first.data(), second.data(), first.data(), extents, Device::cuda);
+    EXPECT_EQ(bits(first.values()), expected);
+    TypeParam::call(later.data() + 1, second.data(), later.data() + 1, extents, Device::cuda);
+    shifted = later.values();
+    EXPECT_EQ(shifted.front(), 5.0f);
+    EXPECT_EQ(bits(Values(shifted.begin() + 1, shifted.end())), expected);
+    if (TypeParam::kForward) continue;
+    TypeParam::call(again.data(), second.data(), second.data(), extents, Device::cuda);
+    EXPECT_EQ(bits(second.values()), expected);
+  }
+}
+
+TYPED_TEST(SoftmaxGpu, EmptyExtentsWriteNothing) {
+  for (const AxisExtents& extents : {AxisExtents{0, 5, 1}, AxisExtents{5, 0, 1}, AxisExtents{5, 5, 0}})
+    EXPECT_NO_THROW(TypeParam::call(nullptr, nullptr, nullptr, extents, Device::cuda));
+}
+
 // ---- The suite can fail
 
 TEST(SoftmaxTwin, ASumInAnotherOrderGoesRed) {
@@ -342,8 +445,17 @@ TEST(SoftmaxErrors, SayWhatIsWrong) {
   expect_error(ErrorCode::invalid_argument, "log_softmax_backward: data", [&] {
     log_softmax_backward(a, a, nullptr, {2, 2, 1});
   });
-  expect_error(ErrorCode::unsupported, "expected Device::cpu", [&] {
-    softmax(a, a, {2, 2, 1}, Device::cuda);
+  expect_error(ErrorCode::invalid_argument, "softmax: device", [&] {
+    softmax(a, a, {2, 2, 1}, static_cast<Device>(7));
+  });
+}
+
+TEST(SoftmaxErrors, CudaWithoutADeviceIsUnsupported) {
+  if (cuda_device_count() > 0) GTEST_SKIP() << "this machine has a CUDA device";
+  float a[4] = {};
+  expect_error(ErrorCode::unsupported, "softmax", [&] { softmax(a, a, {2, 2, 1}, Device::cuda); });
+  expect_error(ErrorCode::unsupported, "softmax_backward", [&] {
+    log_softmax_backward(a, a, a, {2, 2, 1}, Device::cuda);
   });
 }
 
