@@ -11,6 +11,7 @@
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/float_bits_test.h"
 #include "lockstep/base/flushing_caller_test.h"
@@ -56,16 +57,20 @@ std::vector<T> elements(std::int64_t count, std::uint32_t first) {
   return values;
 }
 
-// ---- The twins: the reference, and the CPU in each instruction set with 1, 2 and 3 threads
+// ---- The twins: the reference, the CPU in each instruction set with 1, 2 and 3 threads, and CUDA
 
 struct Twin {
   std::string instruction_set;  ///< empty: the reference
   int threads = 1;
+  bool cuda = false;
 };
 
 void PrintTo(const Twin& twin, std::ostream* out) {
-  *out << (twin.instruction_set.empty() ? "reference" : twin.instruction_set) << " with " << twin.threads
-       << " threads";
+  if (twin.cuda)
+    *out << "CUDA";
+  else
+    *out << (twin.instruction_set.empty() ? "reference" : twin.instruction_set) << " with " << twin.threads
+         << " threads";
 }
 
 std::vector<Twin> twins() {
@@ -76,6 +81,7 @@ std::vector<Twin> twins() {
 }
 
 std::string twin_name(const testing::TestParamInfo<Twin>& info) {
+  if (info.param.cuda) return "Cuda";
   return info.param.instruction_set.empty()
              ? "Ref"
              : "Cpu_" + info.param.instruction_set + "_" + std::to_string(info.param.threads);
@@ -102,41 +108,105 @@ struct Fold {
   Totals total, open;
 };
 
+/// Of the first row in x and y: with a stride below 0 it lies behind the others.
+std::int64_t first_row(const Fold& f) { return f.stride < 0 ? -f.stride * (f.span.rows - 1) : 0; }
+
 void run_ref(Fold& f, bool product) {
+  const float *const x = f.x.data() + first_row(f), *const y = f.y.data() + first_row(f);
   if (product)
-    row_product_sum_fold_ref(f.x.data(), f.stride, f.y.data(), f.stride, f.cols, f.span, f.total.data(),
-                             f.open_or_null());
+    row_product_sum_fold_ref(x, f.stride, y, f.stride, f.cols, f.span, f.total.data(), f.open_or_null());
   else
-    row_sum_fold_ref(f.x.data(), f.stride, f.cols, f.span, f.total.data(), f.open_or_null());
+    row_sum_fold_ref(x, f.stride, f.cols, f.span, f.total.data(), f.open_or_null());
 }
 
 void run_room(Fold& f, bool product) {
+  const float *const x = f.x.data() + first_row(f), *const y = f.y.data() + first_row(f);
   if (product)
-    row_product_sum_fold(f.x.data(), f.stride, f.y.data(), f.stride, f.cols, f.span, f.total.data(),
-                         f.open_or_null());
+    row_product_sum_fold(x, f.stride, y, f.stride, f.cols, f.span, f.total.data(), f.open_or_null());
   else
-    row_sum_fold(f.x.data(), f.stride, f.cols, f.span, f.total.data(), f.open_or_null());
+    row_sum_fold(x, f.stride, f.cols, f.span, f.total.data(), f.open_or_null());
+}
+
+/// Rows on the device, in memory that begins `misaligned` bytes behind a boundary of 256.
+class DeviceRows {
+ public:
+  explicit DeviceRows(const Values& rows, std::size_t misaligned = 0)
+      : buffer_(misaligned + (rows.size() + 1) * sizeof(float)), misaligned_(misaligned) {
+    std::vector<float> padded(misaligned / sizeof(float), 0.0f);
+    padded.insert(padded.end(), rows.begin(), rows.end());
+    padded.push_back(0.0f);
+    buffer_.copy_from_host(padded.data());
+  }
+  const float* data() const {
+    return reinterpret_cast<const float*>(static_cast<const char*>(buffer_.data()) + misaligned_);
+  }
+
+ private:
+  DeviceBuffer buffer_;
+  std::size_t misaligned_;
+};
+
+class DeviceTotals {
+ public:
+  explicit DeviceTotals(Totals& host) : host_(host), buffer_((host.size() + 1) * sizeof(double)) {
+    Totals padded = host;
+    padded.push_back(0.0);
+    buffer_.copy_from_host(padded.data());
+  }
+  double* data() const { return static_cast<double*>(buffer_.data()); }
+  void read() {
+    Totals padded(host_.size() + 1);
+    buffer_.copy_to_host(padded.data());
+    host_.assign(padded.begin(), padded.end() - 1);
+  }
+
+ private:
+  Totals& host_;
+  DeviceBuffer buffer_;
+};
+
+void run_cuda(Fold& f, bool product, std::size_t misaligned = 0) {
+  const DeviceRows x(f.x, misaligned), y(f.y);
+  const std::int64_t first = first_row(f);
+  DeviceTotals total(f.total), open(f.open);
+  const DeviceBuffer scratch(static_cast<std::size_t>(row_sum_scratch_elements(f.cols, f.span) + 1) *
+                             sizeof(double));
+  double* const open_or_null = order::needs_open_partial(f.span) ? open.data() : nullptr;
+  auto* const at = static_cast<double*>(scratch.data());
+  if (product)
+    row_product_sum_fold(x.data() + first, f.stride, y.data() + first, f.stride, f.cols, f.span, total.data(),
+                         open_or_null, Device::cuda, nullptr, at);
+  else
+    row_sum_fold(x.data() + first, f.stride, f.cols, f.span, total.data(), open_or_null, Device::cuda,
+                 nullptr, at);
+  total.read();
+  open.read();
 }
 
 class RowSum : public testing::TestWithParam<Twin> {
  protected:
   void SetUp() override {
+    if (GetParam().cuda && cuda_device_count() == 0) GTEST_SKIP() << cuda_trouble();
     before_ = simd::active_instruction_set();
-    if (!is_ref()) simd::force_instruction_set(GetParam().instruction_set);
+    if (!is_ref() && !GetParam().cuda) simd::force_instruction_set(GetParam().instruction_set);
     parallel::set_thread_count(GetParam().threads);
   }
   void TearDown() override {
-    simd::force_instruction_set(before_);
+    if (!before_.empty()) simd::force_instruction_set(before_);
     parallel::set_thread_count(0);
   }
-  static bool is_ref() { return GetParam().instruction_set.empty(); }
-  static void run(Fold& f, bool product) { is_ref() ? run_ref(f, product) : run_room(f, product); }
+  static bool is_ref() { return GetParam().instruction_set.empty() && !GetParam().cuda; }
+  static void run(Fold& f, bool product) {
+    if (GetParam().cuda) return run_cuda(f, product);
+    is_ref() ? run_ref(f, product) : run_room(f, product);
+  }
 
  private:
   std::string before_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Twins, RowSum, testing::ValuesIn(twins()), twin_name);
+INSTANTIATE_TEST_SUITE_P(Gpu, RowSum, testing::Values(Twin{"", 1, true}), twin_name);
 
 TEST_P(RowSum, GivesTheExpectedBits) {
   for (const RowSumVector& v : kRowSumVectors) {
@@ -195,18 +265,13 @@ TEST_P(RowSum, DoesNotKnowTheCuts) {
 }
 
 TEST_P(RowSum, BroadcastAndReversedRows) {
-  const Values x = elements(40, 1);
-  Totals total(4, 0.0), expected(4, 0.0);
-  const order::FoldSpan span{0, 10, true};
-  const auto sum = [&](Totals& into, std::int64_t stride, const float* begin, bool reference) {
-    reference ? row_sum_fold_ref(begin, stride, 4, span, into.data(), nullptr)
-              : row_sum_fold(begin, stride, 4, span, into.data(), nullptr);
-  };
-  sum(total, 0, x.data(), is_ref());
-  sum(total, -4, x.data() + 36, is_ref());
-  sum(expected, 0, x.data(), true);
-  sum(expected, -4, x.data() + 36, true);
-  EXPECT_EQ(differences(total, expected), 0u);
+  for (const std::int64_t stride : {0, -4}) {
+    Fold f(4, {0, 10, true}), expected = f;
+    f.stride = stride;
+    run(f, false);
+    row_sum_fold_ref(expected.x.data() + first_row(f), stride, 4, f.span, expected.total.data(), nullptr);
+    EXPECT_EQ(f.result(), expected.result()) << "stride " << stride;
+  }
 }
 
 TEST_P(RowSum, ASpanWithoutRowsClosesAtMost) {
@@ -255,6 +320,45 @@ TEST_P(RowSum, ANaNStaysInItsColumn) {
   f.total.pop_back();
   clean.total.pop_back();
   EXPECT_EQ(differences(f.total, clean.total), 0u);
+}
+
+/// Where the CUDA form shares its work in another way: columns that fill a GPU, several waves of chunks.
+TEST(RowSumGpu, WideAndLongAsTheReference) {
+  if (cuda_device_count() == 0) GTEST_SKIP() << cuda_trouble();
+  struct Case {
+    std::int64_t cols, rows;
+  };
+  for (const Case& c :
+       {Case{65'600, 30}, {65'601, 30}, {3072, 2500}, {32, 50'000}, {5, 300'000}, {1, 9'000'000}})
+    for (const bool product : {false, true}) {
+      Fold f(c.cols, {1000, c.rows, false}), expected = f;
+      run_cuda(f, product);
+      run_ref(expected, product);
+      EXPECT_EQ(f.result(), expected.result()) << c.rows << " rows of " << c.cols << " columns";
+    }
+}
+
+TEST(RowSumGpu, RowsOffEveryBoundaryAsTheReference) {
+  if (cuda_device_count() == 0) GTEST_SKIP() << cuda_trouble();
+  for (const std::int64_t cols : {1, 3, 4, 32, 64, 100})
+    for (const std::size_t misaligned : {4, 8, 16})
+      for (const std::int64_t gap : {0, 4}) {
+        Fold f(cols, {1000, 3000, true}, gap), expected = f;
+        run_cuda(f, true, misaligned);
+        run_ref(expected, true);
+        EXPECT_EQ(f.result(), expected.result())
+            << cols << " columns, " << misaligned << " bytes, gap " << gap;
+      }
+}
+
+TEST(RowSumScratch, StaysBounded) {
+  EXPECT_EQ(row_sum_scratch_elements(3072, {0, 1024, true}), 0);
+  EXPECT_EQ(row_sum_scratch_elements(0, {0, 5000, true}), 0);
+  EXPECT_EQ(row_sum_scratch_elements(384, {0, 2048, true}), 2 * 384);
+  EXPECT_EQ(row_sum_scratch_elements(384, {1000, 2048, true}), 3 * 384);
+  for (const std::int64_t cols : {1, 33, 3072, 65'000, 1'000'000'000})
+    EXPECT_LE(row_sum_scratch_elements(cols, {0, std::int64_t{1} << 40, true}), 1 << 18) << cols;
+  expect_refusal([] { row_sum_scratch_elements(-1, {}); }, "row_sum_scratch_elements: cols");
 }
 
 // ---- The suite can fail: other orders are other bits
@@ -329,9 +433,24 @@ TEST(RowSumErrors, SayWhatIsWrong) {
       "y: expected memory for 3 columns, got a null pointer");
   expect_refusal(
       [&] {
-        row_sum_fold(x, 3, 3, {0, 2, true}, total, nullptr, Device::cuda);
+        row_sum_fold(x, 3, 3, {0, 2000, true}, total, nullptr, Device::cuda);
+      },
+      "scratch: expected memory of 6 elements on the device, got a null pointer");
+  const double wide[3] = {};
+  expect_refusal(
+      [&] {
+        row_sum_fold(wide, 3, 3, {0, 1, true}, total, nullptr, Device::cuda);
       },
       "Pass rows in the host's memory", ErrorCode::unsupported);
+}
+
+TEST(RowSumErrors, CudaWithoutADeviceIsUnsupported) {
+  if (cuda_device_count() > 0) GTEST_SKIP() << "this machine has a CUDA device";
+  const float x[3] = {};
+  double total[3] = {};
+  const auto refuses = [](auto call) { expect_error(ErrorCode::unsupported, "", call); };
+  refuses([&] { row_sum_fold(x, 3, 3, {0, 1, true}, total, nullptr, Device::cuda); });
+  refuses([&] { row_product_sum_fold(x, 3, x, 3, 3, {0, 1, true}, total, nullptr, Device::cuda); });
 }
 
 }  // namespace
