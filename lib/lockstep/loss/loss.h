@@ -35,13 +35,14 @@ struct LossExtents {
   std::int64_t rows = 0, features = 1;
 };
 
-// All arrays are float32 [rows, features] on one device, unless said otherwise. A result may be any operand
-// of its own shape, but must not overlap one otherwise. `stream` is the cudaStream_t to work on when the
-// memory is a CUDA device's, unused on the CPU. NaN gives NaN; subnormals are kept, for a caller that flushes
-// them too.
+// All arrays are float32 [rows, features] in `device`'s memory, unless said otherwise. A result may be any
+// operand of its own shape, but must not overlap one otherwise. `stream` is the cudaStream_t to work on when
+// the memory is a CUDA device's, unused on the CPU; a call returns before a CUDA device's work is done. NaN
+// gives NaN; subnormals are kept, for a caller that flushes them too.
 //
 // Guarantees: run_to_run, batch, threads, cpu_to_gpu (NaN payloads excepted). Throw Error(invalid_argument)
-// for a negative extent, or a null pointer where there are elements; Error(unsupported) for Device::cuda.
+// for a negative extent, or a null pointer where there are elements; Error(unsupported) for Device::cuda in a
+// build without CUDA, or without a device.
 
 /// (x - target)^2.
 void mse(const float* x, const float* target, float* loss, const LossExtents& extents,
@@ -77,7 +78,8 @@ void row_losses(const float* loss, float* rows_loss, const LossExtents& extents,
 
 // The same in float64, by the same formulas: all float memory and numbers are double. For tests such as
 // torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads; not the same bits on
-// every system, since the elementary functions are libm's. Errors as above.
+// every system, since the elementary functions are libm's. Errors as above, and Error(unsupported) for
+// Device::cuda.
 
 void mse(const double* x, const double* target, double* loss, const LossExtents& extents,
          Device device = Device::cpu, void* stream = nullptr);

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/float_bits_test.h"
 #include "lockstep/loss/loss_inl.h"
@@ -61,6 +62,17 @@ struct Inputs {
   LossExtents rows;
 };
 
+/// Inputs where an operation reads them.
+struct Arrays {
+  const float *x, *t, *third, *g, *positive;
+  LossExtents rows;
+  Device device;
+};
+
+Arrays on_cpu(const Inputs& in) {
+  return {in.x.data(), in.t.data(), in.third.data(), in.g.data(), in.positive.data(), in.rows, Device::cpu};
+}
+
 const Inputs& inputs() {
   static const Inputs of;
   return of;
@@ -70,41 +82,39 @@ constexpr float kMargin = 0.75f;
 
 struct Operation {
   const char* name;
-  void (*run)(const Inputs& in, float* result);
+  void (*run)(const Arrays& in, float* result);
   float (*ref)(const Inputs& in, std::size_t i);
   float (*one)(const Inputs& in, std::size_t i);
 };
 
 const Operation kOperations[] = {
-    {"mse", [](const Inputs& in, float* out) { mse(in.x.data(), in.t.data(), out, in.rows); },
+    {"mse", [](const Arrays& in, float* out) { mse(in.x, in.t, out, in.rows, in.device); },
      [](const Inputs& in, std::size_t i) { return ref::mse(in.x[i], in.t[i]); },
      [](const Inputs& in, std::size_t i) { return scalar::mse(in.x[i], in.t[i]); }},
     {"mse_backward",
-     [](const Inputs& in, float* out) {
-       mse_backward(in.x.data(), in.t.data(), {in.g.data()}, out, in.rows);
-     },
+     [](const Arrays& in, float* out) { mse_backward(in.x, in.t, {in.g}, out, in.rows, in.device); },
      [](const Inputs& in, std::size_t i) { return ref::mse_backward(in.x[i], in.t[i], in.g[i]); },
      [](const Inputs& in, std::size_t i) { return scalar::mse_backward(in.x[i], in.t[i], in.g[i]); }},
     {"mse_backward of one gradient",
-     [](const Inputs& in, float* out) {
-       mse_backward(in.x.data(), in.t.data(), {nullptr, 0.3f}, out, in.rows);
+     [](const Arrays& in, float* out) {
+       mse_backward(in.x, in.t, {nullptr, 0.3f}, out, in.rows, in.device);
      },
      [](const Inputs& in, std::size_t i) { return ref::mse_backward(in.x[i], in.t[i], 0.3f); },
      [](const Inputs& in, std::size_t i) { return scalar::mse_backward(in.x[i], in.t[i], 0.3f); }},
-    {"l1", [](const Inputs& in, float* out) { l1(in.x.data(), in.t.data(), out, in.rows); },
+    {"l1", [](const Arrays& in, float* out) { l1(in.x, in.t, out, in.rows, in.device); },
      [](const Inputs& in, std::size_t i) { return ref::l1(in.x[i], in.t[i]); },
      [](const Inputs& in, std::size_t i) { return scalar::l1(in.x[i], in.t[i]); }},
     {"l1_backward",
-     [](const Inputs& in, float* out) { l1_backward(in.x.data(), in.t.data(), {in.g.data()}, out, in.rows); },
+     [](const Arrays& in, float* out) { l1_backward(in.x, in.t, {in.g}, out, in.rows, in.device); },
      [](const Inputs& in, std::size_t i) { return ref::l1_backward(in.x[i], in.t[i], in.g[i]); },
      [](const Inputs& in, std::size_t i) { return scalar::l1_backward(in.x[i], in.t[i], in.g[i]); }},
     {"bce_with_logits",
-     [](const Inputs& in, float* out) { bce_with_logits(in.x.data(), in.t.data(), {}, out, in.rows); },
+     [](const Arrays& in, float* out) { bce_with_logits(in.x, in.t, {}, out, in.rows, in.device); },
      [](const Inputs& in, std::size_t i) { return ref::bce_with_logits(in.x[i], in.t[i], 1.0f, 1.0f); },
      [](const Inputs& in, std::size_t i) { return scalar::bce_with_logits(in.x[i], in.t[i], 1.0f, 1.0f); }},
     {"bce_with_logits with weights",
-     [](const Inputs& in, float* out) {
-       bce_with_logits(in.x.data(), in.t.data(), {in.third.data(), in.positive.data()}, out, in.rows);
+     [](const Arrays& in, float* out) {
+       bce_with_logits(in.x, in.t, {in.third, in.positive}, out, in.rows, in.device);
      },
      [](const Inputs& in, std::size_t i) {
        return ref::bce_with_logits(in.x[i], in.t[i], in.positive[i % 7], in.third[i]);
@@ -113,9 +123,8 @@ const Operation kOperations[] = {
        return scalar::bce_with_logits(in.x[i], in.t[i], in.positive[i % 7], in.third[i]);
      }},
     {"bce_with_logits_backward",
-     [](const Inputs& in, float* out) {
-       bce_with_logits_backward(in.x.data(), in.t.data(), {in.third.data(), in.positive.data()},
-                                {in.g.data()}, out, in.rows);
+     [](const Arrays& in, float* out) {
+       bce_with_logits_backward(in.x, in.t, {in.third, in.positive}, {in.g}, out, in.rows, in.device);
      },
      [](const Inputs& in, std::size_t i) {
        return ref::bce_with_logits_backward(in.x[i], in.t[i], in.positive[i % 7], in.third[i], in.g[i]);
@@ -124,8 +133,8 @@ const Operation kOperations[] = {
        return scalar::bce_with_logits_backward(in.x[i], in.t[i], in.positive[i % 7], in.third[i], in.g[i]);
      }},
     {"margin_ranking",
-     [](const Inputs& in, float* out) {
-       margin_ranking(in.x.data(), in.t.data(), in.third.data(), kMargin, out, in.rows);
+     [](const Arrays& in, float* out) {
+       margin_ranking(in.x, in.t, in.third, kMargin, out, in.rows, in.device);
      },
      [](const Inputs& in, std::size_t i) {
        return ref::margin_ranking(in.x[i], in.t[i], in.third[i], kMargin);
@@ -134,9 +143,8 @@ const Operation kOperations[] = {
        return scalar::margin_ranking(in.x[i], in.t[i], in.third[i], kMargin);
      }},
     {"margin_ranking_backward",
-     [](const Inputs& in, float* out) {
-       margin_ranking_backward(in.x.data(), in.t.data(), in.third.data(), kMargin, {in.g.data()}, out,
-                               in.rows);
+     [](const Arrays& in, float* out) {
+       margin_ranking_backward(in.x, in.t, in.third, kMargin, {in.g}, out, in.rows, in.device);
      },
      [](const Inputs& in, std::size_t i) {
        return ref::margin_ranking_backward(in.x[i], in.t[i], in.third[i], kMargin, in.g[i]);
@@ -157,7 +165,7 @@ TEST(Loss, HasTheReferencesBitsInEveryForm) {
     }
     simd::in_every_form([&] {
       Values result(in.x.size() + 1, -7.0f);
-      operation.run(in, result.data());
+      operation.run(on_cpu(in), result.data());
       for (std::size_t i = 0; i < in.x.size(); ++i)
         ASSERT_EQ(bits(result[i]), expected[i]) << operation.name << " of " << in.x[i] << " and " << in.t[i];
       EXPECT_EQ(result.back(), -7.0f) << "nothing behind the end is written";
@@ -250,6 +258,89 @@ TEST(RowLosses, AreLaneSumsInEveryForm) {
         EXPECT_EQ(bits(rows[r]), bits(ref::row_loss(loss.data() + r * width, width))) << features;
       }
     });
+  }
+}
+
+// ---- CUDA
+
+class LossGpu : public GpuSuite<> {};
+
+TEST_F(LossGpu, HasTheBitsOfTheCpu) {
+  const Inputs& in = inputs();
+  for (const DeviceOffsets& offsets : kDeviceOffsets) {
+    const DeviceValues<float> x(in.x, offsets.operand), t(in.t, offsets.operand),
+        third(in.third, offsets.operand), g(in.g, offsets.operand), positive(in.positive);
+    const Arrays all{x.data(), t.data(), third.data(), g.data(), positive.data(), in.rows, Device::cuda};
+    for (const Operation& operation : kOperations) {
+      Values expected(in.x.size());
+      operation.run(on_cpu(in), expected.data());
+      const DeviceValues<float> own(in.x, offsets.result);
+      operation.run(all, own.data());
+      EXPECT_EQ(bits(own.values()), bits(expected)) << operation.name;
+      const DeviceValues<float> in_place(in.x, offsets.operand);
+      Arrays over = all;
+      over.x = in_place.data();
+      operation.run(over, in_place.data());
+      EXPECT_EQ(bits(in_place.values()), bits(expected)) << operation.name << ", in place";
+    }
+  }
+}
+
+TEST_F(LossGpu, AnElementDoesNotKnowItsPlace) {
+  const Inputs& in = inputs();
+  for (const std::int64_t rows : {0, 1, 2, 3, 300}) {
+    for (const std::int64_t features : {0, 1, 2, 3, 4, 7, 33, 130}) {
+      const auto count = static_cast<std::size_t>(rows * features);
+      const auto first = [&](const Values& of) {
+        return Values(of.begin() + 150, of.begin() + 150 + static_cast<std::ptrdiff_t>(count));
+      };
+      const Values x = first(in.x), t = first(in.t), weight = first(in.third);
+      const Values positive(in.g.begin() + 200, in.g.begin() + 200 + features);
+      Values loss(count), slope(count);
+      bce_with_logits(x.data(), t.data(), {weight.data(), positive.data()}, loss.data(), {rows, features});
+      bce_with_logits_backward(x.data(), t.data(), {nullptr, positive.data()}, {nullptr, 0.5f}, slope.data(),
+                               {rows, features});
+      const DeviceValues<float> dx(x), dt(t), dweight(weight), dpositive(positive), dloss(x), dslope(x);
+      bce_with_logits(dx.data(), dt.data(), {dweight.data(), dpositive.data()}, dloss.data(),
+                      {rows, features}, Device::cuda);
+      bce_with_logits_backward(dx.data(), dt.data(), {nullptr, dpositive.data()}, {nullptr, 0.5f},
+                               dslope.data(), {rows, features}, Device::cuda);
+      EXPECT_EQ(bits(dloss.values()), bits(loss)) << rows << " × " << features;
+      EXPECT_EQ(bits(dslope.values()), bits(slope)) << rows << " × " << features;
+    }
+  }
+}
+
+TEST_F(LossGpu, RowLossesAreLaneSums) {
+  std::vector<std::int64_t> widths{15,    16,    17,    31,    32,    33,      127,    128,
+                                   129,   130,   1000,  8191,  8192,  8193,    8196,   9000,
+                                   65535, 65536, 65537, 65540, 70000, 300'001, 600'000};
+  for (std::int64_t features = 0; features < 14; ++features) widths.push_back(features);
+  for (const std::int64_t features : widths) {
+    for (const std::int64_t rows : {1, 3, 19}) {
+      Values loss = random_values(static_cast<std::size_t>(rows * features), 9);
+      for (std::size_t i = 0; i < loss.size(); i += 3) loss[i] = -0.0f;
+      if (loss.size() > 2) loss[loss.size() / 2 + 1] = std::numeric_limits<float>::infinity();
+      Values expected(static_cast<std::size_t>(rows));
+      row_losses(loss.data(), expected.data(), {rows, features});
+      for (const std::size_t offset : {0, 1}) {
+        const DeviceValues<float> source(loss, offset), sums(expected, offset);
+        row_losses(source.data(), sums.data(), {rows, features}, Device::cuda);
+        EXPECT_EQ(bits(sums.values()), bits(expected)) << rows << " × " << features;
+      }
+    }
+  }
+}
+
+TEST_F(LossGpu, ManyRowsAreEachSummedAlone) {
+  for (const std::int64_t features : {1, 6, 12, 9001}) {
+    const std::int64_t rows = features > 9000 ? 9000 : 2'500'000 / features;  // more than one round of blocks
+    const Values loss = random_values(static_cast<std::size_t>(rows * features), 11);
+    Values expected(static_cast<std::size_t>(rows));
+    row_losses(loss.data(), expected.data(), {rows, features});
+    const DeviceValues<float> source(loss), sums(Values(expected.size()));
+    row_losses(source.data(), sums.data(), {rows, features}, Device::cuda);
+    EXPECT_EQ(bits(sums.values()), bits(expected)) << features;
   }
 }
 
@@ -368,9 +459,16 @@ TEST(LossErrors, SayWhatIsWrong) {
     margin_ranking(a, a, nullptr, 1.0f, a, {2, 2});
   });
   expect_error(ErrorCode::invalid_argument, "row_losses: rows_loss", [&] { row_losses(a, nullptr, {2, 0}); });
-  expect_error(ErrorCode::unsupported, "mse: device: expected Device::cpu", [&] {
-    mse(a, a, a, {2, 2}, Device::cuda);
+  expect_error(ErrorCode::invalid_argument, "mse: device: expected Device::cpu or Device::cuda", [&] {
+    mse(a, a, a, {2, 2}, static_cast<Device>(7));
   });
+  expect_error(ErrorCode::invalid_argument, "row_losses: device: expected Device::cpu or Device::cuda", [&] {
+    row_losses(a, a, {2, 2}, static_cast<Device>(7));
+  });
+  expect_error(ErrorCode::invalid_argument, "mse: data", [&] { mse(a, nullptr, a, {2, 2}, Device::cuda); });
+  if (cuda_device_count() > 0) return;
+  expect_error(ErrorCode::unsupported, "Device::cpu", [&] { mse(a, a, a, {2, 2}, Device::cuda); });
+  expect_error(ErrorCode::unsupported, "Device::cpu", [&] { row_losses(a, a, {2, 2}, Device::cuda); });
 }
 
 }  // namespace
