@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "lockstep/base/call_check_internal.h"
 #include "lockstep/base/error.h"
 #include "lockstep/cross_entropy/cross_entropy_internal.h"
 
@@ -14,10 +15,12 @@ namespace {
   fail(ErrorCode::invalid_argument, {where, std::move(what), std::move(expected), std::move(got), {}});
 }
 
-void check_device(const char* where, Device device) {
-  if (device != Device::cpu)
-    fail(ErrorCode::unsupported,
-         {where, "device", "Device::cpu", "a CUDA device, which has no kernels yet", {}});
+/// float32 has a form for every device, float64 for the CPU alone.
+void check_device(const char* where, const ClassTargets&, Device device) {
+  internal::check_any_device(where, device);
+}
+void check_device(const char* where, const ClassTargets64&, Device device) {
+  internal::check_device(where, device);
 }
 
 void check_pointer(const char* where, const char* what, const void* pointer, std::int64_t elements) {
@@ -54,66 +57,41 @@ std::int64_t count(const char* where, const BasicClassTargets<T>& of) {
 
 template <class T>
 void check(const char* where, const BasicClassTargets<T>& targets, Device device) {
-  check_device(where, device);
-  count(where, targets);
+  check_device(where, targets, device);
+  if (device == Device::cpu)
+    count(where, targets);
+  else
+    check_classes(where, targets);  // the host cannot read the targets
 }
 
-// Each call checked, then computed.
-namespace checked {
+// ---- What is computed, after all checks
 
-template <class T>
-void nll(const T* log_probabilities, const BasicClassTargets<T>& targets, T* loss, Device device) {
-  check("nll", targets, device);
-  check_pointer("nll", "log_probabilities", log_probabilities, targets.rows * targets.classes);
-  check_pointer("nll", "loss", loss, targets.rows);
-  cross_entropy_internal::forward_cpu(
-      targets, cross_entropy_internal::BasicForward<T>{log_probabilities, loss, nullptr, nullptr});
+void forward(const ClassTargets& targets, const cross_entropy_internal::Forward& to, Device device,
+             void* stream) {
+  if (device == Device::cpu)
+    cross_entropy_internal::forward_cpu(targets, to);
+  else
+    cross_entropy_internal::forward_cuda(targets, to, stream);
 }
 
-template <class T>
-void nll_backward(const BasicClassTargets<T>& targets, const BasicRowGradients<T>& gradients,
-                  T* log_probabilities_gradient, Device device) {
-  check("nll_backward", targets, device);
-  check_pointer("nll_backward", "log_probabilities_gradient", log_probabilities_gradient,
-                targets.rows * targets.classes);
-  cross_entropy_internal::backward_cpu(
-      targets, cross_entropy_internal::BasicBackward<T>{nullptr, nullptr, nullptr, gradients,
-                                                        log_probabilities_gradient});
+void forward(const ClassTargets64& targets, const cross_entropy_internal::Forward64& to, Device, void*) {
+  cross_entropy_internal::forward_cpu(targets, to);
 }
 
-template <class T>
-void cross_entropy(const T* logits, const BasicClassTargets<T>& targets, T* loss, T* row_max, T* row_log_sum,
-                   Device device) {
-  check("cross_entropy", targets, device);
-  check_pointer("cross_entropy", "logits", logits, targets.rows * targets.classes);
-  check_pointer("cross_entropy", "loss", loss, targets.rows);
-  check_pointer("cross_entropy", "row_max", row_max, targets.rows);
-  check_pointer("cross_entropy", "row_log_sum", row_log_sum, targets.rows);
-  cross_entropy_internal::forward_cpu(
-      targets, cross_entropy_internal::BasicForward<T>{logits, loss, row_max, row_log_sum});
+void backward(const ClassTargets& targets, const cross_entropy_internal::Backward& from, Device device,
+              void* stream) {
+  if (device == Device::cpu)
+    cross_entropy_internal::backward_cpu(targets, from);
+  else
+    cross_entropy_internal::backward_cuda(targets, from, stream);
+}
+
+void backward(const ClassTargets64& targets, const cross_entropy_internal::Backward64& from, Device, void*) {
+  cross_entropy_internal::backward_cpu(targets, from);
 }
 
 template <class T>
-void cross_entropy_backward(const T* logits, const BasicClassTargets<T>& targets, const T* row_max,
-                            const T* row_log_sum, const BasicRowGradients<T>& gradients, T* logits_gradient,
-                            Device device) {
-  const char* const where = "cross_entropy_backward";
-  check(where, targets, device);
-  const std::int64_t elements = targets.rows * targets.classes;
-  check_pointer(where, "logits", logits, elements);
-  check_pointer(where, "row_max", row_max, targets.rows);
-  check_pointer(where, "row_log_sum", row_log_sum, targets.rows);
-  check_pointer(where, "logits_gradient", logits_gradient, elements);
-  if (elements > 0)
-    cross_entropy_internal::backward_cpu(
-        targets,
-        cross_entropy_internal::BasicBackward<T>{logits, row_max, row_log_sum, gradients, logits_gradient});
-}
-
-template <class T>
-void target_weights(const BasicClassTargets<T>& targets, T* weights, Device device) {
-  check("target_weights", targets, device);
-  check_pointer("target_weights", "weights", weights, targets.rows);
+void weights_of_targets(const BasicClassTargets<T>& targets, T* weights) {
   for (std::int64_t r = 0; r < targets.rows; ++r) {
     const std::int64_t target = targets.targets[r];
     const T of_class =
@@ -122,34 +100,106 @@ void target_weights(const BasicClassTargets<T>& targets, T* weights, Device devi
   }
 }
 
+// Each call checked, then computed.
+namespace checked {
+
+template <class T>
+void nll(const T* log_probabilities, const BasicClassTargets<T>& targets, T* loss, Device device,
+         void* stream) {
+  check("nll", targets, device);
+  check_pointer("nll", "log_probabilities", log_probabilities, targets.rows * targets.classes);
+  check_pointer("nll", "loss", loss, targets.rows);
+  forward(targets, cross_entropy_internal::BasicForward<T>{log_probabilities, loss, nullptr, nullptr}, device,
+          stream);
+}
+
+template <class T>
+void nll_backward(const BasicClassTargets<T>& targets, const BasicRowGradients<T>& gradients,
+                  T* log_probabilities_gradient, Device device, void* stream) {
+  check("nll_backward", targets, device);
+  check_pointer("nll_backward", "log_probabilities_gradient", log_probabilities_gradient,
+                targets.rows * targets.classes);
+  backward(targets,
+           cross_entropy_internal::BasicBackward<T>{nullptr, nullptr, nullptr, gradients,
+                                                    log_probabilities_gradient},
+           device, stream);
+}
+
+template <class T>
+void cross_entropy(const T* logits, const BasicClassTargets<T>& targets, T* loss, T* row_max, T* row_log_sum,
+                   Device device, void* stream) {
+  check("cross_entropy", targets, device);
+  check_pointer("cross_entropy", "logits", logits, targets.rows * targets.classes);
+  check_pointer("cross_entropy", "loss", loss, targets.rows);
+  check_pointer("cross_entropy", "row_max", row_max, targets.rows);
+  check_pointer("cross_entropy", "row_log_sum", row_log_sum, targets.rows);
+  forward(targets, cross_entropy_internal::BasicForward<T>{logits, loss, row_max, row_log_sum}, device,
+          stream);
+}
+
+template <class T>
+void cross_entropy_backward(const T* logits, const BasicClassTargets<T>& targets, const T* row_max,
+                            const T* row_log_sum, const BasicRowGradients<T>& gradients, T* logits_gradient,
+                            Device device, void* stream) {
+  const char* const where = "cross_entropy_backward";
+  check(where, targets, device);
+  const std::int64_t elements = targets.rows * targets.classes;
+  check_pointer(where, "logits", logits, elements);
+  check_pointer(where, "row_max", row_max, targets.rows);
+  check_pointer(where, "row_log_sum", row_log_sum, targets.rows);
+  check_pointer(where, "logits_gradient", logits_gradient, elements);
+  if (elements > 0)
+    backward(
+        targets,
+        cross_entropy_internal::BasicBackward<T>{logits, row_max, row_log_sum, gradients, logits_gradient},
+        device, stream);
+}
+
+void target_weights(const ClassTargets& targets, float* weights, Device device, void* stream) {
+  check("target_weights", targets, device);
+  check_pointer("target_weights", "weights", weights, targets.rows);
+  if (device == Device::cpu)
+    weights_of_targets(targets, weights);
+  else
+    cross_entropy_internal::target_weights_cuda(targets, weights, stream);
+}
+
+void target_weights(const ClassTargets64& targets, double* weights, Device device, void*) {
+  check("target_weights", targets, device);
+  check_pointer("target_weights", "weights", weights, targets.rows);
+  weights_of_targets(targets, weights);
+}
+
 }  // namespace checked
 
 }  // namespace
 
-void nll(const float* log_probabilities, const ClassTargets& targets, float* loss, Device device, void*) {
-  checked::nll(log_probabilities, targets, loss, device);
+void nll(const float* log_probabilities, const ClassTargets& targets, float* loss, Device device,
+         void* stream) {
+  checked::nll(log_probabilities, targets, loss, device, stream);
 }
 
 void nll_backward(const ClassTargets& targets, const RowGradients& gradients,
-                  float* log_probabilities_gradient, Device device, void*) {
-  checked::nll_backward(targets, gradients, log_probabilities_gradient, device);
+                  float* log_probabilities_gradient, Device device, void* stream) {
+  checked::nll_backward(targets, gradients, log_probabilities_gradient, device, stream);
 }
 
 void cross_entropy(const float* logits, const ClassTargets& targets, float* loss, float* row_max,
-                   float* row_log_sum, Device device, void*) {
-  checked::cross_entropy(logits, targets, loss, row_max, row_log_sum, device);
+                   float* row_log_sum, Device device, void* stream) {
+  checked::cross_entropy(logits, targets, loss, row_max, row_log_sum, device, stream);
 }
 
 void cross_entropy_backward(const float* logits, const ClassTargets& targets, const float* row_max,
                             const float* row_log_sum, const RowGradients& gradients, float* logits_gradient,
-                            Device device, void*) {
-  checked::cross_entropy_backward(logits, targets, row_max, row_log_sum, gradients, logits_gradient, device);
+                            Device device, void* stream) {
+  checked::cross_entropy_backward(logits, targets, row_max, row_log_sum, gradients, logits_gradient, device,
+                                  stream);
 }
 
 std::int64_t counted_targets(const ClassTargets& targets) { return count("counted_targets", targets); }
 
-void target_weights(const ClassTargets& targets, float* weights, Device device, void*) {
-  checked::target_weights(targets, weights, device);
+void target_weights(const ClassTargets& targets, float* weights, Device device, void* stream) {
+  checked::target_weights(targets, weights, device, stream);
 }
 
 float loss_scale(std::int64_t count) {
@@ -160,30 +210,32 @@ float loss_scale(std::int64_t count) {
 
 // ---- float64
 
-void nll(const double* log_probabilities, const ClassTargets64& targets, double* loss, Device device, void*) {
-  checked::nll(log_probabilities, targets, loss, device);
+void nll(const double* log_probabilities, const ClassTargets64& targets, double* loss, Device device,
+         void* stream) {
+  checked::nll(log_probabilities, targets, loss, device, stream);
 }
 
 void nll_backward(const ClassTargets64& targets, const RowGradients64& gradients,
-                  double* log_probabilities_gradient, Device device, void*) {
-  checked::nll_backward(targets, gradients, log_probabilities_gradient, device);
+                  double* log_probabilities_gradient, Device device, void* stream) {
+  checked::nll_backward(targets, gradients, log_probabilities_gradient, device, stream);
 }
 
 void cross_entropy(const double* logits, const ClassTargets64& targets, double* loss, double* row_max,
-                   double* row_log_sum, Device device, void*) {
-  checked::cross_entropy(logits, targets, loss, row_max, row_log_sum, device);
+                   double* row_log_sum, Device device, void* stream) {
+  checked::cross_entropy(logits, targets, loss, row_max, row_log_sum, device, stream);
 }
 
 void cross_entropy_backward(const double* logits, const ClassTargets64& targets, const double* row_max,
                             const double* row_log_sum, const RowGradients64& gradients,
-                            double* logits_gradient, Device device, void*) {
-  checked::cross_entropy_backward(logits, targets, row_max, row_log_sum, gradients, logits_gradient, device);
+                            double* logits_gradient, Device device, void* stream) {
+  checked::cross_entropy_backward(logits, targets, row_max, row_log_sum, gradients, logits_gradient, device,
+                                  stream);
 }
 
 std::int64_t counted_targets(const ClassTargets64& targets) { return count("counted_targets", targets); }
 
-void target_weights(const ClassTargets64& targets, double* weights, Device device, void*) {
-  checked::target_weights(targets, weights, device);
+void target_weights(const ClassTargets64& targets, double* weights, Device device, void* stream) {
+  checked::target_weights(targets, weights, device, stream);
 }
 
 }  // namespace lockstep

@@ -41,7 +41,12 @@ using RowGradients64 = BasicRowGradients<double>;
 //
 // Guarantees: run_to_run, batch, threads, cpu_to_gpu (NaN payloads excepted). Throw Error(invalid_argument)
 // for a negative extent, a target that is neither a class nor ignored, label smoothing outside 0 … 1, or a
-// null pointer where there are elements; Error(unsupported) for Device::cuda.
+// null pointer where there are elements; Error(unsupported) for Device::cuda where this build or this machine
+// has no CUDA.
+//
+// On a CUDA device a call returns before the work is done, on the cudaStream_t `stream` (null: the default
+// stream), and the host does not read the targets: one that is neither a class nor ignored makes its row's
+// loss, gradient and weight NaN.
 
 /// loss[r] of each row, float32 [rows], from log-probabilities.
 void nll(const float* log_probabilities, const ClassTargets& targets, float* loss,
@@ -62,7 +67,7 @@ void cross_entropy_backward(const float* logits, const ClassTargets& targets, co
                             const float* row_log_sum, const RowGradients& gradients, float* logits_gradient,
                             Device device = Device::cpu, void* stream = nullptr);
 
-/// The rows that count: those whose target is not ignored. Checks every target.
+/// The rows that count: those whose target is not ignored. Checks every target. The targets lie on the CPU.
 std::int64_t counted_targets(const ClassTargets& targets);
 
 /// weights[r]: weight[targets[r]], 1 without weights, +0 for an ignored row. Their fold is what a weighted
@@ -76,7 +81,8 @@ float loss_scale(std::int64_t count);
 
 // All but loss_scale in float64 too, in the same order: all float memory and numbers are double. For tests
 // such as torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, micro_batch, threads; not
-// the same bits on every system, since the elementary functions are libm's. Errors as above.
+// the same bits on every system, since the elementary functions are libm's. Errors as above; Device::cuda is
+// unsupported.
 
 void nll(const double* log_probabilities, const ClassTargets64& targets, double* loss,
          Device device = Device::cpu, void* stream = nullptr);

@@ -1,5 +1,5 @@
 #pragma once
-// What cross_entropy.cpp calls. Everything has been checked, and there are elements.
+// What cross_entropy.cpp calls. Everything that the host can read has been checked. C++17.
 
 #include "lockstep/cross_entropy/cross_entropy.h"
 
@@ -30,6 +30,10 @@ using Backward64 = BasicBackward<double>;
 
 void forward_cpu(const ClassTargets& targets, const Forward& forward);
 void backward_cpu(const ClassTargets& targets, const Backward& backward);
+// Targets that are neither classes nor ignored make their row NaN.
+void forward_cuda(const ClassTargets& targets, const Forward& forward, void* stream);
+void backward_cuda(const ClassTargets& targets, const Backward& backward, void* stream);
+void target_weights_cuda(const ClassTargets& targets, float* weights, void* stream);
 
 // cross_entropy_fp64.cpp
 void forward_cpu(const ClassTargets64& targets, const Forward64& forward);

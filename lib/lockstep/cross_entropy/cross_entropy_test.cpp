@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <numeric>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/float_bits_test.h"
+#include "lockstep/base/on_device_test.h"
 #include "lockstep/cross_entropy/cross_entropy_ref.h"
 #include "lockstep/cross_entropy/cross_entropy_vectors.h"
 #include "lockstep/simd/every_form_test.h"
@@ -258,6 +260,132 @@ TEST(TargetWeights, AreTheTargetsOwn) {
   EXPECT_EQ(Values(weights, weights + 3), (Values{1.0f, 0.0f, 1.0f}));
 }
 
+// ---- CUDA: the CPU's bits
+
+/// A problem's memory on a CUDA device.
+struct DeviceProblem {
+  explicit DeviceProblem(const Problem& of)
+      : p(of), logits(of.logits), weight(of.weight), gradients(of.gradients), targets(of.targets) {}
+
+  ClassTargets of() {
+    ClassTargets result = p.of();
+    result.targets = targets.data();
+    if (result.weight != nullptr) result.weight = weight.data();
+    return result;
+  }
+  RowGradients upstream() { return {p.gradients.empty() ? nullptr : gradients.data(), 0.125f}; }
+  OnDevice<float> row_values() const { return OnDevice<float>(Values(p.targets.size(), -7.0f)); }
+
+  const Problem& p;
+  OnDevice<float> logits, weight, gradients;
+  OnDevice<std::int64_t> targets;
+};
+
+Answer fused_on_gpu(const Problem& problem, bool in_place = false) {
+  DeviceProblem p(problem);
+  OnDevice<float> loss = p.row_values(), m = p.row_values(), log_sum = p.row_values();
+  OnDevice<float> gradient(Values(problem.logits.size(), -7.0f));
+  cross_entropy(p.logits.data(), p.of(), loss.data(), m.data(), log_sum.data(), Device::cuda);
+  OnDevice<float>& result = in_place ? p.logits : gradient;
+  cross_entropy_backward(p.logits.data(), p.of(), m.data(), log_sum.data(), p.upstream(), result.data(),
+                         Device::cuda);
+  return {loss.values(), result.values()};
+}
+
+Answer composed_on_gpu(const Problem& problem) {
+  DeviceProblem p(problem);
+  const AxisExtents extents{problem.rows, problem.classes, 1};
+  OnDevice<float> y(problem.logits), dy(problem.logits), loss = p.row_values();
+  log_softmax(p.logits.data(), y.data(), extents, Device::cuda);
+  nll(y.data(), p.of(), loss.data(), Device::cuda);
+  nll_backward(p.of(), p.upstream(), dy.data(), Device::cuda);
+  log_softmax_backward(dy.data(), y.data(), dy.data(), extents, Device::cuda);
+  return {loss.values(), dy.values()};
+}
+
+void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
+
+class CrossEntropyGpu : public GpuTest, public testing::WithParamInterface<Variant> {
+ protected:
+  static void expect_the_cpus_bits(const Problem& p) {
+    SCOPED_TRACE(std::to_string(p.rows) + " rows of " + std::to_string(p.classes) + " classes");
+    const Answer answer = fused(p);
+    EXPECT_TRUE(fused_on_gpu(p) == answer);
+    EXPECT_TRUE(fused_on_gpu(p, true) == answer) << "the gradient over the logits";
+    EXPECT_TRUE(composed_on_gpu(p) == answer) << "log_softmax and nll";
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Gpu, CrossEntropyGpu, testing::ValuesIn(kVariants));
+
+TEST_P(CrossEntropyGpu, HasTheCpusBits) {
+  for (const auto& [rows, classes] : kShapes) expect_the_cpus_bits(problem(rows, classes, GetParam()));
+  for (const std::int64_t edge : {16, 32, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536}) {
+    for (const std::int64_t classes : {edge - 1, edge, edge + 1})
+      expect_the_cpus_bits(problem(edge > 1024 ? 3 : 35, classes, GetParam()));
+  }
+  expect_the_cpus_bits(problem(70'000, 3, GetParam()));
+  expect_the_cpus_bits(problem(2, 200'001, GetParam()));
+}
+
+TEST_P(CrossEntropyGpu, SpecialLogitsGoAsOnTheCpu) {
+  const float special[] = {0.0f, -0.0f, 1e-42f, 3e38f, -3e38f, 120.0f, kInfinity, -kInfinity, kNan};
+  for (const std::int64_t classes : {4, 20, 300}) {
+    Problem p = problem(2 * 81, classes, GetParam());
+    std::size_t row = 0;
+    for (const float a : special) {
+      for (const float b : special) {
+        p.logits[row] = a;
+        p.logits[row + 1] = p.logits[row + 3] = b;
+        row += 2 * static_cast<std::size_t>(classes);
+      }
+    }
+    expect_the_cpus_bits(p);
+  }
+}
+
+TEST_P(CrossEntropyGpu, EmptyExtents) {
+  expect_the_cpus_bits(problem(0, 10, GetParam()));
+  Problem no_classes = problem(2, 1, GetParam());
+  no_classes.classes = 0;
+  no_classes.logits.clear();
+  no_classes.weight.clear();
+  no_classes.targets = {-100, -100};
+  expect_the_cpus_bits(no_classes);
+}
+
+TEST_P(CrossEntropyGpu, ATargetThatIsNoClassMakesItsRowNan) {
+  for (const std::int64_t classes : {7, 300}) {
+    Problem p = problem(6, classes, GetParam());
+    p.targets = {0, classes, 1, -1, -100, std::numeric_limits<std::int64_t>::max()};
+    const Answer fused_answer = fused_on_gpu(p), composed_answer = composed_on_gpu(p);
+    EXPECT_TRUE(fused_answer == composed_answer);
+    Problem valid = p;
+    for (const std::size_t r : {1, 3, 5}) valid.targets[r] = 0;
+    Answer expected = fused(valid);
+    const auto wide = static_cast<std::size_t>(classes);
+    for (const std::size_t r : {1, 3, 5}) {
+      expected.loss[r] = kNan;
+      for (std::size_t j = 0; j < wide; ++j) expected.gradient[r * wide + j] = kNan;
+    }
+    EXPECT_TRUE(fused_answer == expected);
+  }
+}
+
+TEST_P(CrossEntropyGpu, TargetWeightsAreTheCpus) {
+  const Problem p = problem(1000, 37, GetParam());
+  Values weights(1000, -1.0f);
+  target_weights(p.of(), weights.data());
+  DeviceProblem on_device(p);
+  OnDevice<float> result = on_device.row_values();
+  target_weights(on_device.of(), result.data(), Device::cuda);
+  EXPECT_EQ(bits(result.values()), bits(weights));
+  Problem wrong = p;
+  wrong.targets[3] = 37;
+  DeviceProblem wrong_on_device(wrong);
+  target_weights(wrong_on_device.of(), result.data(), Device::cuda);
+  EXPECT_TRUE(std::isnan(result.values()[3]));
+}
+
 // ---- The suite can fail
 
 TEST(CrossEntropyTwin, AnotherFormulaGoesRed) {
@@ -371,7 +499,20 @@ TEST(CrossEntropyErrors, SayWhatIsWrong) {
                [&] { cross_entropy_backward(nullptr, good, a, a, {}, a); });
   expect_error(kInvalid, "loss_scale: count: expected 1 or more targets that are not ignored, got 0",
                [] { loss_scale(0); });
-  expect_error(ErrorCode::unsupported, "expected Device::cpu", [&] { nll(a, good, a, Device::cuda); });
+  expect_error(kInvalid, "nll: device", [&] { nll(a, good, a, static_cast<Device>(7)); });
+  expect_error(kInvalid, "nll: loss", [&] { nll(a, good, nullptr, Device::cuda); });
+}
+
+TEST(CrossEntropyErrors, CudaWithoutADeviceIsUnsupported) {
+  if (cuda_device_count() > 0) GTEST_SKIP() << "this machine has a CUDA device";
+  float a[12] = {};
+  const std::int64_t targets[] = {0, 3, 2};
+  const ClassTargets of{targets, 3, 4};
+  constexpr auto kUnsupported = ErrorCode::unsupported;
+  expect_error(kUnsupported, "", [&] { nll(a, of, a, Device::cuda); });
+  expect_error(kUnsupported, "", [&] { nll_backward(of, {}, a, Device::cuda); });
+  expect_error(kUnsupported, "", [&] { cross_entropy(a, of, a, a, a, Device::cuda); });
+  expect_error(kUnsupported, "", [&] { target_weights(of, a, Device::cuda); });
 }
 
 }  // namespace
