@@ -11,9 +11,9 @@
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/float_bits_test.h"
-#include "lockstep/base/on_device_test.h"
 #include "lockstep/cross_entropy/cross_entropy_ref.h"
 #include "lockstep/cross_entropy/cross_entropy_vectors.h"
 #include "lockstep/simd/every_form_test.h"
@@ -274,19 +274,19 @@ struct DeviceProblem {
     return result;
   }
   RowGradients upstream() { return {p.gradients.empty() ? nullptr : gradients.data(), 0.125f}; }
-  OnDevice<float> row_values() const { return OnDevice<float>(Values(p.targets.size(), -7.0f)); }
+  DeviceValues<float> row_values() const { return DeviceValues<float>(Values(p.targets.size(), -7.0f)); }
 
   const Problem& p;
-  OnDevice<float> logits, weight, gradients;
-  OnDevice<std::int64_t> targets;
+  DeviceValues<float> logits, weight, gradients;
+  DeviceValues<std::int64_t> targets;
 };
 
 Answer fused_on_gpu(const Problem& problem, bool in_place = false) {
   DeviceProblem p(problem);
-  OnDevice<float> loss = p.row_values(), m = p.row_values(), log_sum = p.row_values();
-  OnDevice<float> gradient(Values(problem.logits.size(), -7.0f));
+  DeviceValues<float> loss = p.row_values(), m = p.row_values(), log_sum = p.row_values();
+  DeviceValues<float> gradient(Values(problem.logits.size(), -7.0f));
   cross_entropy(p.logits.data(), p.of(), loss.data(), m.data(), log_sum.data(), Device::cuda);
-  OnDevice<float>& result = in_place ? p.logits : gradient;
+  DeviceValues<float>& result = in_place ? p.logits : gradient;
   cross_entropy_backward(p.logits.data(), p.of(), m.data(), log_sum.data(), p.upstream(), result.data(),
                          Device::cuda);
   return {loss.values(), result.values()};
@@ -295,7 +295,7 @@ Answer fused_on_gpu(const Problem& problem, bool in_place = false) {
 Answer composed_on_gpu(const Problem& problem) {
   DeviceProblem p(problem);
   const AxisExtents extents{problem.rows, problem.classes, 1};
-  OnDevice<float> y(problem.logits), dy(problem.logits), loss = p.row_values();
+  DeviceValues<float> y(problem.logits), dy(problem.logits), loss = p.row_values();
   log_softmax(p.logits.data(), y.data(), extents, Device::cuda);
   nll(y.data(), p.of(), loss.data(), Device::cuda);
   nll_backward(p.of(), p.upstream(), dy.data(), Device::cuda);
@@ -305,7 +305,7 @@ Answer composed_on_gpu(const Problem& problem) {
 
 void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
 
-class CrossEntropyGpu : public GpuTest, public testing::WithParamInterface<Variant> {
+class CrossEntropyGpu : public GpuSuite<>, public testing::WithParamInterface<Variant> {
  protected:
   static void expect_the_cpus_bits(const Problem& p) {
     SCOPED_TRACE(std::to_string(p.rows) + " rows of " + std::to_string(p.classes) + " classes");
@@ -376,7 +376,7 @@ TEST_P(CrossEntropyGpu, TargetWeightsAreTheCpus) {
   Values weights(1000, -1.0f);
   target_weights(p.of(), weights.data());
   DeviceProblem on_device(p);
-  OnDevice<float> result = on_device.row_values();
+  DeviceValues<float> result = on_device.row_values();
   target_weights(on_device.of(), result.data(), Device::cuda);
   EXPECT_EQ(bits(result.values()), bits(weights));
   Problem wrong = p;

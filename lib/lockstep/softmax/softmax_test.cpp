@@ -10,9 +10,9 @@
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/float_bits_test.h"
-#include "lockstep/base/on_device_test.h"
 #include "lockstep/math/math_inl.h"
 #include "lockstep/simd/every_form_test.h"
 #include "lockstep/softmax/softmax_ref.h"
@@ -269,7 +269,7 @@ TEST(Softmax, IsCloseToItsDoubleForm) {
 // ---- CUDA: the CPU's bits. The operands of every operation are any numbers here
 
 template <class Operation>
-class SoftmaxGpu : public GpuTest {
+class SoftmaxGpu : public GpuSuite<> {
  protected:
   static Values on_cpu(const Values& a, const Values& b, const AxisExtents& extents) {
     Values result(a.size(), -7.0f);
@@ -277,7 +277,7 @@ class SoftmaxGpu : public GpuTest {
     return result;
   }
   static Values on_gpu(const Values& a, const Values& b, const AxisExtents& extents) {
-    OnDevice<float> first(a), second(b), result(Values(a.size(), -7.0f));
+    DeviceValues<float> first(a), second(b), result(Values(a.size(), -7.0f));
     Operation::call(first.data(), second.data(), result.data(), extents, Device::cuda);
     return result.values();
   }
@@ -338,7 +338,7 @@ TYPED_TEST(SoftmaxGpu, WorksInPlaceAndOnAnyFloat) {
     const auto expected = bits(this->on_cpu(a, b, extents));
     Values shifted = a;
     shifted.insert(shifted.begin(), 5.0f);
-    OnDevice<float> first(a), second(b), again(a), later(shifted);
+    DeviceValues<float> first(a), second(b), again(a), later(shifted);
     TypeParam::call(first.data(), second.data(), first.data(), extents, Device::cuda);
     EXPECT_EQ(bits(first.values()), expected);
     TypeParam::call(later.data() + 1, second.data(), later.data() + 1, extents, Device::cuda);
