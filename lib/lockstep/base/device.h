@@ -15,7 +15,7 @@ int cuda_device_count();
 /// device.
 std::string cuda_trouble();
 
-/// Memory of the current CUDA device. Copies block until they are done.
+/// Memory of the current CUDA device. Copies from and to the host block until they are done.
 /// Throws Error(unsupported) where there is no device, Error(internal) when the device refuses.
 class DeviceBuffer {
  public:
@@ -29,6 +29,8 @@ class DeviceBuffer {
   /// Copies bytes() bytes from or to host memory, after all work that was submitted to the device before.
   void copy_from_host(const void* source);
   void copy_to_host(void* target) const;
+  /// Copies bytes() bytes of the device's memory on the default stream, and returns before that is done.
+  void copy_from(const DeviceBuffer& source);
 
  private:
   void* data_ = nullptr;

@@ -34,4 +34,9 @@ void DeviceBuffer::copy_to_host(void* target) const {
   check_cuda(cudaMemcpy(target, data_, bytes_, cudaMemcpyDeviceToHost), "cudaMemcpy from the device");
 }
 
+void DeviceBuffer::copy_from(const DeviceBuffer& source) {
+  check_cuda(cudaMemcpyAsync(data_, source.data_, bytes_, cudaMemcpyDeviceToDevice),
+             "cudaMemcpy on the device");
+}
+
 }  // namespace lockstep

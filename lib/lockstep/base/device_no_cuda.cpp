@@ -18,5 +18,6 @@ DeviceBuffer::DeviceBuffer(std::size_t) { refuse(); }
 DeviceBuffer::~DeviceBuffer() = default;
 void DeviceBuffer::copy_from_host(const void*) { refuse(); }
 void DeviceBuffer::copy_to_host(void*) const { refuse(); }
+void DeviceBuffer::copy_from(const DeviceBuffer&) { refuse(); }
 
 }  // namespace lockstep

@@ -3,6 +3,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "lockstep/base/device_timing_internal.h"
 #include "lockstep/elementwise/elementwise.h"
 #include "lockstep/elementwise/elementwise_ref.h"
 
@@ -49,5 +50,21 @@ BENCHMARK(add_scaled)->Arg(1000)->Arg(1'000'000);
 BENCHMARK(addcdiv)->Arg(1000)->Arg(1'000'000);
 BENCHMARK(lerp_to_a_number)->Arg(1000)->Arg(1'000'000);
 BENCHMARK(addcdiv_reference)->Arg(1000)->Arg(1'000'000);
+
+// ---- CUDA, beside a copy of the device's memory
+
+void cuda_addcdiv(benchmark::State& state) {
+  if (lockstep::cuda_device_count() == 0) return state.SkipWithError(lockstep::cuda_trouble().c_str());
+  const std::int64_t count = state.range(0);
+  const auto bytes = static_cast<std::size_t>(count) * sizeof(float);
+  lockstep::DeviceBuffer x(bytes), a(bytes), b(bytes), out(bytes);
+  const std::vector<float> ones(static_cast<std::size_t>(count), 1.5f);
+  for (lockstep::DeviceBuffer* each : {&x, &a, &b}) each->copy_from_host(ones.data());
+  const auto floats = [](const lockstep::DeviceBuffer& of) { return static_cast<float*>(of.data()); };
+  lockstep::internal::time_beside_device_copy(state, 4 * bytes, [&] {
+    lockstep::addcdiv(floats(out), floats(x), floats(a), floats(b), 0.3f, count, lockstep::Device::cuda);
+  });
+}
+BENCHMARK(cuda_addcdiv)->Arg(1 << 27)->Iterations(1)->UseManualTime();
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "lockstep/base/device_timing_internal.h"
 #include "lockstep/loss/loss.h"
 #include "lockstep/loss/loss_ref.h"
 
@@ -87,5 +88,51 @@ BENCHMARK(bce_with_logits_reference)->Apply(shapes);
 BENCHMARK(bce_with_logits_backward)->Apply(shapes);
 BENCHMARK(row_losses)->Apply(shapes);
 BENCHMARK(row_losses_reference)->Apply(shapes);
+
+// ---- CUDA, beside a copy of the device's memory
+
+/// `arrays` of the problem's size are read or written in all.
+template <class Operation>
+void on_device(benchmark::State& state, std::size_t arrays, Operation operation) {
+  if (lockstep::cuda_device_count() == 0) return state.SkipWithError(lockstep::cuda_trouble().c_str());
+  const Problem p(state);
+  const std::size_t bytes = p.x.size() * sizeof(float);
+  lockstep::DeviceBuffer x(bytes), target(bytes), y(bytes);
+  x.copy_from_host(p.x.data());
+  target.copy_from_host(p.target.data());
+  lockstep::internal::time_beside_device_copy(state, arrays * bytes, [&] {
+    operation(static_cast<const float*>(x.data()), static_cast<const float*>(target.data()),
+              static_cast<float*>(y.data()), p.extents);
+  });
+}
+
+void cuda_mse(benchmark::State& state) {
+  on_device(state, 3,
+            [](const float* x, const float* target, float* y, const lockstep::LossExtents& extents) {
+              lockstep::mse(x, target, y, extents, lockstep::Device::cuda);
+            });
+}
+void cuda_bce_with_logits(benchmark::State& state) {
+  on_device(state, 3,
+            [](const float* x, const float* target, float* y, const lockstep::LossExtents& extents) {
+              lockstep::bce_with_logits(x, target, {}, y, extents, lockstep::Device::cuda);
+            });
+}
+void cuda_row_losses(benchmark::State& state) {
+  on_device(state, 1, [](const float* x, const float*, float* y, const lockstep::LossExtents& extents) {
+    lockstep::row_losses(x, y, extents, lockstep::Device::cuda);
+  });
+}
+
+void device_shapes(benchmark::internal::Benchmark* benchmark) {
+  benchmark->Args({1 << 17, 1024})->Iterations(1)->UseManualTime();
+}
+BENCHMARK(cuda_mse)->Apply(device_shapes);
+BENCHMARK(cuda_bce_with_logits)->Apply(device_shapes);
+BENCHMARK(cuda_row_losses)
+    ->Apply(device_shapes)
+    ->Args({1 << 20, 100})
+    ->Args({4096, 32'768})
+    ->Args({512, 262'144});
 
 }  // namespace
