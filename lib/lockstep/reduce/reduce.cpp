@@ -11,6 +11,7 @@
 namespace lockstep {
 namespace {
 
+using internal::check_any_device;
 using internal::check_device;
 using internal::check_extent;
 using internal::check_memory;
@@ -25,13 +26,20 @@ void check_shape(const char* operation, const ReduceShape& shape) {
 std::int64_t whole(const ReduceShape& shape) { return shape.outer * shape.axis * shape.inner; }
 std::int64_t reduced(const ReduceShape& shape) { return shape.outer * shape.inner; }
 
+/// float32 has a form for every device, float64 for the CPU alone.
+void check_device_of(const char* operation, const float*, Device device) {
+  check_any_device(operation, device);
+}
+void check_device_of(const char* operation, const double*, Device device) { check_device(operation, device); }
+
 /// An operation from [outer, axis, inner] to [outer, inner], or back.
-void check(const char* operation, const ReduceShape& shape, const void* wide, const char* wide_name,
-           const void* narrow, const char* narrow_name, Device device) {
+template <class T>
+void check(const char* operation, const ReduceShape& shape, const T* wide, const char* wide_name,
+           const T* narrow, const char* narrow_name, Device device) {
   check_shape(operation, shape);
   check_memory(operation, wide_name, wide, whole(shape));
   check_memory(operation, narrow_name, narrow, reduced(shape));
-  check_device(operation, device);
+  check_device_of(operation, wide, device);
 }
 
 double degrees(const char* operation, const ReduceShape& shape, double correction) {
@@ -40,12 +48,114 @@ double degrees(const char* operation, const ReduceShape& shape, double correctio
   return std::max(0.0, static_cast<double>(shape.axis) - correction);
 }
 
+void check_indices(const char* operation, const std::int64_t* index, const ReduceShape& shape) {
+  for (std::int64_t i = 0; i < reduced(shape) && whole(shape) > 0; ++i) {
+    if (index[i] < 0 || index[i] >= shape.axis)
+      refuse(operation, "index[" + std::to_string(i) + "]", "0 to " + std::to_string(shape.axis - 1),
+             std::to_string(index[i]));
+  }
+}
+
+// ---- What is computed, after all checks
+
+namespace run {
+
+void sum(const float* x, float* y, const ReduceShape& shape, Device device, void* stream) {
+  if (device == Device::cpu)
+    reduce::sum_cpu(x, y, shape);
+  else
+    reduce::sum_cuda(x, y, shape, 1.0f, stream);
+}
+
+void mean(const float* x, float* y, const ReduceShape& shape, Device device, void* stream) {
+  if (device == Device::cpu)
+    reduce::mean_cpu(x, y, shape);
+  else
+    reduce::sum_cuda(x, y, shape, static_cast<float>(shape.axis), stream);
+}
+
+void variance(const float* x, float* y, float* mean, const ReduceShape& shape, float divisor, Device device,
+              void* stream) {
+  if (device == Device::cpu)
+    reduce::variance_cpu(x, y, mean, shape, divisor);
+  else
+    reduce::variance_cuda(x, y, mean, shape, divisor, stream);
+}
+
+void select(const float* x, float* y, std::int64_t* index, const ReduceShape& shape, bool smallest,
+            Device device, void* stream) {
+  if (device == Device::cpu)
+    reduce::select_cpu(x, y, index, shape, smallest);
+  else
+    reduce::select_cuda(x, y, index, shape, smallest, stream);
+}
+
+void sum_backward(const float* dy, float* dx, const ReduceShape& shape, float divisor, Device device,
+                  void* stream) {
+  if (device == Device::cpu)
+    reduce::sum_backward_cpu(dy, dx, shape, divisor);
+  else
+    reduce::sum_backward_cuda(dy, dx, shape, divisor, stream);
+}
+
+void variance_backward(const float* dy, const float* x, const float* mean, float* dx,
+                       const ReduceShape& shape, float factor, Device device, void* stream) {
+  if (device == Device::cpu)
+    reduce::variance_backward_cpu(dy, x, mean, dx, shape, factor);
+  else
+    reduce::variance_backward_cuda(dy, x, mean, dx, shape, factor, stream);
+}
+
+void select_backward(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape,
+                     Device device, void* stream) {
+  if (device == Device::cpu)
+    reduce::select_backward_cpu(dy, index, dx, shape);
+  else
+    reduce::select_backward_cuda(dy, index, dx, shape, stream);
+}
+
+// float64: on the CPU alone.
+
+void sum(const double* x, double* y, const ReduceShape& shape, Device, void*) {
+  reduce::sum_cpu(x, y, shape);
+}
+
+void mean(const double* x, double* y, const ReduceShape& shape, Device, void*) {
+  reduce::mean_cpu(x, y, shape);
+}
+
+void variance(const double* x, double* y, double* mean, const ReduceShape& shape, double divisor, Device,
+              void*) {
+  reduce::variance_cpu(x, y, mean, shape, divisor);
+}
+
+void select(const double* x, double* y, std::int64_t* index, const ReduceShape& shape, bool smallest, Device,
+            void*) {
+  reduce::select_cpu(x, y, index, shape, smallest);
+}
+
+void sum_backward(const double* dy, double* dx, const ReduceShape& shape, double divisor, Device, void*) {
+  reduce::sum_backward_cpu(dy, dx, shape, divisor);
+}
+
+void variance_backward(const double* dy, const double* x, const double* mean, double* dx,
+                       const ReduceShape& shape, double factor, Device, void*) {
+  reduce::variance_backward_cpu(dy, x, mean, dx, shape, factor);
+}
+
+void select_backward(const double* dy, const std::int64_t* index, double* dx, const ReduceShape& shape,
+                     Device, void*) {
+  reduce::select_backward_cpu(dy, index, dx, shape);
+}
+
+}  // namespace run
+
 template <class T>
 void select(const char* operation, const T* x, T* y, std::int64_t* index, const ReduceShape& shape,
-            Device device, bool smallest) {
+            Device device, void* stream, bool smallest) {
   check_shape(operation, shape);
   check_memory(operation, "x", x, whole(shape));
-  check_device(operation, device);
+  check_device_of(operation, x, device);
   if (shape.axis == 0 && reduced(shape) > 0)
     refuse(operation, "axis", "1 or more elements to choose from", "0");
   if (shape.inner > 1 && shape.axis > std::numeric_limits<std::int32_t>::max())
@@ -54,153 +164,153 @@ void select(const char* operation, const T* x, T* y, std::int64_t* index, const 
                                   "at most 2^31 - 1 elements where it is not the innermost axis",
                                   std::to_string(shape.axis),
                                   {}});
-  reduce::select_cpu(x, y, index, shape, smallest);
+  run::select(x, y, index, shape, smallest, device, stream);
 }
 
 // Each call checked, then computed.
 namespace checked {
 
 template <class T>
-void reduce_sum(const T* x, T* y, const ReduceShape& shape, Device device) {
+void reduce_sum(const T* x, T* y, const ReduceShape& shape, Device device, void* stream) {
   check("reduce_sum", shape, x, "x", y, "y", device);
-  reduce::sum_cpu(x, y, shape);
+  run::sum(x, y, shape, device, stream);
 }
 
 template <class T>
-void reduce_mean(const T* x, T* y, const ReduceShape& shape, Device device) {
+void reduce_mean(const T* x, T* y, const ReduceShape& shape, Device device, void* stream) {
   check("reduce_mean", shape, x, "x", y, "y", device);
-  reduce::mean_cpu(x, y, shape);
+  run::mean(x, y, shape, device, stream);
 }
 
 template <class T>
-void reduce_variance(const T* x, T* y, T* mean, const ReduceShape& shape, double correction, Device device) {
+void reduce_variance(const T* x, T* y, T* mean, const ReduceShape& shape, double correction, Device device,
+                     void* stream) {
   check("reduce_variance", shape, x, "x", y, "y", device);
-  reduce::variance_cpu(x, y, mean, shape, static_cast<T>(degrees("reduce_variance", shape, correction)));
+  run::variance(x, y, mean, shape, static_cast<T>(degrees("reduce_variance", shape, correction)), device,
+                stream);
 }
 
 template <class T>
-void reduce_sum_backward(const T* dy, T* dx, const ReduceShape& shape, Device device) {
+void reduce_sum_backward(const T* dy, T* dx, const ReduceShape& shape, Device device, void* stream) {
   check("reduce_sum_backward", shape, dx, "dx", dy, "dy", device);
-  reduce::sum_backward_cpu(dy, dx, shape, T(1));
+  run::sum_backward(dy, dx, shape, T(1), device, stream);
 }
 
 template <class T>
-void reduce_mean_backward(const T* dy, T* dx, const ReduceShape& shape, Device device) {
+void reduce_mean_backward(const T* dy, T* dx, const ReduceShape& shape, Device device, void* stream) {
   check("reduce_mean_backward", shape, dx, "dx", dy, "dy", device);
-  reduce::sum_backward_cpu(dy, dx, shape, static_cast<T>(shape.axis));
+  run::sum_backward(dy, dx, shape, static_cast<T>(shape.axis), device, stream);
 }
 
 template <class T>
 void reduce_variance_backward(const T* dy, const T* x, const T* mean, T* dx, const ReduceShape& shape,
-                              double correction, Device device) {
+                              double correction, Device device, void* stream) {
   const char* const operation = "reduce_variance_backward";
   check(operation, shape, dx, "dx", dy, "dy", device);
   check_memory(operation, "x", x, whole(shape));
   check_memory(operation, "mean", mean, reduced(shape));
   const double divisor = degrees(operation, shape, correction);
-  reduce::variance_backward_cpu(dy, x, mean, dx, shape, static_cast<T>(2 / divisor));
+  run::variance_backward(dy, x, mean, dx, shape, static_cast<T>(2 / divisor), device, stream);
 }
 
 template <class T>
 void reduce_select_backward(const T* dy, const std::int64_t* index, T* dx, const ReduceShape& shape,
-                            Device device) {
+                            Device device, void* stream) {
   const char* const operation = "reduce_select_backward";
   check(operation, shape, dx, "dx", dy, "dy", device);
   check_memory(operation, "index", index, reduced(shape));
-  for (std::int64_t i = 0; i < reduced(shape) && whole(shape) > 0; ++i) {
-    if (index[i] < 0 || index[i] >= shape.axis)
-      refuse(operation, "index[" + std::to_string(i) + "]", "0 to " + std::to_string(shape.axis - 1),
-             std::to_string(index[i]));
-  }
-  reduce::select_backward_cpu(dy, index, dx, shape);
+  if (device == Device::cpu) check_indices(operation, index, shape);  // the host cannot read the others
+  run::select_backward(dy, index, dx, shape, device, stream);
 }
 
 }  // namespace checked
 
 }  // namespace
 
-void reduce_sum(const float* x, float* y, const ReduceShape& shape, Device device, void*) {
-  checked::reduce_sum(x, y, shape, device);
+void reduce_sum(const float* x, float* y, const ReduceShape& shape, Device device, void* stream) {
+  checked::reduce_sum(x, y, shape, device, stream);
 }
 
-void reduce_mean(const float* x, float* y, const ReduceShape& shape, Device device, void*) {
-  checked::reduce_mean(x, y, shape, device);
+void reduce_mean(const float* x, float* y, const ReduceShape& shape, Device device, void* stream) {
+  checked::reduce_mean(x, y, shape, device, stream);
 }
 
 void reduce_variance(const float* x, float* y, float* mean, const ReduceShape& shape, double correction,
-                     Device device, void*) {
-  checked::reduce_variance(x, y, mean, shape, correction, device);
+                     Device device, void* stream) {
+  checked::reduce_variance(x, y, mean, shape, correction, device, stream);
 }
 
 void reduce_max(const float* x, float* y, std::int64_t* index, const ReduceShape& shape, Device device,
-                void*) {
-  select("reduce_max", x, y, index, shape, device, false);
+                void* stream) {
+  select("reduce_max", x, y, index, shape, device, stream, false);
 }
 
 void reduce_min(const float* x, float* y, std::int64_t* index, const ReduceShape& shape, Device device,
-                void*) {
-  select("reduce_min", x, y, index, shape, device, true);
+                void* stream) {
+  select("reduce_min", x, y, index, shape, device, stream, true);
 }
 
-void reduce_sum_backward(const float* dy, float* dx, const ReduceShape& shape, Device device, void*) {
-  checked::reduce_sum_backward(dy, dx, shape, device);
+void reduce_sum_backward(const float* dy, float* dx, const ReduceShape& shape, Device device, void* stream) {
+  checked::reduce_sum_backward(dy, dx, shape, device, stream);
 }
 
-void reduce_mean_backward(const float* dy, float* dx, const ReduceShape& shape, Device device, void*) {
-  checked::reduce_mean_backward(dy, dx, shape, device);
+void reduce_mean_backward(const float* dy, float* dx, const ReduceShape& shape, Device device, void* stream) {
+  checked::reduce_mean_backward(dy, dx, shape, device, stream);
 }
 
 void reduce_variance_backward(const float* dy, const float* x, const float* mean, float* dx,
-                              const ReduceShape& shape, double correction, Device device, void*) {
-  checked::reduce_variance_backward(dy, x, mean, dx, shape, correction, device);
+                              const ReduceShape& shape, double correction, Device device, void* stream) {
+  checked::reduce_variance_backward(dy, x, mean, dx, shape, correction, device, stream);
 }
 
 void reduce_select_backward(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape,
-                            Device device, void*) {
-  checked::reduce_select_backward(dy, index, dx, shape, device);
+                            Device device, void* stream) {
+  checked::reduce_select_backward(dy, index, dx, shape, device, stream);
 }
 
 // ---- float64
 
-void reduce_sum(const double* x, double* y, const ReduceShape& shape, Device device, void*) {
-  checked::reduce_sum(x, y, shape, device);
+void reduce_sum(const double* x, double* y, const ReduceShape& shape, Device device, void* stream) {
+  checked::reduce_sum(x, y, shape, device, stream);
 }
 
-void reduce_mean(const double* x, double* y, const ReduceShape& shape, Device device, void*) {
-  checked::reduce_mean(x, y, shape, device);
+void reduce_mean(const double* x, double* y, const ReduceShape& shape, Device device, void* stream) {
+  checked::reduce_mean(x, y, shape, device, stream);
 }
 
 void reduce_variance(const double* x, double* y, double* mean, const ReduceShape& shape, double correction,
-                     Device device, void*) {
-  checked::reduce_variance(x, y, mean, shape, correction, device);
+                     Device device, void* stream) {
+  checked::reduce_variance(x, y, mean, shape, correction, device, stream);
 }
 
 void reduce_max(const double* x, double* y, std::int64_t* index, const ReduceShape& shape, Device device,
-                void*) {
-  select("reduce_max", x, y, index, shape, device, false);
+                void* stream) {
+  select("reduce_max", x, y, index, shape, device, stream, false);
 }
 
 void reduce_min(const double* x, double* y, std::int64_t* index, const ReduceShape& shape, Device device,
-                void*) {
-  select("reduce_min", x, y, index, shape, device, true);
+                void* stream) {
+  select("reduce_min", x, y, index, shape, device, stream, true);
 }
 
-void reduce_sum_backward(const double* dy, double* dx, const ReduceShape& shape, Device device, void*) {
-  checked::reduce_sum_backward(dy, dx, shape, device);
+void reduce_sum_backward(const double* dy, double* dx, const ReduceShape& shape, Device device,
+                         void* stream) {
+  checked::reduce_sum_backward(dy, dx, shape, device, stream);
 }
 
-void reduce_mean_backward(const double* dy, double* dx, const ReduceShape& shape, Device device, void*) {
-  checked::reduce_mean_backward(dy, dx, shape, device);
+void reduce_mean_backward(const double* dy, double* dx, const ReduceShape& shape, Device device,
+                          void* stream) {
+  checked::reduce_mean_backward(dy, dx, shape, device, stream);
 }
 
 void reduce_variance_backward(const double* dy, const double* x, const double* mean, double* dx,
-                              const ReduceShape& shape, double correction, Device device, void*) {
-  checked::reduce_variance_backward(dy, x, mean, dx, shape, correction, device);
+                              const ReduceShape& shape, double correction, Device device, void* stream) {
+  checked::reduce_variance_backward(dy, x, mean, dx, shape, correction, device, stream);
 }
 
 void reduce_select_backward(const double* dy, const std::int64_t* index, double* dx, const ReduceShape& shape,
-                            Device device, void*) {
-  checked::reduce_select_backward(dy, index, dx, shape, device);
+                            Device device, void* stream) {
+  checked::reduce_select_backward(dy, index, dx, shape, device, stream);
 }
 
 }  // namespace lockstep

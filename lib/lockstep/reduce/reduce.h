@@ -21,8 +21,8 @@ struct ReduceShape {
 // (o, i) of a result depends on x[o, 0 … axis - 1, i] alone, in an order that depends on `axis` alone.
 // `stream` is the cudaStream_t to work on (null: the default stream), unused on the CPU. Guarantees:
 // run_to_run, batch, threads, cpu_to_gpu (NaN payloads excepted). Throw Error(invalid_argument) for a
-// negative extent or null memory that holds elements, Error(unsupported) where this build has no form for the
-// device.
+// negative extent or null memory that holds elements, Error(unsupported) for Device::cuda where this build or
+// this machine has no CUDA. On a CUDA device a call returns before the work is done.
 
 /// The lane sum. An empty axis gives +0.
 void reduce_sum(const float* x, float* y, const ReduceShape& shape, Device device = Device::cpu,
@@ -58,12 +58,13 @@ void reduce_variance_backward(const float* dy, const float* x, const float* mean
                               const ReduceShape& shape, double correction = 1, Device device = Device::cpu,
                               void* stream = nullptr);
 /// dx = dy at the forward's index (of reduce_max or reduce_min), else +0. An index outside the axis is
-/// invalid_argument.
+/// invalid_argument on the CPU; on a CUDA device, where the host does not read it, dx is NaN along the axis.
 void reduce_select_backward(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape,
                             Device device = Device::cpu, void* stream = nullptr);
 
 // The above in float64, in the same order: all float memory and numbers are double. For tests such as
-// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads. Errors as above.
+// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads. Errors as above;
+// Device::cuda is unsupported.
 
 void reduce_sum(const double* x, double* y, const ReduceShape& shape, Device device = Device::cpu,
                 void* stream = nullptr);

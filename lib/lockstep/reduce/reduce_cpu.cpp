@@ -18,6 +18,7 @@
 #include "lockstep/base/float_mode.h"
 #include "lockstep/order/lanes.h"
 #include "lockstep/parallel/parallel.h"
+#include "lockstep/reduce/reduce_inl.h"
 #include "lockstep/reduce/reduce_internal.h"
 #include "lockstep/simd/lanes_internal.h"
 #include "lockstep/simd/vector_internal.h"
@@ -231,14 +232,6 @@ HWY_INLINE Best better(const Best& best, V value, VI index) {
   const auto keeps = hn::Or(ordered, hn::IsNaN(best.value));
   return {hn::IfThenElse(keeps, best.value, value),
           hn::IfThenElse(hn::RebindMask(DI(), keeps), best.index, index)};
-}
-
-/// Whether (value, index) comes before (other, other_index) in the choice.
-bool comes_first(float value, std::int64_t index, float other, std::int64_t other_index, bool smallest) {
-  if (std::isnan(value) || std::isnan(other))
-    return std::isnan(value) && (!std::isnan(other) || index < other_index);
-  if (value != other) return smallest ? value < other : value > other;
-  return index < other_index;
 }
 
 /// The index of the best of four vectors: all places' first NaN, else the lowest index of the best value.

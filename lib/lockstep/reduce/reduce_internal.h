@@ -18,6 +18,20 @@ void variance_backward_cpu(const float* dy, const float* x, const float* mean, f
                            const ReduceShape& shape, float factor);
 void select_backward_cpu(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape);
 
+// reduce_cuda.cu
+/// The sum, divided.
+void sum_cuda(const float* x, float* y, const ReduceShape& shape, float divisor, void* stream);
+void variance_cuda(const float* x, float* y, float* mean, const ReduceShape& shape, float divisor,
+                   void* stream);
+void select_cuda(const float* x, float* y, std::int64_t* index, const ReduceShape& shape, bool smallest,
+                 void* stream);
+void sum_backward_cuda(const float* dy, float* dx, const ReduceShape& shape, float divisor, void* stream);
+void variance_backward_cuda(const float* dy, const float* x, const float* mean, float* dx,
+                            const ReduceShape& shape, float factor, void* stream);
+/// A slice whose index lies outside the axis is NaN.
+void select_backward_cuda(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape,
+                          void* stream);
+
 // reduce_fp64.cpp
 void sum_cpu(const double* x, double* y, const ReduceShape& shape);
 void mean_cpu(const double* x, double* y, const ReduceShape& shape);

@@ -8,12 +8,14 @@
 #include <limits>
 #include <numeric>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/flushing_caller_test.h"
+#include "lockstep/base/on_device_test.h"
 #include "lockstep/reduce/reduce_ref.h"
 #include "lockstep/reduce/reduce_vectors.h"
 #include "lockstep/simd/every_form_test.h"
@@ -119,10 +121,37 @@ struct Cpu {
   }
 };
 
+struct Cuda {
+  static Results run(const Values& values, const ReduceShape& s) {
+    const Results none(s);
+    OnDevice<float> x(values), sum(none.sum), mean(none.mean), variance(none.variance), middle(none.middle),
+        max(none.max), min(none.min);
+    OnDevice<std::int64_t> argmax(none.argmax), argmin(none.argmin);
+    reduce_sum(x.data(), sum.data(), s, Device::cuda);
+    reduce_mean(x.data(), mean.data(), s, Device::cuda);
+    reduce_variance(x.data(), variance.data(), middle.data(), s, 1, Device::cuda);
+    Results r(s);
+    r.sum = sum.values(), r.mean = mean.values(), r.variance = variance.values(), r.middle = middle.values();
+    if (s.axis == 0) return r;
+    reduce_max(x.data(), max.data(), argmax.data(), s, Device::cuda);
+    reduce_min(x.data(), min.data(), argmin.data(), s, Device::cuda);
+    r.max = max.values(), r.min = min.values(), r.argmax = argmax.values(), r.argmin = argmin.values();
+    return r;
+  }
+  template <class Check>
+  static void each(Check check) {
+    check();
+  }
+};
+
 template <class Twin>
-class Reduce : public testing::Test {};
-using Twins = testing::Types<Ref, Cpu>;
-TYPED_TEST_SUITE(Reduce, Twins);
+class Reduce : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (std::is_same_v<Twin, Cuda> && cuda_device_count() == 0) GTEST_SKIP() << cuda_trouble();
+  }
+};
+TYPED_TEST_SUITE_P(Reduce);
 
 /// The elements of each axis are 0 …, whatever lies outside and inside.
 Values repeated(const ReduceShape& s) {
@@ -132,7 +161,7 @@ Values repeated(const ReduceShape& s) {
   return x;
 }
 
-TYPED_TEST(Reduce, GivesTheExpectedBitsInEveryLayout) {
+TYPED_TEST_P(Reduce, GivesTheExpectedBitsInEveryLayout) {
   TypeParam::each([] {
     for (const ReduceVector& vector : kReduceVectors) {
       for (const std::int64_t inner : {1, 2, 19, 70}) {
@@ -154,6 +183,11 @@ TYPED_TEST(Reduce, GivesTheExpectedBitsInEveryLayout) {
     }
   });
 }
+
+REGISTER_TYPED_TEST_SUITE_P(Reduce, GivesTheExpectedBitsInEveryLayout);
+INSTANTIATE_TYPED_TEST_SUITE_P(Ref, Reduce, Ref);
+INSTANTIATE_TYPED_TEST_SUITE_P(Cpu, Reduce, Cpu);
+INSTANTIATE_TYPED_TEST_SUITE_P(Gpu, Reduce, Cuda);
 
 TEST(ReduceCpu, IsTheReference) {
   std::vector<ReduceShape> shapes;
@@ -344,6 +378,109 @@ TEST(ReduceBackward, VarianceIsThatOfFiniteDifferences) {
   }
 }
 
+// ---- CUDA: the CPU's bits
+
+class ReduceGpu : public GpuTest {
+ protected:
+  static void expect_the_cpus_bits(const Values& x, const ReduceShape& shape) {
+    SCOPED_TRACE(text(shape));
+    expect_same(Cuda::run(x, shape), Cpu::run(x, shape));
+  }
+};
+
+// Each way to work on a slice begins and ends at one of these lengths, and needs no whole number of teams.
+TEST_F(ReduceGpu, HasTheCpusBitsAtTheEdgesOfEveryForm) {
+  for (const std::int64_t edge : {0, 2, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536}) {
+    for (const std::int64_t axis : {edge - 1, edge, edge + 1}) {
+      if (axis < 0) continue;
+      for (const ReduceShape& shape :
+           {ReduceShape{edge > 1024 ? 3 : 67, axis, 1}, ReduceShape{2, axis, edge > 1024 ? 3 : 19}})
+        expect_the_cpus_bits(elements(whole(shape), 77), shape);
+    }
+  }
+}
+
+TEST_F(ReduceGpu, HasTheCpusBitsOfManySlicesAndOfLongOnes) {
+  for (const ReduceShape& shape : {ReduceShape{70'000, 3, 1},
+                                   {20'000, 40, 1},
+                                   {2, 5, 30'000},
+                                   {300, 17, 33},
+                                   {1, 500'001, 1},
+                                   {1, 73'729, 2},
+                                   {0, 5, 3},
+                                   {4, 5, 0}})
+    expect_the_cpus_bits(elements(whole(shape)), shape);
+}
+
+TEST_F(ReduceGpu, SpecialValuesGoAsOnTheCpu) {
+  const float special[] = {0.0f,
+                           -0.0f,
+                           std::bit_cast<float>(1u),
+                           std::bit_cast<float>(0x80000001u),
+                           3e38f,
+                           -3e38f,
+                           kInfinity,
+                           -kInfinity,
+                           kNan};
+  for (const ReduceShape& shape :
+       {ReduceShape{162, 5, 1}, {162, 300, 1}, {5, 3000, 1}, {1, 5, 162}, {2, 70, 81}, {2, 20'000, 3}}) {
+    const auto n = static_cast<std::size_t>(whole(shape));
+    Values zeros(n, -0.0f), infinite(n, -kInfinity), mixed = elements(whole(shape), 5);
+    for (std::size_t i = 0; i < n; i += 7) mixed[i] = special[i / 7 % 9];
+    Values few = elements(whole(shape), 9);
+    for (std::size_t i = 0; i < n; i += 431) few[i] = special[i / 431 % 9];
+    for (const Values& x : {zeros, infinite, mixed, few}) expect_the_cpus_bits(x, shape);
+  }
+}
+
+TEST_F(ReduceGpu, AChoiceWritesWhatIsWanted) {
+  const ReduceShape shape{3, 40, 5};
+  const Values values = elements(whole(shape));
+  const Results expected = Cpu::run(values, shape);
+  OnDevice<float> x(values), y(expected.min);
+  OnDevice<std::int64_t> index(expected.argmin);
+  reduce_max(x.data(), y.data(), nullptr, shape, Device::cuda);
+  reduce_max(x.data(), nullptr, index.data(), shape, Device::cuda);
+  reduce_min(x.data(), nullptr, nullptr, shape, Device::cuda);
+  expect_same(y.values(), expected.max, "max");
+  EXPECT_EQ(index.values(), expected.argmax);
+}
+
+TEST_F(ReduceGpu, GradientsAreTheCpus) {
+  for (const ReduceShape& s :
+       {ReduceShape{3, 50, 1}, ReduceShape{2, 40, 19}, ReduceShape{200, 300, 1}, ReduceShape{4, 0, 3},
+        ReduceShape{0, 4, 3}, ReduceShape{2, 9000, 1}, ReduceShape{2, 9000, 3}, ReduceShape{2, 70'000, 1}}) {
+    SCOPED_TRACE(text(s));
+    const Values dy = elements(s.outer * s.inner), x = elements(whole(s), 500),
+                 mean = elements(s.outer * s.inner, 900), none(x.size(), -1.0f);
+    Indices index(reduced(s));
+    for (std::size_t i = 0; i < index.size(); ++i)
+      index[i] = static_cast<std::int64_t>(7 * i) % std::max<std::int64_t>(1, s.axis);
+    OnDevice<float> on_dy(dy), on_x(x), on_mean(mean), dx(none);
+    OnDevice<std::int64_t> on_index(index);
+    Values expected(none);
+    reduce_sum_backward(dy.data(), expected.data(), s);
+    reduce_sum_backward(on_dy.data(), dx.data(), s, Device::cuda);
+    expect_same(dx.values(), expected, "sum");
+    reduce_mean_backward(dy.data(), expected.data(), s);
+    reduce_mean_backward(on_dy.data(), dx.data(), s, Device::cuda);
+    expect_same(dx.values(), expected, "mean");
+    reduce_variance_backward(dy.data(), x.data(), mean.data(), expected.data(), s);
+    reduce_variance_backward(on_dy.data(), on_x.data(), on_mean.data(), dx.data(), s, 1, Device::cuda);
+    expect_same(dx.values(), expected, "variance");
+    reduce_select_backward(dy.data(), index.data(), expected.data(), s);
+    reduce_select_backward(on_dy.data(), on_index.data(), dx.data(), s, Device::cuda);
+    expect_same(dx.values(), expected, "select");
+  }
+}
+
+TEST_F(ReduceGpu, AnIndexOutsideTheAxisMakesItsGradientNan) {
+  OnDevice<float> dy({1.0f, 2.0f, 3.0f, 4.0f}), dx(Values(12, -1.0f));
+  OnDevice<std::int64_t> index({0, 3, -1, 2});
+  reduce_select_backward(dy.data(), index.data(), dx.data(), {4, 3, 1}, Device::cuda);
+  expect_same(dx.values(), {1, 0, 0, kNan, kNan, kNan, kNan, kNan, kNan, 0, 0, 4}, "dx");
+}
+
 // ---- The suite can fail
 
 TEST(ReduceTwin, APlainSumGoesRed) {
@@ -494,14 +631,14 @@ TEST(ReduceErrors, SayWhatIsWrong) {
   EXPECT_NO_THROW(reduce_max(x, nullptr, nullptr, {1, 2, 3})) << "neither result is needed";
 }
 
-TEST(ReduceErrors, CudaIsUnsupported) {
-  float* const null = nullptr;
-  const auto refuses = [](auto call) {
-    expect_refusal(call, "expected Device::cpu", ErrorCode::unsupported);
-  };
-  refuses([&] { reduce_sum(null, nullptr, {0, 0, 0}, Device::cuda); });
-  refuses([&] { reduce_max(null, nullptr, nullptr, {0, 0, 0}, Device::cuda); });
-  refuses([&] { reduce_mean_backward(null, nullptr, {0, 0, 0}, Device::cuda); });
+TEST(ReduceErrors, CudaWithoutADeviceIsUnsupported) {
+  if (cuda_device_count() > 0) GTEST_SKIP() << "this machine has a CUDA device";
+  float x[6] = {}, y[6] = {};
+  const auto refuses = [](auto call) { expect_refusal(call, "Device::cpu", ErrorCode::unsupported); };
+  refuses([&] { reduce_sum(x, y, {1, 2, 3}, Device::cuda); });
+  refuses([&] { reduce_max(x, y, nullptr, {1, 2, 3}, Device::cuda); });
+  refuses([&] { reduce_mean_backward(y, x, {1, 2, 3}, Device::cuda); });
+  expect_refusal([&] { reduce_sum(x, y, {1, 2, 3}, static_cast<Device>(7)); }, "reduce_sum: device");
 }
 
 }  // namespace
