@@ -13,9 +13,9 @@
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/flushing_caller_test.h"
-#include "lockstep/base/on_device_test.h"
 #include "lockstep/reduce/reduce_ref.h"
 #include "lockstep/reduce/reduce_vectors.h"
 #include "lockstep/simd/every_form_test.h"
@@ -124,9 +124,9 @@ struct Cpu {
 struct Cuda {
   static Results run(const Values& values, const ReduceShape& s) {
     const Results none(s);
-    OnDevice<float> x(values), sum(none.sum), mean(none.mean), variance(none.variance), middle(none.middle),
-        max(none.max), min(none.min);
-    OnDevice<std::int64_t> argmax(none.argmax), argmin(none.argmin);
+    DeviceValues<float> x(values), sum(none.sum), mean(none.mean), variance(none.variance),
+        middle(none.middle), max(none.max), min(none.min);
+    DeviceValues<std::int64_t> argmax(none.argmax), argmin(none.argmin);
     reduce_sum(x.data(), sum.data(), s, Device::cuda);
     reduce_mean(x.data(), mean.data(), s, Device::cuda);
     reduce_variance(x.data(), variance.data(), middle.data(), s, 1, Device::cuda);
@@ -380,7 +380,7 @@ TEST(ReduceBackward, VarianceIsThatOfFiniteDifferences) {
 
 // ---- CUDA: the CPU's bits
 
-class ReduceGpu : public GpuTest {
+class ReduceGpu : public GpuSuite<> {
  protected:
   static void expect_the_cpus_bits(const Values& x, const ReduceShape& shape) {
     SCOPED_TRACE(text(shape));
@@ -437,8 +437,8 @@ TEST_F(ReduceGpu, AChoiceWritesWhatIsWanted) {
   const ReduceShape shape{3, 40, 5};
   const Values values = elements(whole(shape));
   const Results expected = Cpu::run(values, shape);
-  OnDevice<float> x(values), y(expected.min);
-  OnDevice<std::int64_t> index(expected.argmin);
+  DeviceValues<float> x(values), y(expected.min);
+  DeviceValues<std::int64_t> index(expected.argmin);
   reduce_max(x.data(), y.data(), nullptr, shape, Device::cuda);
   reduce_max(x.data(), nullptr, index.data(), shape, Device::cuda);
   reduce_min(x.data(), nullptr, nullptr, shape, Device::cuda);
@@ -456,8 +456,8 @@ TEST_F(ReduceGpu, GradientsAreTheCpus) {
     Indices index(reduced(s));
     for (std::size_t i = 0; i < index.size(); ++i)
       index[i] = static_cast<std::int64_t>(7 * i) % std::max<std::int64_t>(1, s.axis);
-    OnDevice<float> on_dy(dy), on_x(x), on_mean(mean), dx(none);
-    OnDevice<std::int64_t> on_index(index);
+    DeviceValues<float> on_dy(dy), on_x(x), on_mean(mean), dx(none);
+    DeviceValues<std::int64_t> on_index(index);
     Values expected(none);
     reduce_sum_backward(dy.data(), expected.data(), s);
     reduce_sum_backward(on_dy.data(), dx.data(), s, Device::cuda);
@@ -475,8 +475,8 @@ TEST_F(ReduceGpu, GradientsAreTheCpus) {
 }
 
 TEST_F(ReduceGpu, AnIndexOutsideTheAxisMakesItsGradientNan) {
-  OnDevice<float> dy({1.0f, 2.0f, 3.0f, 4.0f}), dx(Values(12, -1.0f));
-  OnDevice<std::int64_t> index({0, 3, -1, 2});
+  DeviceValues<float> dy({1.0f, 2.0f, 3.0f, 4.0f}), dx(Values(12, -1.0f));
+  DeviceValues<std::int64_t> index({0, 3, -1, 2});
   reduce_select_backward(dy.data(), index.data(), dx.data(), {4, 3, 1}, Device::cuda);
   expect_same(dx.values(), {1, 0, 0, kNan, kNan, kNan, kNan, kNan, kNan, 0, 0, 4}, "dx");
 }
