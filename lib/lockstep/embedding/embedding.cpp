@@ -25,8 +25,33 @@ void check_indices(const char* operation, const std::int64_t* index, std::int64_
   }
 }
 
+void run(const Embedding& call, void* stream) { embedding_rows::forward_cuda(call, stream); }
+
+/// The CUDA form counts rows and tokens in 32 bits.
+void check_counts(const char* operation, std::int64_t vocabulary, const order::FoldSpan& span) {
+  constexpr std::int64_t kMost = (std::int64_t{1} << 32) - 2 * order::kRowsPerChunk - 1;
+  if (vocabulary > kMost)
+    refuse(operation, "vocabulary", "at most " + std::to_string(kMost) + " on a CUDA device",
+           std::to_string(vocabulary));
+  if (span.rows > kMost)
+    refuse(operation, "span.rows", "at most " + std::to_string(kMost) + " on a CUDA device",
+           std::to_string(span.rows));
+}
+
+void run(const EmbeddingBackward& call, void* stream) {
+  const char* const operation = "embedding_backward";
+  check_counts(operation, call.vocabulary, call.span);
+  if (call.scratch == nullptr && order::fold_segments(call.span) > 0)
+    refuse(operation, "scratch", "memory of embedding_backward_scratch_bytes on the device",
+           "a null pointer");
+  embedding_rows::backward_cuda(call, stream);
+}
+
+void run(const Embedding64&, void*) { check_device("embedding", Device::cuda); }
+void run(const EmbeddingBackward64&, void*) { check_device("embedding_backward", Device::cuda); }
+
 template <class T>
-void forward(const BasicEmbedding<T>& call, Device device) {
+void forward(const BasicEmbedding<T>& call, Device device, void* stream) {
   const char* const operation = "embedding";
   check_extent(operation, "vocabulary", call.vocabulary);
   check_extent(operation, "dim", call.dim);
@@ -34,23 +59,30 @@ void forward(const BasicEmbedding<T>& call, Device device) {
   check_memory(operation, "table", call.table, call.vocabulary * call.dim);
   check_memory(operation, "index", call.index, call.rows);
   check_memory(operation, "y", call.y, call.rows * call.dim);
+  if (device == Device::cuda) return run(call, stream);
   check_device(operation, device);
   check_indices(operation, call.index, call.rows, call.vocabulary);
   embedding_rows::forward_cpu(call);
 }
 
+void check_extents(const char* operation, std::int64_t vocabulary, std::int64_t dim,
+                   const order::FoldSpan& span) {
+  check_extent(operation, "vocabulary", vocabulary);
+  check_extent(operation, "dim", dim);
+  check_extent(operation, "span.first_row", span.first_row);
+  check_extent(operation, "span.rows", span.rows);
+}
+
 template <class T>
-void backward(const BasicEmbeddingBackward<T>& call, Device device) {
+void backward(const BasicEmbeddingBackward<T>& call, Device device, void* stream) {
   const char* const operation = "embedding_backward";
-  check_extent(operation, "vocabulary", call.vocabulary);
-  check_extent(operation, "dim", call.dim);
-  check_extent(operation, "span.first_row", call.span.first_row);
-  check_extent(operation, "span.rows", call.span.rows);
+  check_extents(operation, call.vocabulary, call.dim, call.span);
   check_memory(operation, "dy", call.dy, call.span.rows * call.dim);
   check_memory(operation, "index", call.index, call.span.rows);
   check_memory(operation, "total", call.total, call.vocabulary * call.dim);
   if (call.open == nullptr && order::needs_open_partial(call.span))
     refuse(operation, "open", "memory, since the span's cuts leave a chunk open", "a null pointer");
+  if (device == Device::cuda) return run(call, stream);
   check_device(operation, device);
   check_indices(operation, call.index, call.span.rows, call.vocabulary);
   embedding_rows::backward_cpu(call);
@@ -63,10 +95,26 @@ std::int64_t embedding_open_elements(std::int64_t vocabulary, std::int64_t dim) 
   return embedding_rows::kSlotHead + slots * embedding_rows::slot_elements(dim);
 }
 
-void embedding(const Embedding& call, Device device, void*) { forward(call, device); }
-void embedding(const Embedding64& call, Device device, void*) { forward(call, device); }
+std::int64_t embedding_backward_scratch_bytes(std::int64_t vocabulary, std::int64_t dim,
+                                              const order::FoldSpan& span) {
+  const char* const operation = "embedding_backward_scratch_bytes";
+  check_extents(operation, vocabulary, dim, span);
+  check_counts(operation, vocabulary, span);
+  EmbeddingBackward call;
+  call.vocabulary = vocabulary;
+  call.dim = dim;
+  call.span = span;
+  return embedding_rows::backward_scratch_bytes(call);
+}
 
-void embedding_backward(const EmbeddingBackward& call, Device device, void*) { backward(call, device); }
-void embedding_backward(const EmbeddingBackward64& call, Device device, void*) { backward(call, device); }
+void embedding(const Embedding& call, Device device, void* stream) { forward(call, device, stream); }
+void embedding(const Embedding64& call, Device device, void* stream) { forward(call, device, stream); }
+
+void embedding_backward(const EmbeddingBackward& call, Device device, void* stream) {
+  backward(call, device, stream);
+}
+void embedding_backward(const EmbeddingBackward64& call, Device device, void* stream) {
+  backward(call, device, stream);
+}
 
 }  // namespace lockstep

@@ -13,10 +13,11 @@ namespace lockstep {
 constexpr int kEmbeddingSpecVersion = 1;
 
 // All memory is contiguous and lies on `device`; values are float32, indices int64; nothing overlaps.
-// `stream` is the cudaStream_t to work on (null: the default stream), unused on the CPU. Throw
-// Error(invalid_argument) for a negative extent, an index outside the table (named with its place), or null
-// memory that holds elements; Error(unsupported) where this build has no form for the device. Nothing is
-// written then.
+// `stream` is the cudaStream_t to work on (null: the default stream), unused on the CPU; on a CUDA device a
+// call returns before the work is done. Throw Error(invalid_argument) for a negative extent, an index outside
+// the table (named with its place), or null memory that holds elements; Error(unsupported) for Device::cuda
+// in a build without CUDA. Nothing is written then. On a CUDA device the indices cannot be read before the
+// call returns: one outside the table gives a row of NaN in the forward, and no gradient in the backward.
 
 /// y[r] = table[index[r]]: copies, so -0 and NaN payloads stay.
 template <class T>
@@ -54,6 +55,9 @@ struct BasicEmbeddingBackward {
   /// and is not for reading. May be null where order::needs_open_partial(span) is false, and is not touched
   /// then.
   T* open = nullptr;
+  /// On a CUDA device: embedding_backward_scratch_bytes(…) bytes of memory on a boundary of 256, overwritten.
+  /// The next call on the same stream may have the same. Unused on the CPU.
+  void* scratch = nullptr;
 };
 using EmbeddingBackward = BasicEmbeddingBackward<float>;
 using EmbeddingBackward64 = BasicEmbeddingBackward<double>;
@@ -61,12 +65,19 @@ using EmbeddingBackward64 = BasicEmbeddingBackward<double>;
 /// A chunk that is open has hit at most 1,023 table rows, so its partials are few, whatever the vocabulary.
 std::int64_t embedding_open_elements(std::int64_t vocabulary, std::int64_t dim);
 
-/// Guarantees: run_to_run, micro_batch, threads, cpu_to_gpu (NaN payloads excepted).
+/// The bytes of scratch that a backward of this span needs on the current CUDA device: 16 a row for the sort
+/// and a sixteenth of dy, and a copy of `open` where the span continues a chunk. Throws
+/// Error(invalid_argument) as embedding_backward does, Error(unsupported) without CUDA.
+std::int64_t embedding_backward_scratch_bytes(std::int64_t vocabulary, std::int64_t dim,
+                                              const order::FoldSpan& span);
+
+/// On a CUDA device the vocabulary and the rows of a span are below 2^32 - 2^11. Guarantees: run_to_run,
+/// micro_batch, threads, cpu_to_gpu (NaN payloads excepted).
 void embedding_backward(const EmbeddingBackward& call, Device device = Device::cpu, void* stream = nullptr);
 
 // The same in float64, in the same order: all float memory and numbers are double. For tests such as
-// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, micro_batch, threads. Errors as
-// above.
+// torch's gradcheck: one thread, and slow, and on the CPU alone. Guarantees: run_to_run, batch, micro_batch,
+// threads. Errors as above.
 
 void embedding(const Embedding64& call, Device device = Device::cpu, void* stream = nullptr);
 void embedding_backward(const EmbeddingBackward64& call, Device device = Device::cpu, void* stream = nullptr);

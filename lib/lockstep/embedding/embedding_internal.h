@@ -5,12 +5,17 @@
 #include <cstring>
 #include <vector>
 
+#include "lockstep/base/host_device.h"
 #include "lockstep/embedding/embedding.h"
 
 namespace lockstep::embedding_rows {
 
 void forward_cpu(const Embedding& call);
 void backward_cpu(const EmbeddingBackward& call);
+
+void forward_cuda(const Embedding& call, void* stream);
+void backward_cuda(const EmbeddingBackward& call, void* stream);
+std::int64_t backward_scratch_bytes(const EmbeddingBackward& call);  ///< pointers are not read
 
 // embedding_fp64.cpp
 void forward_cpu(const Embedding64& call);
@@ -37,19 +42,21 @@ struct Plan {
 
 /// A slot of `open`: two elements for the table row, then the partial.
 constexpr std::int64_t kSlotHead = 2;
-inline std::int64_t slot_elements(std::int64_t dim) { return kSlotHead + dim; }
+LOCKSTEP_HOST_DEVICE inline std::int64_t slot_elements(std::int64_t dim) { return kSlotHead + dim; }
 /// The partial of slot `slot`; before the slots lie two elements with their number.
 template <class T>
-T* slot_partial(T* open, std::int64_t slot, std::int64_t dim) {
+LOCKSTEP_HOST_DEVICE T* slot_partial(T* open, std::int64_t slot, std::int64_t dim) {
   return open + kSlotHead + slot * slot_elements(dim) + kSlotHead;
 }
 
 /// The number of slots in use, before all of them, and the table row of each.
-inline std::int64_t read_number(const void* place) {
+LOCKSTEP_HOST_DEVICE inline std::int64_t read_number(const void* place) {
   std::int64_t number = 0;
   std::memcpy(&number, place, sizeof number);
   return number;
 }
-inline void write_number(std::int64_t number, void* place) { std::memcpy(place, &number, sizeof number); }
+LOCKSTEP_HOST_DEVICE inline void write_number(std::int64_t number, void* place) {
+  std::memcpy(place, &number, sizeof number);
+}
 
 }  // namespace lockstep::embedding_rows

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/embedding/embedding_ref.h"
@@ -221,6 +223,173 @@ TEST(EmbeddingBackward, OpenMemoryDoesNotGrowWithTheVocabulary) {
   EXPECT_GE(embedding_open_elements(1'000'000, 3), 1023 * 3);
 }
 
+// ---- CUDA against the CPU
+
+/// Host memory on the device, `misaligned` elements behind a boundary; one element more, so that none is
+/// empty.
+template <class T>
+class OnDevice {
+ public:
+  explicit OnDevice(const std::vector<T>& host, std::size_t misaligned = 0)
+      : count_(host.size()), misaligned_(misaligned), buffer_((misaligned + count_ + 1) * sizeof(T)) {
+    std::vector<T> padded(misaligned + count_ + 1);
+    std::copy(host.begin(), host.end(), padded.begin() + static_cast<std::ptrdiff_t>(misaligned));
+    buffer_.copy_from_host(padded.data());
+  }
+  T* data() const { return static_cast<T*>(buffer_.data()) + misaligned_; }
+  std::vector<T> read() const {
+    std::vector<T> padded(misaligned_ + count_ + 1);
+    buffer_.copy_to_host(padded.data());
+    return {padded.begin() + static_cast<std::ptrdiff_t>(misaligned_), padded.end() - 1};
+  }
+
+ private:
+  std::size_t count_, misaligned_;
+  DeviceBuffer buffer_;
+};
+
+Values run_cuda(const Problem& p, const Indices& ends, std::size_t misaligned = 0) {
+  const OnDevice dy(p.dy, misaligned), total(p.empty());
+  const OnDevice index(p.index);
+  const OnDevice open(
+      Values(static_cast<std::size_t>(embedding_open_elements(p.vocabulary, p.dim)), std::nanf("")));
+  std::int64_t first = 0;
+  for (std::size_t cut = 0; cut < ends.size(); first = ends[cut], ++cut) {
+    const order::FoldSpan span{first, ends[cut] - first, cut + 1 == ends.size()};
+    const DeviceBuffer scratch(
+        static_cast<std::size_t>(embedding_backward_scratch_bytes(p.vocabulary, p.dim, span)) + 1);
+    embedding_backward(
+        {dy.data() + first * p.dim, index.data() + first, p.vocabulary, p.dim, p.padding, span, total.data(),
+         order::needs_open_partial(span) ? open.data() : nullptr, scratch.data()},
+        Device::cuda);
+  }
+  return total.read();
+}
+
+class EmbeddingGpu : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (cuda_device_count() == 0) GTEST_SKIP() << cuda_trouble();
+  }
+};
+
+TEST_F(EmbeddingGpu, CopiesRows) {
+  for (const std::int64_t dim : {0, 1, 3, 4, 16, 100, 130, 768})
+    for (const std::size_t misaligned : {0, 1}) {
+      const std::int64_t rows = 3000, vocabulary = 50;
+      Values table = elements(vocabulary * dim);
+      if (dim > 1) table[0] = std::bit_cast<float>(0xffc12345u), table[1] = -0.0f;
+      Indices index = tokens(rows, vocabulary);
+      index[7] = -1, index[8] = vocabulary;
+      const OnDevice device_table(table, misaligned), y(Values(static_cast<std::size_t>(rows * dim), -1.0f));
+      const OnDevice device_index(index);
+      embedding({device_table.data(), device_index.data(), y.data(), vocabulary, dim, rows}, Device::cuda);
+      const Values got = y.read();
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        const std::size_t r = i / static_cast<std::size_t>(dim), j = i % static_cast<std::size_t>(dim);
+        if (r == 7 || r == 8) {
+          ASSERT_TRUE(std::isnan(got[i])) << "an index outside the table";
+          continue;
+        }
+        ASSERT_EQ(bits(got[i]), bits(table[static_cast<std::size_t>(index[r] * dim) + j]));
+      }
+    }
+}
+
+TEST_F(EmbeddingGpu, IsTheReference) {
+  for (const Problem& p : problems()) {
+    SCOPED_TRACE(std::to_string(p.rows()) + " rows, " + std::to_string(p.vocabulary) + " × " +
+                 std::to_string(p.dim));
+    const Values expected = run_ref(p);
+    expect_same(run_cuda(p, {p.rows()}), expected);
+    expect_same(run_cuda(p, {p.rows()}, 1), expected);
+    expect_same(run_cuda(p, {p.rows() / 3, p.rows()}), expected);
+  }
+}
+
+TEST_F(EmbeddingGpu, EveryCutOfTheBatchGivesTheSameBits) {
+  for (const Problem& p : {Problem(2100, 5, 3), Problem(2100, 300, 8, 2), Problem(2100, 100'000, 2)}) {
+    const Values expected = run_ref(p);
+    for (const std::int64_t size : {7, 333, 1024, 1500}) {
+      Indices ends;
+      for (std::int64_t end = size; end < p.rows(); end += size) ends.push_back(end);
+      ends.push_back(p.rows());
+      ends.push_back(p.rows());
+      expect_same(run_cuda(p, ends), expected);
+    }
+  }
+}
+
+/// A run of 16 rows and more is summed apart.
+TEST_F(EmbeddingGpu, RunsOfEveryLength) {
+  for (const std::size_t length : {1, 14, 15, 16, 17, 31, 32, 33, 47, 100, 1000}) {
+    Problem p(9000, 100, 5);
+    for (std::size_t r = 0; r < p.index.size(); ++r)
+      p.index[r] = r % 1024 < length ? 3 : 4 + static_cast<std::int64_t>(r % 7 * (r % 13));
+    const Values expected = run_ref(p);
+    expect_same(run_cuda(p, {p.rows()}), expected);
+    expect_same(run_cuda(p, {20, 1010, 1040, p.rows()}), expected);
+  }
+}
+
+/// What one device left open, the other one continues.
+TEST_F(EmbeddingGpu, LeavesOpenWhatTheCpuDoes) {
+  const Problem p(1500, 300, 6, 2);
+  for (const Indices& ends : {Indices{1, 5, 900}, Indices{700, 1300, 1500}}) {
+    Values total = p.empty(), open(static_cast<std::size_t>(embedding_open_elements(300, 6)), 0.0f);
+    const OnDevice device_total(total), device_open(open), dy(p.dy);
+    const OnDevice index(p.index);
+    std::int64_t first = 0;
+    for (const std::int64_t end : ends) {
+      const order::FoldSpan span{first, end - first, false};
+      const DeviceBuffer scratch(static_cast<std::size_t>(embedding_backward_scratch_bytes(300, 6, span)));
+      embedding_backward(
+          {p.dy.data() + first * 6, p.index.data() + first, 300, 6, 2, span, total.data(), open.data()});
+      embedding_backward({dy.data() + first * 6, index.data() + first, 300, 6, 2, span, device_total.data(),
+                          device_open.data(), scratch.data()},
+                         Device::cuda);
+      std::int64_t slots = 0;
+      std::memcpy(&slots, open.data(), sizeof slots);
+      Values device = device_open.read(), host = open;
+      device.resize(static_cast<std::size_t>(2 + slots * 8)), host.resize(device.size());
+      for (std::size_t i = 0; i < host.size(); ++i) ASSERT_EQ(bits(device[i]), bits(host[i])) << i;
+      first = end;
+    }
+    expect_same(device_total.read(), total);
+  }
+}
+
+TEST_F(EmbeddingGpu, SpecialValuesAndIndicesOutside) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const float least = std::bit_cast<float>(1u);
+  Problem p(10, 5, 1);
+  p.index = {0, 0, 1, 1, 2, 3, 3, 4, 5, -7};
+  p.dy = {-0.0f, -0.0f, kInfinity, -kInfinity, kInfinity, least, least, -0.0f, 1.0f, 1.0f};
+  for (const Indices& ends : {Indices{10}, Indices{1, 3, 6, 10}}) {
+    const Values total = run_cuda(p, ends);
+    EXPECT_EQ(bits(total[0]), 0u) << "chains start at +0";
+    EXPECT_TRUE(std::isnan(total[1]));
+    EXPECT_EQ(total[2], kInfinity);
+    EXPECT_EQ(bits(total[3]), 2u) << "subnormals are kept";
+    EXPECT_EQ(bits(total[4]), 0u);
+  }
+}
+
+TEST_F(EmbeddingGpu, EmptyExtents) {
+  expect_same(run_cuda(Problem(0, 3, 2), {0}), Values(6, 0.0f));
+  EXPECT_TRUE(run_cuda(Problem(1500, 3, 0), {700, 1500}).empty());
+  expect_same(run_cuda(Problem(40, 1, 3, 0), {10, 40}), Values(3, 0.0f));
+}
+
+TEST_F(EmbeddingGpu, ABatchOfOneTokenAndOfMany) {
+  Problem p(200'000, 20'000, 8);
+  expect_same(run_cuda(p, {p.rows()}), run_ref(p));
+  std::fill(p.index.begin(), p.index.end(), 4);
+  expect_same(run_cuda(p, {p.rows()}), run_ref(p));
+  for (std::size_t r = 0; r < p.index.size(); r += 3) p.index[r] = static_cast<std::int64_t>(r % 20'000);
+  expect_same(run_cuda(p, {p.rows()}), run_ref(p));
+}
+
 // ---- The suite can fail
 
 TEST(EmbeddingTwin, OneChainATokenGoesRed) {
@@ -349,11 +518,26 @@ TEST(EmbeddingErrors, SayWhatIsWrong) {
   refuses([](EmbeddingBackward& c) { c.span.first_row = -1; }, "span.first_row: ");
 }
 
-TEST(EmbeddingErrors, CudaIsUnsupported) {
-  expect_refusal([] { embedding(Embedding{}, Device::cuda); }, "expected Device::cpu",
-                 ErrorCode::unsupported);
-  expect_refusal([] { embedding_backward(EmbeddingBackward{}, Device::cuda); }, "expected Device::cpu",
-                 ErrorCode::unsupported);
+TEST(EmbeddingErrors, WhatCudaAsksFor) {
+  float m[12] = {};
+  const std::int64_t index[2] = {};
+  expect_refusal(
+      [&] {
+        embedding_backward({m, index, 4, 3, -1, {0, 2, true}, m, nullptr}, Device::cuda);
+      },
+      "scratch: expected memory of embedding_backward_scratch_bytes on the device, got a null pointer");
+  expect_refusal([] { embedding_backward_scratch_bytes(std::int64_t{1} << 32, 1, {}); },
+                 "vocabulary: expected at most");
+  expect_refusal([] { embedding_backward_scratch_bytes(4, -1, {}); }, "dim: expected 0 or more, got -1");
+}
+
+TEST(EmbeddingErrors, CudaWithoutADeviceIsUnsupported) {
+  if (cuda_device_count() > 0) GTEST_SKIP() << "this machine has a CUDA device";
+  float m[12] = {};
+  const std::int64_t index[2] = {};
+  const auto refuses = [](auto call) { expect_error(ErrorCode::unsupported, "", call); };
+  refuses([&] { embedding({m, index, m, 4, 3, 2}, Device::cuda); });
+  refuses([&] { embedding_backward({m, index, 4, 3, -1, {0, 2, true}, m, nullptr, m}, Device::cuda); });
 }
 
 }  // namespace
