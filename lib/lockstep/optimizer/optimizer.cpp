@@ -6,6 +6,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/base/float_mode.h"
+#include "lockstep/optimizer/optimizer_cuda_internal.h"
 #include "lockstep/optimizer/optimizer_internal.h"
 
 namespace lockstep {
@@ -77,12 +78,52 @@ void check_gradients(const char* where, std::span<const std::span<Element>> grad
   }
 }
 
-void check_device(const char* where, Device device) {
-  if (device == Device::cpu) return;
-  if (device == Device::cuda)
+/// Whether the CUDA form is meant.
+bool is_cuda(const char* where, Device device) {
+  if (device != Device::cpu && device != Device::cuda)
+    refuse(where, "device", "Device::cpu or Device::cuda", "another number");
+  return device == Device::cuda;
+}
+
+/// For the forms that return a number: on a CUDA device they would have to wait for it.
+void check_cpu(const char* where, Device device) {
+  if (is_cuda(where, device))
     fail(ErrorCode::unsupported,
-         {where, "device", "Device::cpu", "Device::cuda", "Copy the arrays to the CPU."});
-  refuse(where, "device", "Device::cpu or Device::cuda", "another number");
+         {where, "device", "Device::cpu", "Device::cuda", "Take the form that writes the norm to memory."});
+}
+
+void check_max_norm(const char* where, float max_norm) {
+  if (!(max_norm >= 0)) refuse(where, "max_norm", "0 or more", std::to_string(max_norm));
+}
+
+void check_norm(const char* where, const float* norm, const float* scratch, std::int64_t elements) {
+  if (norm == nullptr) refuse(where, "norm", "memory of one element", "a null pointer");
+  if (scratch == nullptr && elements > 0)
+    refuse(where, "scratch", std::to_string(elements) + " elements of memory on the device",
+           "a null pointer");
+}
+
+/// Scratch: the sums of all gradients, then the partials of each.
+template <class Element>
+std::vector<optimizer::GradientArray> arrays_of(std::span<const std::span<Element>> gradients,
+                                                float* scratch) {
+  std::vector<optimizer::GradientArray> arrays;
+  float* partials = scratch + gradients.size();
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    const auto count = static_cast<std::int64_t>(gradients[i].size());
+    // A norm only reads.
+    arrays.push_back({const_cast<float*>(gradients[i].data()), count, partials, scratch + i});  // NOLINT
+    partials += optimizer::norm_blocks(count);
+  }
+  return arrays;
+}
+
+template <class Element>
+std::int64_t scratch_elements(std::span<const std::span<Element>> gradients) {
+  auto elements = static_cast<std::int64_t>(gradients.size());
+  for (const auto& gradient : gradients)
+    elements += optimizer::norm_blocks(static_cast<std::int64_t>(gradient.size()));
+  return elements;
 }
 
 }  // namespace
@@ -130,39 +171,75 @@ AdamFactors<float> adam_factors(const AdamOptions& options, std::int64_t step) {
 
 }  // namespace optimizer
 
-void sgd(std::span<const SgdParameter> parameters, const SgdOptions& options, Device device, void*) {
+void sgd(std::span<const SgdParameter> parameters, const SgdOptions& options, Device device, void* stream) {
   check(parameters, options);
-  check_device("sgd", device);
-  optimizer::sgd_cpu(parameters, optimizer::sgd_factors(options));
+  const auto factors = optimizer::sgd_factors(options);
+  if (is_cuda("sgd", device))
+    return optimizer::sgd_cuda(parameters.data(), parameters.size(), factors, stream);
+  optimizer::sgd_cpu(parameters, factors);
 }
 
 void adam(std::span<const AdamParameter> parameters, const AdamOptions& options, std::int64_t step,
-          Device device, void*) {
+          Device device, void* stream) {
   check(parameters, options, step);
-  check_device("adam", device);
-  optimizer::adam_cpu(parameters, optimizer::adam_factors(options, step), options.amsgrad);
+  const auto factors = optimizer::adam_factors(options, step);
+  if (is_cuda("adam", device))
+    return optimizer::adam_cuda(parameters.data(), parameters.size(), factors, options.amsgrad, stream);
+  optimizer::adam_cpu(parameters, factors, options.amsgrad);
 }
 
 float gradient_norm(std::span<const std::span<const float>> gradients, Device device, void*) {
   check_gradients("gradient_norm", gradients);
-  check_device("gradient_norm", device);
+  check_cpu("gradient_norm", device);
   return optimizer::gradient_norm_cpu(gradients);
 }
 
+std::int64_t gradient_norm_scratch_elements(std::span<const std::span<const float>> gradients) {
+  return scratch_elements(gradients);
+}
+
+void gradient_norm(std::span<const std::span<const float>> gradients, float* norm, float* scratch,
+                   Device device, void* stream) {
+  const char* const where = "gradient_norm";
+  check_gradients(where, gradients);
+  const bool cuda = is_cuda(where, device);
+  check_norm(where, norm, scratch, cuda ? scratch_elements(gradients) : 0);
+  if (!cuda) {
+    *norm = optimizer::gradient_norm_cpu(gradients);
+    return;
+  }
+  const auto arrays = arrays_of(gradients, scratch);
+  optimizer::gradient_norm_cuda(arrays.data(), arrays.size(), scratch, norm, stream);
+}
+
 float clip_factor(float norm, float max_norm) {
-  if (!(max_norm >= 0)) refuse("clip_factor", "max_norm", "0 or more", std::to_string(max_norm));
+  check_max_norm("clip_factor", max_norm);
   const FloatMode mode;
-  const float factor = max_norm / (norm + 1e-6f);
-  return factor > 1.0f ? 1.0f : factor;
+  return optimizer::clip_factor(norm, max_norm);
 }
 
 float clip_gradient_norm(std::span<const std::span<float>> gradients, float max_norm, Device device, void*) {
-  check_gradients("clip_gradient_norm", gradients);
-  check_device("clip_gradient_norm", device);
-  const std::vector<std::span<const float>> read(gradients.begin(), gradients.end());
-  const float norm = optimizer::gradient_norm_cpu(read);
-  optimizer::scale_cpu(gradients, clip_factor(norm, max_norm));
+  check_cpu("clip_gradient_norm", device);
+  float norm = 0;
+  clip_gradient_norm(gradients, max_norm, &norm, nullptr, device);
   return norm;
+}
+
+void clip_gradient_norm(std::span<const std::span<float>> gradients, float max_norm, float* norm,
+                        float* scratch, Device device, void* stream) {
+  const char* const where = "clip_gradient_norm";
+  check_gradients(where, gradients);
+  check_max_norm(where, max_norm);
+  const bool cuda = is_cuda(where, device);
+  check_norm(where, norm, scratch, cuda ? scratch_elements(gradients) : 0);
+  if (!cuda) {
+    *norm =
+        optimizer::gradient_norm_cpu(std::vector<std::span<const float>>(gradients.begin(), gradients.end()));
+    return optimizer::scale_cpu(gradients, clip_factor(*norm, max_norm));
+  }
+  const auto arrays = arrays_of(gradients, scratch);
+  optimizer::gradient_norm_cuda(arrays.data(), arrays.size(), scratch, norm, stream);
+  optimizer::clip_cuda(arrays.data(), arrays.size(), norm, max_norm, stream);
 }
 
 }  // namespace lockstep

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "lockstep/base/view.h"
+#include "lockstep/optimizer/parameters.h"
 
 namespace lockstep {
 
@@ -23,15 +24,6 @@ struct SgdOptions {
   bool maximize = false;
 };
 
-/// One parameter of an SGD step: contiguous float32 arrays of `count` elements that do not overlap.
-struct SgdParameter {
-  float* parameter = nullptr;
-  const float* gradient = nullptr;
-  float* momentum = nullptr;  ///< read and written where options.momentum is not 0; else may be null
-  std::int64_t count = 0;
-  bool first = false;  ///< `momentum` holds nothing yet: it becomes the gradient, as torch's does
-};
-
 /// torch.optim.Adam's hyperparameters, by torch's names.
 struct AdamOptions {
   double lr = 1e-3;
@@ -43,24 +35,13 @@ struct AdamOptions {
   bool maximize = false;
 };
 
-/// One parameter of an Adam step: contiguous float32 arrays of `count` elements that do not overlap. The
-/// state of a parameter that has not been stepped is zeros.
-struct AdamParameter {
-  float* parameter = nullptr;
-  const float* gradient = nullptr;
-  float* mean = nullptr;    ///< torch's exp_avg, read and written
-  float* square = nullptr;  ///< torch's exp_avg_sq, read and written
-  float* largest_square =
-      nullptr;  ///< torch's max_exp_avg_sq, read and written with amsgrad; else may be null
-  std::int64_t count = 0;
-};
-
 // All of the below: memory lies on `device`; `stream` is the cudaStream_t to work on (null: the default
 // stream), unused on the CPU. NaN and infinities in a gradient go where the expressions take them.
 // Guarantees: run_to_run, threads, cpu_to_gpu (NaN payloads excepted). Throw Error(invalid_argument) for a
 // hyperparameter that torch refuses too or that is not finite, a negative count, a null array with count
-// above 0; Error(unsupported) where this build has no form for the device. Nothing is written when they
-// throw.
+// above 0; Error(unsupported) for Device::cuda in a build without CUDA. Nothing is written when they throw.
+// On a CUDA device a call returns before the work is done; the lists themselves lie in the host's memory, and
+// are read before it returns.
 
 /// One SGD step of each parameter, in place.
 void sgd(std::span<const SgdParameter> parameters, const SgdOptions& options, Device device = Device::cpu,
@@ -82,6 +63,14 @@ double bias_correction(double beta, std::int64_t step);
 float gradient_norm(std::span<const std::span<const float>> gradients, Device device = Device::cpu,
                     void* stream = nullptr);
 
+/// The same, to `norm`, one float on `device`. `scratch`: gradient_norm_scratch_elements(gradients) floats on
+/// a CUDA device, overwritten; unused on the CPU. The form above is refused there: it would have to wait.
+void gradient_norm(std::span<const std::span<const float>> gradients, float* norm, float* scratch,
+                   Device device, void* stream = nullptr);
+
+/// About a thousandth of the gradients' elements.
+std::int64_t gradient_norm_scratch_elements(std::span<const std::span<const float>> gradients);
+
 /// min(1, max_norm / (norm + 1e-6)), three float32 operations. NaN for a NaN norm, 0 for an infinite one.
 /// Throws Error(invalid_argument) where max_norm is NaN or below 0.
 float clip_factor(float norm, float max_norm);
@@ -90,5 +79,9 @@ float clip_factor(float norm, float max_norm);
 /// max_norm), also where that is 1, and returns the norm from before.
 float clip_gradient_norm(std::span<const std::span<float>> gradients, float max_norm,
                          Device device = Device::cpu, void* stream = nullptr);
+
+/// The same, with the norm from before in `norm`, and scratch, as gradient_norm has them.
+void clip_gradient_norm(std::span<const std::span<float>> gradients, float max_norm, float* norm,
+                        float* scratch, Device device, void* stream = nullptr);
 
 }  // namespace lockstep

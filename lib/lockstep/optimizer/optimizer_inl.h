@@ -70,4 +70,10 @@ LOCKSTEP_HOST_DEVICE inline void adam(T& parameter, T gradient, T& mean, T& squa
   parameter = std::fma(factors.minus_step_size, mean / denominator, p);
 }
 
+/// min(1, max_norm / (norm + 1e-6)); NaN stays.
+LOCKSTEP_HOST_DEVICE inline float clip_factor(float norm, float max_norm) {
+  const float factor = max_norm / (norm + 1e-6f);
+  return factor > 1.0f ? 1.0f : factor;
+}
+
 }  // namespace lockstep::optimizer

@@ -5,12 +5,14 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/elementwise/elementwise.h"
@@ -302,6 +304,171 @@ TEST(OptimizerAndElementwise, AdamWIsTorchsSequenceOfCalls) {
   }
 }
 
+// ---- CUDA against the reference
+
+/// Values on the device, `misaligned` elements behind a boundary; one element more, so that none is empty.
+class OnDevice {
+ public:
+  explicit OnDevice(const Values& host, std::size_t misaligned = 0)
+      : count_(host.size()), misaligned_(misaligned), buffer_((misaligned + count_ + 1) * sizeof(float)) {
+    Values padded(misaligned + count_ + 1);
+    std::copy(host.begin(), host.end(), padded.begin() + static_cast<std::ptrdiff_t>(misaligned));
+    buffer_.copy_from_host(padded.data());
+  }
+  float* data() const { return static_cast<float*>(buffer_.data()) + misaligned_; }
+  std::span<float> span() const { return {data(), count_}; }
+  Values read() const {
+    Values padded(misaligned_ + count_ + 1);
+    buffer_.copy_to_host(padded.data());
+    return {padded.begin() + static_cast<std::ptrdiff_t>(misaligned_), padded.end() - 1};
+  }
+
+ private:
+  std::size_t count_, misaligned_;
+  DeviceBuffer buffer_;
+};
+
+struct DeviceState {
+  explicit DeviceState(const State& host, const Values& gradient_of_step, std::size_t misaligned = 0)
+      : parameter(host.parameter, misaligned),
+        gradient(gradient_of_step),
+        a(host.a),
+        b(host.b),
+        c(host.c),
+        count(host.size()) {}
+  SgdParameter sgd(bool first) const { return {parameter.data(), gradient.data(), a.data(), count, first}; }
+  AdamParameter adam() const {
+    return {parameter.data(), gradient.data(), a.data(), b.data(), c.data(), count};
+  }
+  void expect(const State& expected) const {
+    expect_same(parameter.read(), expected.parameter, "parameter");
+    expect_same(a.read(), expected.a, "first state");
+    expect_same(b.read(), expected.b, "second state");
+    expect_same(c.read(), expected.c, "third state");
+  }
+
+  OnDevice parameter, gradient, a, b, c;
+  std::int64_t count;
+};
+
+class OptimizerGpu : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (cuda_device_count() == 0) GTEST_SKIP() << cuda_trouble();
+  }
+};
+
+TEST_F(OptimizerGpu, EveryLengthIsTheReference) {
+  for (const std::size_t count : {0, 1, 3, 4, 5, 100, 4095, 4096, 4097, 50'001})
+    for (const std::size_t misaligned : {0, 1}) {
+      const Values gradient = gradient_of(1, count);
+      State before(count, 5);
+      before.a = elements(count, 70), before.b = elements(count, 80), before.c = elements(count, 90);
+      for (float& square : before.b) square = std::fabs(square);
+      for (const bool first : {false, true})
+        for (const SgdOptions& options : kSgdKinds) {
+          State expected = before;
+          const DeviceState got(before, gradient, misaligned);
+          const SgdParameter one = got.sgd(first);
+          sgd({&one, 1}, options, Device::cuda);
+          Ref::sgd(expected, gradient, options, first);
+          got.expect(expected);
+        }
+      for (const AdamOptions& options : kAdamKinds) {
+        State expected = before;
+        const DeviceState got(before, gradient, misaligned);
+        const AdamParameter one = got.adam();
+        adam({&one, 1}, options, 3, Device::cuda);
+        Ref::adam(expected, gradient, options, 3);
+        got.expect(expected);
+      }
+    }
+}
+
+TEST_F(OptimizerGpu, ManyParametersAreThoseOneByOne) {
+  std::vector<State> expected;
+  std::vector<Values> gradients;
+  std::vector<std::unique_ptr<DeviceState>> got;
+  std::vector<AdamParameter> list;
+  for (std::size_t i = 0; i < 150; ++i) {  // three launches
+    const std::size_t size = i % 5 == 0 ? 0 : i * 137 % 9001;
+    expected.emplace_back(size, static_cast<std::uint32_t>(7 * i));
+    gradients.push_back(elements(size, static_cast<std::uint32_t>(i)));
+    got.push_back(std::make_unique<DeviceState>(expected[i], gradients[i], i % 4));
+    list.push_back(got[i]->adam());
+  }
+  adam(list, kAdamKinds[1], 3, Device::cuda);
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    Ref::adam(expected[i], gradients[i], kAdamKinds[1], 3);
+    got[i]->expect(expected[i]);
+  }
+}
+
+TEST_F(OptimizerGpu, SpecialValuesAreTheReferences) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const Values kinds{0.0f,       -0.0f,  1.0f,  kInfinity,
+                     -kInfinity, 1e-45f, 3e38f, std::numeric_limits<float>::quiet_NaN()};
+  State before(0);
+  Values gradient;
+  for (const float p : kinds)
+    for (const float g : kinds)
+      for (const float s : kinds) {
+        before.parameter.push_back(p), gradient.push_back(g), before.a.push_back(s);
+        before.b.push_back(std::fabs(s)), before.c.push_back(std::fabs(g));
+      }
+  for (const AdamOptions& options : kAdamKinds) {
+    State expected = before;
+    const DeviceState got(before, gradient);
+    const AdamParameter one = got.adam();
+    adam({&one, 1}, options, 5, Device::cuda);
+    Ref::adam(expected, gradient, options, 5);
+    got.expect(expected);
+  }
+  for (const SgdOptions& options : kSgdKinds) {
+    State expected = before;
+    const DeviceState got(before, gradient);
+    const SgdParameter one = got.sgd(false);
+    sgd({&one, 1}, options, Device::cuda);
+    Ref::sgd(expected, gradient, options, false);
+    got.expect(expected);
+  }
+}
+
+TEST_F(OptimizerGpu, NormAndClippingAreTheReference) {
+  std::vector<Values> many;
+  for (std::size_t i = 0; i < 150; ++i)
+    many.push_back(elements(i * 97 % 3000, static_cast<std::uint32_t>(i)));
+  const std::vector<std::vector<Values>> lists{
+      {},
+      {{}, {}},
+      {elements(5, 0), elements(40'000, 9), {}, elements(1025, 3)},
+      many,
+      {elements(1024 * 1024 + 1500, 3), elements(10, 9)},
+      {elements(40'000'000, 3)}};  // more blocks of partials than one turn takes
+  for (const auto& gradients : lists)
+    for (const std::size_t misaligned : {0, 1}) {
+      std::vector<std::unique_ptr<OnDevice>> device;
+      std::vector<std::span<float>> spans;
+      for (const Values& gradient : gradients) {
+        device.push_back(std::make_unique<OnDevice>(gradient, misaligned));
+        spans.push_back(device.back()->span());
+      }
+      const std::vector<std::span<const float>> read(spans.begin(), spans.end());
+      const OnDevice scratch(Values(static_cast<std::size_t>(gradient_norm_scratch_elements(read)), -1.0f));
+      const OnDevice norm(Values{-1.0f, -1.0f});
+      gradient_norm(read, norm.data(), scratch.data(), Device::cuda);
+      clip_gradient_norm(spans, 0.5f, norm.data() + 1, scratch.data(), Device::cuda);
+      const float expected = Cpu::norm(gradients), factor = clip_factor(expected, 0.5f);
+      EXPECT_EQ(bits(norm.read()[0]), bits(expected)) << gradients.size() << " gradients";
+      EXPECT_EQ(bits(norm.read()[1]), bits(expected)) << gradients.size() << " gradients";
+      for (std::size_t g = 0; g < gradients.size(); ++g) {
+        Values scaled = gradients[g];
+        for (float& x : scaled) x = x * factor;
+        expect_same(device[g]->read(), scaled, "gradient " + std::to_string(g));
+      }
+    }
+}
+
 // ---- Bias corrections
 
 TEST(BiasCorrection, MultipliesAgainAndAgain) {
@@ -335,6 +502,22 @@ TEST(Clipping, ScalesByOneFactor) {
         ASSERT_EQ(bits(gradients[g][i]), bits(before[g][i] * factor)) << g << ", " << i;
     }
   });
+}
+
+TEST(Clipping, WritesTheNormToMemory) {
+  std::vector<Values> gradients{elements(5, 0), elements(40'000, 9)};
+  const std::vector<std::span<float>> spans(gradients.begin(), gradients.end());
+  const std::vector<std::span<const float>> read(spans.begin(), spans.end());
+  EXPECT_EQ(gradient_norm_scratch_elements(read), 2 + 1 + 40);
+  const float expected = gradient_norm_ref(gradients);
+  float norm = -1, before = -1;
+  gradient_norm(read, &norm, nullptr, Device::cpu);
+  clip_gradient_norm(spans, 0.5f, &before, nullptr, Device::cpu);
+  EXPECT_EQ(bits(norm), bits(expected));
+  EXPECT_EQ(bits(before), bits(expected));
+  expect_refusal([&] { gradient_norm(read, nullptr, nullptr, Device::cpu); }, "gradient_norm: norm: ");
+  expect_refusal([&] { gradient_norm(read, &norm, nullptr, Device::cuda); },
+                 "gradient_norm: scratch: expected 43 elements of memory on the device");
 }
 
 TEST(Clipping, FactorIsAtMostOne) {
@@ -466,14 +649,24 @@ TEST(OptimizerErrors, TheRestSaysWhatIsWrong) {
       "gradients[0]: expected elements of memory, got a null pointer");
 }
 
-TEST(OptimizerErrors, CudaIsUnsupported) {
+TEST(OptimizerErrors, FormsThatReturnANumberAreTheCpus) {
   const auto refuses = [](auto call) {
     expect_refusal(call, "expected Device::cpu", ErrorCode::unsupported);
   };
-  refuses([] { sgd({}, {}, Device::cuda); });
-  refuses([] { adam({}, {}, 1, Device::cuda); });
   refuses([] { gradient_norm({}, Device::cuda); });
   refuses([] { clip_gradient_norm({}, 1.0f, Device::cuda); });
+}
+
+TEST(OptimizerErrors, CudaWithoutADeviceIsUnsupported) {
+  if (cuda_device_count() > 0) GTEST_SKIP() << "this machine has a CUDA device";
+  float x[4] = {};
+  const SgdParameter s{x, x, x, 2, true};
+  const AdamParameter a{x, x, x, x, x, 2};
+  const auto refuses = [](auto call) { expect_error(ErrorCode::unsupported, "", call); };
+  refuses([&] { sgd({&s, 1}, {}, Device::cuda); });
+  refuses([&] { adam({&a, 1}, {}, 1, Device::cuda); });
+  refuses([&] { gradient_norm({}, x, x, Device::cuda); });
+  refuses([&] { clip_gradient_norm({}, 1.0f, x, x, Device::cuda); });
 }
 
 }  // namespace
