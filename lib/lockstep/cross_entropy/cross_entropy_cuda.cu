@@ -189,7 +189,7 @@ unsigned row_blocks(std::int64_t rows) {
 template <bool fused>
 void forward_rows(const ClassTargets& of, const Forward& to, void* stream) {
   const order::Slices rows{of.rows, of.classes, 1};
-  order::with_lane_form(rows, [&](auto form) {
+  order::with_row_form(of.classes, [&](auto form) {
     order::launch_slices(form, "cross_entropy: loss_rows", loss_rows<decltype(form), fused>, rows, stream, of,
                          to, rows);
   });
@@ -198,7 +198,7 @@ void forward_rows(const ClassTargets& of, const Forward& to, void* stream) {
 template <bool fused>
 void backward_rows(const ClassTargets& of, const Backward& from, void* stream) {
   const order::Slices rows{of.rows, of.classes, 1};
-  order::with_lane_form(rows, [&](auto form) {
+  order::with_row_form(of.classes, [&](auto form) {
     order::launch_slices(form, "cross_entropy: gradient_rows", gradient_rows<decltype(form), fused>, rows,
                          stream, of, from, rows);
   });

@@ -42,6 +42,9 @@ class Check {
     refuse(std::string(name) + ".open", "memory, since the span's cuts leave a chunk open", "a null pointer");
   }
   void device(Device device) const { internal::check_device(operation_, device); }
+  // float32 rows have a form for every device, float64 ones for the CPU alone.
+  void device_of_rows(const float*, Device device) const { internal::check_any_device(operation_, device); }
+  void device_of_rows(const double*, Device device) const { this->device(device); }
   [[noreturn]] void refuse(std::string what, std::string expected, std::string got) const {
     internal::refuse(operation_, std::move(what), std::move(expected), std::move(got));
   }
@@ -55,25 +58,49 @@ bool is_wanted(const BasicNormFold<T>& fold) {
   return fold.total != nullptr;
 }
 
+// ---- What is computed, after all checks
+
+void run_rows(const norm::Rows& call, std::int64_t rows, Device device, void* stream) {
+  if (device == Device::cpu)
+    norm::rows_cpu(call, rows);
+  else
+    norm::rows_cuda(call, rows, stream);
+}
+
+void run_rows(const norm::Rows64& call, std::int64_t rows, Device, void*) { norm::rows_cpu(call, rows); }
+
+void run_rows_backward(const norm::RowsBackward& call, const NormFold& dgamma, const NormFold& dbeta,
+                       const order::FoldSpan& span, Device device, void* stream) {
+  if (device == Device::cpu)
+    norm::rows_backward_cpu(call, dgamma, dbeta, span);
+  else
+    norm::rows_backward_cuda(call, dgamma, dbeta, span, stream);
+}
+
+void run_rows_backward(const norm::RowsBackward64& call, const NormFold64& dgamma, const NormFold64& dbeta,
+                       const order::FoldSpan& span, Device, void*) {
+  norm::rows_backward_cpu(call, dgamma, dbeta, span);
+}
+
 // Each call checked, then computed.
 namespace checked {
 
 template <class T>
-void layer_norm(const BasicLayerNorm<T>& call, Device device) {
+void layer_norm(const BasicLayerNorm<T>& call, Device device, void* stream) {
   const Check check("layer_norm");
   check.extent("rows", call.rows);
   check.extent("features", call.features);
   check.eps(call.eps);
   check.memory("x", call.x, call.rows * call.features);
   check.memory("y", call.y, call.rows * call.features);
-  check.device(device);
-  norm::rows_cpu(norm::BasicRows<T>{call.x, call.gamma, call.beta, call.y, call.mean, call.rstd,
-                                    call.features, 1, call.features, static_cast<T>(call.eps), true, 0},
-                 call.rows);
+  check.device_of_rows(call.x, device);
+  run_rows(norm::BasicRows<T>{call.x, call.gamma, call.beta, call.y, call.mean, call.rstd, call.features, 1,
+                              call.features, static_cast<T>(call.eps), true, 0},
+           call.rows, device, stream);
 }
 
 template <class T>
-void layer_norm_backward(const BasicLayerNormBackward<T>& call, Device device) {
+void layer_norm_backward(const BasicLayerNormBackward<T>& call, Device device, void* stream) {
   const Check check("layer_norm_backward");
   check.span(call.span);
   check.extent("features", call.features);
@@ -86,28 +113,28 @@ void layer_norm_backward(const BasicLayerNormBackward<T>& call, Device device) {
   }
   check.fold("dgamma", call.dgamma, call.span, call.features);
   check.fold("dbeta", call.dbeta, call.span, call.features);
-  check.device(device);
-  norm::rows_backward_cpu(norm::BasicRowsBackward<T>{call.dy, call.x, call.mean, call.rstd, call.gamma,
-                                                     call.dx, call.features, 1, call.features, true, 0},
-                          call.dgamma, call.dbeta, call.span);
+  check.device_of_rows(call.dy, device);
+  run_rows_backward(norm::BasicRowsBackward<T>{call.dy, call.x, call.mean, call.rstd, call.gamma, call.dx,
+                                               call.features, 1, call.features, true, 0},
+                    call.dgamma, call.dbeta, call.span, device, stream);
 }
 
 template <class T>
-void rms_norm(const BasicRmsNorm<T>& call, Device device) {
+void rms_norm(const BasicRmsNorm<T>& call, Device device, void* stream) {
   const Check check("rms_norm");
   check.extent("rows", call.rows);
   check.extent("features", call.features);
   check.eps(call.eps);
   check.memory("x", call.x, call.rows * call.features);
   check.memory("y", call.y, call.rows * call.features);
-  check.device(device);
-  norm::rows_cpu(norm::BasicRows<T>{call.x, call.gamma, nullptr, call.y, nullptr, call.rstd, call.features, 1,
-                                    call.features, static_cast<T>(call.eps), false, 0},
-                 call.rows);
+  check.device_of_rows(call.x, device);
+  run_rows(norm::BasicRows<T>{call.x, call.gamma, nullptr, call.y, nullptr, call.rstd, call.features, 1,
+                              call.features, static_cast<T>(call.eps), false, 0},
+           call.rows, device, stream);
 }
 
 template <class T>
-void rms_norm_backward(const BasicRmsNormBackward<T>& call, Device device) {
+void rms_norm_backward(const BasicRmsNormBackward<T>& call, Device device, void* stream) {
   const Check check("rms_norm_backward");
   check.span(call.span);
   check.extent("features", call.features);
@@ -116,10 +143,10 @@ void rms_norm_backward(const BasicRmsNormBackward<T>& call, Device device) {
   check.memory("x", call.x, elements);
   check.memory("rstd", call.rstd, call.span.rows);
   check.fold("dgamma", call.dgamma, call.span, call.features);
-  check.device(device);
-  norm::rows_backward_cpu(norm::BasicRowsBackward<T>{call.dy, call.x, nullptr, call.rstd, call.gamma, call.dx,
-                                                     call.features, 1, call.features, false, 0},
-                          call.dgamma, BasicNormFold<T>{}, call.span);
+  check.device_of_rows(call.dy, device);
+  run_rows_backward(norm::BasicRowsBackward<T>{call.dy, call.x, nullptr, call.rstd, call.gamma, call.dx,
+                                               call.features, 1, call.features, false, 0},
+                    call.dgamma, BasicNormFold<T>{}, call.span, device, stream);
 }
 
 template <class T>
@@ -164,26 +191,30 @@ void group_norm_backward(const BasicGroupNormBackward<T>& call, Device device) {
 
 }  // namespace
 
-void layer_norm(const LayerNorm& call, Device device, void*) { checked::layer_norm(call, device); }
-void layer_norm_backward(const LayerNormBackward& call, Device device, void*) {
-  checked::layer_norm_backward(call, device);
+void layer_norm(const LayerNorm& call, Device device, void* stream) {
+  checked::layer_norm(call, device, stream);
 }
-void rms_norm(const RmsNorm& call, Device device, void*) { checked::rms_norm(call, device); }
-void rms_norm_backward(const RmsNormBackward& call, Device device, void*) {
-  checked::rms_norm_backward(call, device);
+void layer_norm_backward(const LayerNormBackward& call, Device device, void* stream) {
+  checked::layer_norm_backward(call, device, stream);
+}
+void rms_norm(const RmsNorm& call, Device device, void* stream) { checked::rms_norm(call, device, stream); }
+void rms_norm_backward(const RmsNormBackward& call, Device device, void* stream) {
+  checked::rms_norm_backward(call, device, stream);
 }
 void group_norm(const GroupNorm& call, Device device, void*) { checked::group_norm(call, device); }
 void group_norm_backward(const GroupNormBackward& call, Device device, void*) {
   checked::group_norm_backward(call, device);
 }
 
-void layer_norm(const LayerNorm64& call, Device device, void*) { checked::layer_norm(call, device); }
-void layer_norm_backward(const LayerNormBackward64& call, Device device, void*) {
-  checked::layer_norm_backward(call, device);
+void layer_norm(const LayerNorm64& call, Device device, void* stream) {
+  checked::layer_norm(call, device, stream);
 }
-void rms_norm(const RmsNorm64& call, Device device, void*) { checked::rms_norm(call, device); }
-void rms_norm_backward(const RmsNormBackward64& call, Device device, void*) {
-  checked::rms_norm_backward(call, device);
+void layer_norm_backward(const LayerNormBackward64& call, Device device, void* stream) {
+  checked::layer_norm_backward(call, device, stream);
+}
+void rms_norm(const RmsNorm64& call, Device device, void* stream) { checked::rms_norm(call, device, stream); }
+void rms_norm_backward(const RmsNormBackward64& call, Device device, void* stream) {
+  checked::rms_norm_backward(call, device, stream);
 }
 void group_norm(const GroupNorm64& call, Device device, void*) { checked::group_norm(call, device); }
 void group_norm_backward(const GroupNormBackward64& call, Device device, void*) {

@@ -17,8 +17,9 @@ constexpr int kNormSpecVersion = 2;
 // dx, which may be x or dy itself. `stream` is the cudaStream_t to work on (null: the default stream), unused
 // on the CPU. Guarantees: run_to_run, batch, threads, cpu_to_gpu, and micro_batch for the folds (NaN payloads
 // excepted). Throw Error(invalid_argument) for a negative extent, an eps that is negative or not finite, null
-// memory that holds elements; Error(unsupported) where this build has no form for the device. Nothing is
-// written then.
+// memory that holds elements; Error(unsupported) for Device::cuda where this build or this machine has no
+// CUDA, and for GroupNorm, which has no form for it. Nothing is written then. On a CUDA device a call returns
+// before the work is done.
 
 /// A gradient that is folded over the rows of the global batch.
 template <class T>
@@ -130,7 +131,8 @@ void group_norm_backward(const GroupNormBackward& call, Device device = Device::
 
 // The same in float64, in the same order: all float memory and numbers are double. For tests such as
 // torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, micro_batch, threads. Errors as
-// above.
+// above;
+// Device::cuda is unsupported.
 
 void layer_norm(const LayerNorm64& call, Device device = Device::cpu, void* stream = nullptr);
 void layer_norm_backward(const LayerNormBackward64& call, Device device = Device::cpu,

@@ -6,12 +6,14 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/flushing_caller_test.h"
+#include "lockstep/base/on_device_test.h"
 #include "lockstep/norm/norm_ref.h"
 #include "lockstep/norm/norm_vectors.h"
 #include "lockstep/simd/every_form_test.h"
@@ -359,6 +361,136 @@ TEST(NormCpu, SpecialValuesStayInTheirRow) {
   for (std::size_t j = 0; j < 40; ++j) EXPECT_EQ(constant.y[j], same.beta[j]) << "no deviation, only beta";
 }
 
+// ---- CUDA: the CPU's bits
+
+/// As run_cpu, of LayerNorm and RMSNorm.
+Results run_gpu(const Problem& p, const std::vector<std::int64_t>& ends, bool in_place = false) {
+  Results r = p.empty();
+  OnDevice<float> x(p.x), kept(p.x), dy(p.dy), gamma(p.gamma), beta(p.beta), y(r.y), mean(r.mean),
+      rstd(r.rstd), dx(r.dx), dgamma(r.dgamma), dbeta(r.dbeta),
+      dgamma_open(Values(r.dgamma.size(), std::nanf(""))), dbeta_open(Values(r.dgamma.size(), std::nanf("")));
+  const float* const gamma_or_null = p.has_gamma ? gamma.data() : nullptr;
+  const float* const beta_or_null = p.has_beta ? beta.data() : nullptr;
+  OnDevice<float>& target = in_place ? x : y;
+  OnDevice<float>& gradient = in_place ? dy : dx;
+  std::int64_t first = 0;
+  for (std::size_t cut = 0; cut < ends.size(); first = ends[cut], ++cut) {
+    const std::int64_t count = ends[cut] - first, offset = first * p.channels;
+    const order::FoldSpan span{first, count, cut + 1 == ends.size()};
+    const bool has_open = order::needs_open_partial(span);
+    const NormFold of_gamma{dgamma.data(), has_open ? dgamma_open.data() : nullptr};
+    const NormFold of_beta{dbeta.data(), has_open ? dbeta_open.data() : nullptr};
+    if (p.kind == Problem::Kind::layer) {
+      layer_norm({x.data() + offset, gamma_or_null, beta_or_null, target.data() + offset, mean.data() + first,
+                  rstd.data() + first, count, p.channels},
+                 Device::cuda);
+      layer_norm_backward({dy.data() + offset, kept.data() + offset, mean.data() + first, rstd.data() + first,
+                           gamma_or_null, gradient.data() + offset, of_gamma, of_beta, span, p.channels},
+                          Device::cuda);
+    } else {
+      rms_norm(
+          {x.data() + offset, gamma_or_null, target.data() + offset, rstd.data() + first, count, p.channels},
+          Device::cuda);
+      rms_norm_backward({dy.data() + offset, kept.data() + offset, rstd.data() + first, gamma_or_null,
+                         gradient.data() + offset, of_gamma, span, p.channels},
+                        Device::cuda);
+    }
+  }
+  r.y = target.values(), r.mean = mean.values(), r.rstd = rstd.values(), r.dx = gradient.values();
+  r.dgamma = dgamma.values(), r.dbeta = dbeta.values();
+  return r;
+}
+
+class NormGpu : public GpuTest, public testing::WithParamInterface<Kind> {
+ protected:
+  static void expect_the_cpus_bits(const Problem& p, const std::vector<std::int64_t>& ends,
+                                   bool in_place = false) {
+    SCOPED_TRACE(std::to_string(p.samples) + " × " + std::to_string(p.channels));
+    expect_same(run_gpu(p, ends, in_place), run_cpu(p));
+  }
+  static void expect_the_cpus_bits(const Problem& p) { expect_the_cpus_bits(p, {p.samples}); }
+};
+INSTANTIATE_TEST_SUITE_P(Gpu, NormGpu, testing::Values(Kind::layer, Kind::rms));
+
+// Each way to work on a row begins and ends at one of these lengths.
+TEST_P(NormGpu, HasTheCpusBits) {
+  for (const std::int64_t edge : {2, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536}) {
+    for (const std::int64_t features : {edge - 1, edge, edge + 1})
+      expect_the_cpus_bits(Problem(GetParam(), edge > 1024 ? 3 : 35, features));
+  }
+  for (const auto& [rows, features] : {std::pair{2500, 33}, {3073, 4}, {70'000, 3}, {2, 200'001}})
+    expect_the_cpus_bits(Problem(GetParam(), rows, features));
+}
+
+TEST_P(NormGpu, GammaAndBetaMayBeAbsent) {
+  for (Problem p : {Problem(GetParam(), 5, 24), Problem(GetParam(), 3, 9000)}) {
+    for (int which = 0; which < 3; ++which) {
+      p.has_gamma = (which & 1) != 0, p.has_beta = (which & 2) != 0;
+      expect_the_cpus_bits(p);
+    }
+  }
+}
+
+TEST_P(NormGpu, InPlaceGivesTheSame) {
+  for (const auto& [rows, features] : {std::pair{2100, 40}, {7, 300}, {3, 5000}, {2, 20'000}}) {
+    const Problem p(GetParam(), rows, features);
+    expect_the_cpus_bits(p, {p.samples}, true);
+  }
+}
+
+TEST_P(NormGpu, EveryCutOfTheBatchGivesTheSameBits) {
+  const Problem p(GetParam(), 2600, 19);
+  for (const std::int64_t size : {333, 1024, 1500}) {
+    std::vector<std::int64_t> ends;
+    for (std::int64_t end = size; end < p.samples; end += size) ends.push_back(end);
+    ends.push_back(p.samples);
+    expect_the_cpus_bits(p, ends);
+    ends.push_back(p.samples);  // a last call without samples closes the fold
+    expect_the_cpus_bits(p, ends);
+  }
+  expect_the_cpus_bits(p, {3, 5, p.samples - 1, p.samples});
+}
+
+TEST_P(NormGpu, EmptyExtentsAndSpecialValues) {
+  expect_the_cpus_bits(Problem(GetParam(), 0, 7));
+  expect_the_cpus_bits(Problem(GetParam(), 3, 0));
+  const float special[] = {0.0f,       -0.0f,        std::bit_cast<float>(1u), 3e38f, -3e38f, HUGE_VALF,
+                           -HUGE_VALF, std::nanf("")};
+  for (const std::int64_t features : {5, 300, 3000}) {
+    Problem p(GetParam(), 70, features);
+    for (std::int64_t r = 0; r < 70; r += 2) {
+      p.x[static_cast<std::size_t>(r * features + 1)] = special[r / 2 % 8];
+      p.dy[static_cast<std::size_t>(r * features + 2)] = special[(r / 2 + r / 16) % 8];
+    }
+    expect_the_cpus_bits(p);
+    std::fill(p.x.begin(), p.x.end(), 2.5f);
+    std::fill(p.dy.begin(), p.dy.end(), -0.0f);
+    expect_the_cpus_bits(p);
+  }
+}
+
+TEST_F(GpuTest, NormNeedsNoMoreThanWhatIsWanted) {
+  const Problem p(Kind::layer, 1100, 21);
+  const Results expected = run_ref(p);
+  OnDevice<float> x(p.x), dy(p.dy), gamma(p.gamma), beta(p.beta), mean(expected.mean), rstd(expected.rstd);
+  OnDevice<float> y(Values(p.x.size(), -1)), dx(Values(p.x.size(), -1)), dgamma(Values(21, 0)),
+      dbeta(Values(21, 0));
+  const order::FoldSpan span{0, 1100, true};
+  layer_norm({x.data(), gamma.data(), beta.data(), y.data(), nullptr, nullptr, 1100, 21}, Device::cuda);
+  expect_same(y.values(), expected.y, "y");
+  layer_norm_backward(
+      {dy.data(), x.data(), mean.data(), rstd.data(), gamma.data(), dx.data(), {}, {}, span, 21},
+      Device::cuda);
+  expect_same(dx.values(), expected.dx, "dx");
+  layer_norm_backward(
+      {dy.data(), x.data(), mean.data(), rstd.data(), nullptr, nullptr, {dgamma.data()}, {}, span, 21},
+      Device::cuda);
+  expect_same(dgamma.values(), expected.dgamma, "dgamma");
+  layer_norm_backward({dy.data(), nullptr, nullptr, nullptr, nullptr, nullptr, {}, {dbeta.data()}, span, 21},
+                      Device::cuda);
+  expect_same(dbeta.values(), expected.dbeta, "dbeta");
+}
+
 // ---- The suite can fail
 
 TEST(NormTwin, OtherOrdersGoRed) {
@@ -601,16 +733,23 @@ TEST(NormErrors, SayWhatIsWrong) {
       "span.rows: expected samples · pixels, 2, got 3");
 }
 
-TEST(NormErrors, CudaIsUnsupported) {
+TEST(NormErrors, GroupNormOnCudaIsUnsupported) {
   const auto refuses = [](auto call) {
     expect_refusal(call, "expected Device::cpu", ErrorCode::unsupported);
   };
-  refuses([] { layer_norm(LayerNorm{}, Device::cuda); });
-  refuses([] { layer_norm_backward(LayerNormBackward{}, Device::cuda); });
-  refuses([] { rms_norm(RmsNorm{}, Device::cuda); });
-  refuses([] { rms_norm_backward(RmsNormBackward{}, Device::cuda); });
   refuses([] { group_norm(GroupNorm{}, Device::cuda); });
   refuses([] { group_norm_backward(GroupNormBackward{}, Device::cuda); });
+}
+
+TEST(NormErrors, CudaWithoutADeviceIsUnsupported) {
+  if (cuda_device_count() > 0) GTEST_SKIP() << "this machine has a CUDA device";
+  float m[8] = {};
+  const auto refuses = [](auto call) { expect_refusal(call, "Device::cpu", ErrorCode::unsupported); };
+  refuses([&] { layer_norm({m, m, m, m, m, m, 2, 3}, Device::cuda); });
+  refuses([&] { layer_norm_backward({m, m, m, m, m, m, {m}, {m}, {0, 2, true}, 3}, Device::cuda); });
+  refuses([&] { rms_norm({m, m, m, m, 2, 3}, Device::cuda); });
+  refuses([&] { rms_norm_backward({m, m, m, m, m, {m}, {0, 2, true}, 3}, Device::cuda); });
+  expect_refusal([] { rms_norm(RmsNorm{}, static_cast<Device>(7)); }, "rms_norm: device");
 }
 
 }  // namespace

@@ -371,29 +371,33 @@ struct AddLanes {
 
 // ---- Launching
 
+/// Calls call(form) with the LaneForm for rows of n elements.
+template <class Call>
+void with_row_form(std::int64_t n, Call call) {
+  if (n <= 16) return call(LaneForm<WarpTeam<4>, 4, 4>());
+  if (n <= 32) return call(LaneForm<WarpTeam<8>, 4, 4>());
+  if (n <= 128) return call(LaneForm<WarpTeam<32>, 4, 4>());
+  if (n <= 256) return call(LaneForm<WarpTeam<32>, 4, 8>());
+  if (n <= 512) return call(LaneForm<WarpTeam<32>, 4, 16>());
+  if (n <= 1024) return call(LaneForm<WarpTeam<32>, 4, 32>());
+  if (n <= 2048) return call(LaneForm<BlockTeam<128>, 1, 16>());
+  if (n <= 4096) return call(LaneForm<BlockTeam<128>, 1, 32>());
+  if (n <= kShortRow) return call(LaneForm<BlockTeam<128>, 1, 64>());
+  if (n <= 16384) return call(LaneForm<BlockTeam<512>, 2, 32>());
+  call(LaneForm<BlockTeam<512>, 2, 0>());
+}
+
 /// Calls call(form) with the LaneForm for these slices.
 template <class Call>
 void with_lane_form(const Slices& of, Call call) {
   const std::int64_t n = of.axis;
-  if (of.inner == 1) {
-    if (n <= 16) return call(LaneForm<WarpTeam<4>, 4, 4>());
-    if (n <= 32) return call(LaneForm<WarpTeam<8>, 4, 4>());
-    if (n <= 128) return call(LaneForm<WarpTeam<32>, 4, 4>());
-    if (n <= 256) return call(LaneForm<WarpTeam<32>, 4, 8>());
-    if (n <= 512) return call(LaneForm<WarpTeam<32>, 4, 16>());
-    if (n <= 1024) return call(LaneForm<WarpTeam<32>, 4, 32>());
-    if (n <= 2048) return call(LaneForm<BlockTeam<128>, 1, 16>());
-    if (n <= 4096) return call(LaneForm<BlockTeam<128>, 1, 32>());
-    if (n <= kShortRow) return call(LaneForm<BlockTeam<128>, 1, 64>());
-    if (n <= 16384) return call(LaneForm<BlockTeam<512>, 2, 32>());
-    return call(LaneForm<BlockTeam<512>, 2, 0>());
-  }
+  if (of.inner == 1) return with_row_form(n, call);
   if (n <= 8) return call(LaneForm<ColumnTeam<1, 128>, 8, 8>());
   if (n <= 32) return call(LaneForm<ColumnTeam<4, 64>, 8, 8>());
   if (n <= 64) return call(LaneForm<ColumnTeam<8, 32>, 8, 8>());
   if (n <= 256) return call(LaneForm<ColumnTeam<8, 32>, 16, 32>());
   if (n <= kShortRow) return call(LaneForm<ColumnTeam<8, 32>, 16, 0>());
-  return call(LaneForm<ColumnTeam<32, 32>, 32, 0>());
+  call(LaneForm<ColumnTeam<32, 32>, 32, 0>());
 }
 
 /// Starts a kernel that goes through slices with for_each_slice.
