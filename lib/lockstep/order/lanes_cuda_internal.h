@@ -195,9 +195,9 @@ class HeldElements {
 
   template <class Load>
   __device__ HeldElements(const Team& team, std::int64_t n, Load load)
-      : team_(team), n_(static_cast<int>(n)) {
+      : team_(team), rest_(static_cast<int>(n) - team.rank()) {
 #pragma unroll
-    for (int k = 0; k < Form::kHeld; ++k) value_[k] = element(k) < n_ ? load(element(k)) : Value();
+    for (int k = 0; k < Form::kHeld; ++k) value_[k] = exists(k) ? load(element(k)) : Value();
   }
 
   /// visit(j, value), ascending.
@@ -205,7 +205,7 @@ class HeldElements {
   __device__ void for_each(Visit visit) const {
 #pragma unroll
     for (int k = 0; k < Form::kHeld; ++k) {
-      if (element(k) < n_) visit(element(k), value_[k]);
+      if (exists(k)) visit(element(k), value_[k]);
     }
   }
 
@@ -215,7 +215,7 @@ class HeldElements {
     HeldElements result = *this;
 #pragma unroll
     for (int k = 0; k < Form::kHeld; ++k) {
-      if (element(k) < n_) result.value_[k] = map(value_[k]);
+      if (exists(k)) result.value_[k] = map(value_[k]);
     }
     return result;
   }
@@ -229,16 +229,17 @@ class HeldElements {
     for (int i = 0; i < Form::kLanes; ++i) lane[i] = identity;
 #pragma unroll
     for (int k = 0; k < Form::kHeld; ++k) {
-      if (element(k) < n_) lane[k % Form::kLanes] = step(lane[k % Form::kLanes], element(k), value_[k]);
+      if (exists(k)) lane[k % Form::kLanes] = step(lane[k % Form::kLanes], element(k), value_[k]);
     }
     return lane_tree<Form>(team_, lane, identity, combine);
   }
 
  private:
-  __device__ int element(int k) const { return team_.rank() + k * Team::kThreads; }
+  __device__ std::int64_t element(int k) const { return std::int64_t{team_.rank()} + k * Team::kThreads; }
+  __device__ bool exists(int k) const { return k * Team::kThreads < rest_; }
 
   Team team_;
-  int n_;
+  int rest_;  // of the slice, from the thread's first element on
   Value value_[Form::kHeld];
 };
 
