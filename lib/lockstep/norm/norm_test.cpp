@@ -11,9 +11,9 @@
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/flushing_caller_test.h"
-#include "lockstep/base/on_device_test.h"
 #include "lockstep/norm/norm_ref.h"
 #include "lockstep/norm/norm_vectors.h"
 #include "lockstep/simd/every_form_test.h"
@@ -366,13 +366,13 @@ TEST(NormCpu, SpecialValuesStayInTheirRow) {
 /// As run_cpu, of LayerNorm and RMSNorm.
 Results run_gpu(const Problem& p, const std::vector<std::int64_t>& ends, bool in_place = false) {
   Results r = p.empty();
-  OnDevice<float> x(p.x), kept(p.x), dy(p.dy), gamma(p.gamma), beta(p.beta), y(r.y), mean(r.mean),
+  DeviceValues<float> x(p.x), kept(p.x), dy(p.dy), gamma(p.gamma), beta(p.beta), y(r.y), mean(r.mean),
       rstd(r.rstd), dx(r.dx), dgamma(r.dgamma), dbeta(r.dbeta),
       dgamma_open(Values(r.dgamma.size(), std::nanf(""))), dbeta_open(Values(r.dgamma.size(), std::nanf("")));
   const float* const gamma_or_null = p.has_gamma ? gamma.data() : nullptr;
   const float* const beta_or_null = p.has_beta ? beta.data() : nullptr;
-  OnDevice<float>& target = in_place ? x : y;
-  OnDevice<float>& gradient = in_place ? dy : dx;
+  DeviceValues<float>& target = in_place ? x : y;
+  DeviceValues<float>& gradient = in_place ? dy : dx;
   std::int64_t first = 0;
   for (std::size_t cut = 0; cut < ends.size(); first = ends[cut], ++cut) {
     const std::int64_t count = ends[cut] - first, offset = first * p.channels;
@@ -401,7 +401,7 @@ Results run_gpu(const Problem& p, const std::vector<std::int64_t>& ends, bool in
   return r;
 }
 
-class NormGpu : public GpuTest, public testing::WithParamInterface<Kind> {
+class NormGpu : public GpuSuite<>, public testing::WithParamInterface<Kind> {
  protected:
   static void expect_the_cpus_bits(const Problem& p, const std::vector<std::int64_t>& ends,
                                    bool in_place = false) {
@@ -472,8 +472,9 @@ TEST_P(NormGpu, EmptyExtentsAndSpecialValues) {
 TEST_F(GpuTest, NormNeedsNoMoreThanWhatIsWanted) {
   const Problem p(Kind::layer, 1100, 21);
   const Results expected = run_ref(p);
-  OnDevice<float> x(p.x), dy(p.dy), gamma(p.gamma), beta(p.beta), mean(expected.mean), rstd(expected.rstd);
-  OnDevice<float> y(Values(p.x.size(), -1)), dx(Values(p.x.size(), -1)), dgamma(Values(21, 0)),
+  DeviceValues<float> x(p.x), dy(p.dy), gamma(p.gamma), beta(p.beta), mean(expected.mean),
+      rstd(expected.rstd);
+  DeviceValues<float> y(Values(p.x.size(), -1)), dx(Values(p.x.size(), -1)), dgamma(Values(21, 0)),
       dbeta(Values(21, 0));
   const order::FoldSpan span{0, 1100, true};
   layer_norm({x.data(), gamma.data(), beta.data(), y.data(), nullptr, nullptr, 1100, 21}, Device::cuda);

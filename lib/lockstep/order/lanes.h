@@ -44,7 +44,8 @@ LOCKSTEP_HOST_DEVICE inline void lane_tree(T* lane, int lanes, int filled, Combi
 }
 
 /// Reduces term(0) … term(n - 1) of one block: element j joins lane j mod W as combine(lane, term), ascending
-/// in j, from `identity`; then the tree.
+/// in j, from `identity`; then the tree, which lanes without elements enter at its end: to a sum they make a
+/// difference where every chain ended with -0, as one of fma may.
 template <class T, class Term, class Combine>
 LOCKSTEP_HOST_DEVICE inline T lane_reduce_block(std::int64_t n, T identity, Term term, Combine combine) {
   T lane[kManyLanes];
@@ -57,7 +58,7 @@ LOCKSTEP_HOST_DEVICE inline T lane_reduce_block(std::int64_t n, T identity, Term
     for (int i = 0; i < width; ++i) lane[i] = combine(lane[i], term(base + i));
   }
   lane_tree(lane, lanes, filled, combine);
-  return lane[0];
+  return filled < lanes ? combine(lane[0], identity) : lane[0];
 }
 
 /// Reduces term(0) … term(n - 1): a block alone; of more than one the results, like a block of their own.

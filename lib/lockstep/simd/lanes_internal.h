@@ -75,11 +75,13 @@ HWY_INLINE LaneVector step_at(std::int64_t j, std::int64_t n, LaneVector lane, S
   return lane;
 }
 
+HWY_INLINE Group with_all(LaneVector v) { return {v, v, v, v, v, v, v, v}; }
+
 /// The lanes from `first` on, each a chain in a register.
 template <class Step>
 HWY_INLINE Group run_group(int first, int lane_count, std::int64_t n, LaneVector identity, Step step) {
   const auto width = static_cast<std::int64_t>(hn::Lanes(LaneTag()));
-  Group g{identity, identity, identity, identity, identity, identity, identity, identity};
+  Group g = with_all(identity);
   std::int64_t j = first;
   for (; j + kGroup * width <= n; j += lane_count) {
     g.v0 = step(g.v0, WholeVector{j});
@@ -173,18 +175,21 @@ HWY_INLINE float tree(const Group& g, Combine combine) {
   return tree_in_vector(LaneTag(), combine(a, b), combine);
 }
 
-/// The tree over lane[0 … lane_count - 1], of which only the first `filled` hold more than the identity.
+/// The tree over lane[0 … lane_count - 1], of which only the first `filled` hold more than the identity. The
+/// others enter at the end: they make a sum of -0 alone, as fma may give, +0.
 template <class Combine>
-HWY_INLINE float tree(float* lane, int lane_count, int filled, Combine combine) {
+HWY_INLINE float tree(float* lane, int lane_count, int filled, LaneVector identity, Combine combine) {
   const LaneTag d;
   const auto width = static_cast<int>(hn::Lanes(d));
+  const bool has_others = filled < lane_count;
   for (int s = lane_count / 2; s >= width; s /= 2) {
     const int paired = filled - s < s ? filled - s : s;
     for (int i = 0; i < paired; i += width)
       hn::Store(combine(hn::Load(d, lane + i), hn::Load(d, lane + i + s)), d, lane + i);
     filled = filled < s ? filled : s;
   }
-  return tree_in_vector(d, hn::Load(d, lane), combine);
+  const LaneVector v = hn::Load(d, lane);
+  return tree_in_vector(d, has_others ? combine(v, identity) : v, combine);
 }
 
 /// A row of four vectors, half of the lanes: heads of attention have that size.
@@ -193,7 +198,7 @@ HWY_INLINE float reduce_four(LaneVector identity, Step step, Combine combine) {
   const auto width = static_cast<std::int64_t>(hn::Lanes(LaneTag()));
   const LaneVector a = step(identity, WholeVector{0}), b = step(identity, WholeVector{width}),
                    c = step(identity, WholeVector{2 * width}), e = step(identity, WholeVector{3 * width});
-  return tree_in_vector(LaneTag(), combine(combine(a, c), combine(b, e)), combine);
+  return tree_in_vector(LaneTag(), combine(combine(combine(a, c), combine(b, e)), identity), combine);
 }
 
 /// One block over `lane_count` lanes.
@@ -208,18 +213,18 @@ HWY_INLINE float reduce_block(int lane_count, std::int64_t n, LaneVector identit
   }
   if (lane_count == kFew && 2 * kGroup * width == kFew) {
     const Group low = run_group(0, kFew, n, identity, step);
-    if (n <= kFew / 2) return tree(low, combine);
+    if (n <= kFew / 2) return tree(combined(low, with_all(identity), combine), combine);
     return tree(combined(low, run_group(kFew / 2, kFew, n, identity, step), combine), combine);
   }
   HWY_ALIGN float lane[kMost];
   if (lane_count > kFew) {
     run_in_memory(lane_count, n, identity, step, lane);
-    return tree(lane, lane_count, lane_count, combine);
+    return tree(lane, lane_count, lane_count, identity, combine);
   }
   int filled = 0;
   for (; filled < lane_count && (filled < n || filled == 0); filled += kGroup * width)
     store_group(run_group(filled, lane_count, n, identity, step), lane + filled);
-  return tree(lane, lane_count, filled, combine);
+  return tree(lane, lane_count, filled, identity, combine);
 }
 
 /// order::lane_count.
@@ -325,9 +330,11 @@ HWY_INLINE TwoGroups added(const TwoGroups& g, const TwoGroups& h) {
           hn::Add(g.b0, h.b0), hn::Add(g.b1, h.b1), hn::Add(g.b2, h.b2), hn::Add(g.b3, h.b3)};
 }
 
-HWY_INLINE TwoSums tree(const TwoGroups& g) {
-  const LaneVector a = hn::Add(hn::Add(g.a0, g.a2), hn::Add(g.a1, g.a3));
-  const LaneVector b = hn::Add(hn::Add(g.b0, g.b2), hn::Add(g.b1, g.b3));
+/// Of a row of n elements. Lanes without any hold +0, which enters at the end.
+HWY_INLINE TwoSums tree(const TwoGroups& g, std::int64_t n) {
+  LaneVector a = hn::Add(hn::Add(g.a0, g.a2), hn::Add(g.a1, g.a3));
+  LaneVector b = hn::Add(hn::Add(g.b0, g.b2), hn::Add(g.b1, g.b3));
+  if (n < kFew) a = hn::Add(a, hn::Zero(LaneTag())), b = hn::Add(b, hn::Zero(LaneTag()));
   return {tree_in_vector(LaneTag(), a, AddVectors()), tree_in_vector(LaneTag(), b, AddVectors())};
 }
 
@@ -356,7 +363,9 @@ HWY_INLINE TwoSums two_sums_in_memory(int lane_count, std::int64_t n, Step step)
       hn::Store(y, d, b + i);
     });
   }
-  return {tree(a, lane_count, lane_count, AddVectors()), tree(b, lane_count, lane_count, AddVectors())};
+  const LaneVector zero = hn::Zero(d);
+  return {tree(a, lane_count, lane_count, zero, AddVectors()),
+          tree(b, lane_count, lane_count, zero, AddVectors())};
 }
 
 template <class Step>
@@ -365,10 +374,10 @@ HWY_INLINE TwoSums two_sums_of_block(int lane_count, std::int64_t n, Step step) 
   if (lane_count > kFew || group < kFew / 4) return two_sums_in_memory(lane_count, n, step);
   TwoGroups low = run_two(0, kFew, n, step);
   if (n > kFew / 2) low = added(low, run_two(kFew / 2, kFew, n, step));
-  if (group == kFew / 2 || n <= kFew / 4) return tree(low);
+  if (group == kFew / 2 || n <= kFew / 4) return tree(low, n);
   TwoGroups high = run_two(kFew / 4, kFew, n, step);
   if (n > kFew / 4 * 3) high = added(high, run_two(kFew / 4 * 3, kFew, n, step));
-  return tree(added(low, high));
+  return tree(added(low, high), n);
 }
 
 template <class Step>

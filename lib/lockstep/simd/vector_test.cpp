@@ -63,6 +63,21 @@ float square_sum_of(const float* x, std::int64_t n, int lane_count) {
       AddVectors());
 }
 
+/// The same of -x · x, whose products are below 0.
+float negative_square_sum_of(const float* x, std::int64_t n, int lane_count, bool of_two) {
+  const auto step = [x](LaneVector lane, auto place) HWY_ATTR {
+    const LaneVector v = place.load(x);
+    return place.keep(fma(hn::Neg(v), v, lane), lane);
+  };
+  if (!of_two) return lane_reduce(lane_count, n, hn::Zero(LaneTag()), step, AddVectors());
+  return two_lane_sums(lane_count, n,
+                       [step](LaneVector& a, LaneVector& b, auto place) HWY_ATTR {
+                         a = hn::Add(a, hn::Zero(LaneTag()));
+                         b = step(b, place);
+                       })
+      .second;
+}
+
 float one_of_two(const float* x, std::int64_t n, int lane_count, bool second) {
   const TwoSums sums = two_lane_sums(lane_count, n, [x](LaneVector& a, LaneVector& b, auto place) HWY_ATTR {
     const LaneVector v = place.load(x);
@@ -99,6 +114,7 @@ HWY_EXPORT(copy_first);
 HWY_EXPORT(sum_of);
 HWY_EXPORT(square_sum_of);
 HWY_EXPORT(one_of_two);
+HWY_EXPORT(negative_square_sum_of);
 HWY_EXPORT(negate);
 
 std::uint32_t bits(float value) { return std::bit_cast<std::uint32_t>(value); }
@@ -197,6 +213,21 @@ TEST(VectorForms, LanesAreTheContracts) {
                                       : LOCKSTEP_SIMD_CALL(sum_of)(x.data(), n, lanes);
         EXPECT_EQ(bits(LOCKSTEP_SIMD_CALL(one_of_two)(x.data(), n, lanes, second)), bits(expected)) << n;
       }
+    }
+  });
+}
+
+// Products that vanish leave -0 in their lanes: the sum is +0 as long as a lane has no element.
+TEST(VectorForms, LanesWithoutElementsMakeMinusZeroPlusZero) {
+  const std::vector<float> x(9000, 1e-30f);
+  in_every_set([&] {
+    for (const std::int64_t n :
+         {0, 1, 5, 16, 31, 32, 33, 63, 64, 65, 96, 97, 127, 128, 129, 200, 8192, 9000}) {
+      const int lanes = order::lane_count(n);
+      const std::uint32_t expected = n < lanes ? bits(0.0f) : bits(-0.0f);
+      for (const bool of_two : {false, true})
+        EXPECT_EQ(bits(LOCKSTEP_SIMD_CALL(negative_square_sum_of)(x.data(), n, lanes, of_two)), expected)
+            << n << (of_two ? ", of two" : "");
     }
   });
 }

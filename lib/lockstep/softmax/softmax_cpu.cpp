@@ -207,16 +207,24 @@ class StripLanes {
         place.store(step(place.load(target), place, offset), target);
       });
     }
+    const bool has_empty = filled < lane_count;
     for (int s = lane_count / 2; s > 0; s /= 2) {
       for (int i = 0; i < std::min(filled - s, s); ++i) add(lane(i), lane(i + s), strip.columns);
       filled = std::min(filled, s);
     }
+    if (has_empty) add_zero(lane(0), strip.columns);  // what lanes without elements hold
     return lane(0);
   }
 
   HWY_INLINE static void add(float* target, const float* source, std::int64_t columns) {
     lanes::for_each_vector(0, columns, [&](auto place) HWY_ATTR {
       place.store(hn::Add(place.load(target), place.load(source)), target);
+    });
+  }
+
+  HWY_INLINE static void add_zero(float* target, std::int64_t columns) {
+    lanes::for_each_vector(0, columns, [&](auto place) HWY_ATTR {
+      place.store(hn::Add(place.load(target), hn::Zero(D())), target);
     });
   }
 
