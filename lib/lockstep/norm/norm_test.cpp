@@ -469,7 +469,9 @@ TEST_P(NormGpu, EmptyExtentsAndSpecialValues) {
   }
 }
 
-TEST_F(GpuTest, NormNeedsNoMoreThanWhatIsWanted) {
+using NormGpuParts = GpuSuite<>;
+
+TEST_F(NormGpuParts, NeedNoMoreThanWhatIsWanted) {
   const Problem p(Kind::layer, 1100, 21);
   const Results expected = run_ref(p);
   DeviceValues<float> x(p.x), dy(p.dy), gamma(p.gamma), beta(p.beta), mean(expected.mean),
