@@ -77,9 +77,8 @@ using AttentionMask64 = BasicAttentionMask<double>;
 
 /// Samples of different length. Each array has `samples` elements in the host's memory, or is null.
 ///
-/// lengths  tokens that belong to the sample, at most extents.queries or keys; null: all of them do. What
-/// lies
-///          behind is not read; results there are +0, and -inf for lse.
+/// lengths  tokens that belong to the sample, at most extents.queries or keys; null: all of them do. Those
+///          behind are not read; results there are +0, and -inf for lse.
 /// starts   token of `data` at which the sample begins, for samples that are packed one behind the other with
 ///          sample_stride 0; null: 0. The rows of lse begin there too.
 struct AttentionSequences {

@@ -19,9 +19,8 @@ std::int64_t row_sum_scratch_elements(std::int64_t cols, const order::FoldSpan& 
 
 /// Adds x[0, j] + … + x[rows-1, j] to the fold of each column j.
 ///
-/// x           float32 or float64 [span.rows, cols], read: element (r, j) is x[r * row_stride + j]. The
-/// stride
-///             may have any value, 0 and negative ones included
+/// x           float32 or float64 [span.rows, cols], read: element (r, j) is x[r * row_stride + j]; the
+///             stride may have any value, 0 and negative ones included
 /// span        where these rows lie in the global batch
 /// total       float64 [cols], read and written: total = total + partial for each chunk that ends in the
 ///             span. It starts at +0; rounded once to x's type, after the last span, it is the sum
@@ -29,11 +28,9 @@ std::int64_t row_sum_scratch_elements(std::int64_t cols, const order::FoldSpan& 
 ///             May be null where order::needs_open_partial(span) is false, and is not touched then
 /// device      where all memory lies; rows of float64 on the CPU alone
 /// stream      the cudaStream_t to work on when the memory is a CUDA device's (null: the default stream),
-/// unused
-///             on the CPU. The call returns before the work is done
+///             unused on the CPU. The call returns before the work is done
 /// scratch     float64 [row_sum_scratch_elements(cols, span)] on a CUDA device, overwritten; unused on the
-/// CPU.
-///             The next call on the same stream may have the same
+///             CPU. The next call on the same stream may have the same
 ///
 /// Order: each chunk of 1,024 global rows is a chain of float64 adds over its rows, ascending, from +0;
 /// chunks are added in ascending order. Calls with consecutive spans give the bits of one call with all rows,

@@ -18,9 +18,8 @@ struct PackedAttentionOptions {
 /// query        [tokens, H, D]       float32; strides of tokens and heads are free
 /// key          [key tokens, G, D]   float32; G divides H: head h reads key h / (H / G)
 /// value        [key tokens, G, E]   float32
-/// query_ends   [B + 1]              int32 or int64 on the CPU: 0, then where each sample ends; its last
-/// element
-///                                   is `tokens`. What varlen kernels call cu_seqlens
+/// query_ends   [B + 1]              int32 or int64 on the CPU: 0, then where each sample ends, `tokens` for
+///                                   the last. What varlen kernels call cu_seqlens
 /// key_ends     [B + 1]              the same for keys; a sample may have other lengths there
 ///
 /// Returns [tokens, H, E], with gradients with respect to query, key and value. A query without keys gets 0.
