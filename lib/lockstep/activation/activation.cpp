@@ -9,24 +9,7 @@ namespace lockstep {
 namespace {
 
 using activation_internal::BasicCall;
-using activation_internal::Call;
-using activation_internal::Call64;
 using activation_internal::Formula;
-
-void compute(const char* where, const Call& call, Device device, void* stream) {
-  switch (device) {
-    case Device::cpu:
-      return activation_internal::run_cpu(call);
-    case Device::cuda:
-      return activation_internal::run_cuda(call, stream);
-  }
-  internal::refuse(where, "device", "Device::cpu or Device::cuda", "another number");
-}
-
-void compute(const char* where, const Call64& call, Device device, void*) {
-  internal::check_device(where, device);
-  activation_internal::run_cpu(call);
-}
 
 template <class T>
 void run(const char* where, const BasicCall<T>& call, bool null, Device device, void* stream) {
@@ -35,7 +18,11 @@ void run(const char* where, const BasicCall<T>& call, bool null, Device device, 
   if (null && call.count > 0)
     fail(ErrorCode::invalid_argument,
          {where, "data", "memory of " + std::to_string(call.count) + " elements", "a null pointer", {}});
-  compute(where, call, device, stream);
+  internal::check_device_of<T>(where, device);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return activation_internal::run_cuda(call, stream);
+  }
+  activation_internal::run_cpu(call);
 }
 
 template <class T>

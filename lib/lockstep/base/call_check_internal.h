@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "lockstep/base/error.h"
@@ -37,6 +38,20 @@ inline void check_device(const char* operation, Device device) {
   if (device == Device::cuda)
     fail(ErrorCode::unsupported,
          {operation, "device", "Device::cpu", "Device::cuda", "Copy the memory to the CPU."});
+}
+
+/// Whether a room's operation has a CUDA form for elements of type T, as all that have one do: float64 is for
+/// tests, on the CPU.
+template <class T>
+constexpr bool kHasCudaForm = std::is_same_v<T, float>;
+
+/// For operations whose float32 has a form for every device.
+template <class T>
+void check_device_of(const char* operation, Device device) {
+  if constexpr (kHasCudaForm<T>)
+    check_any_device(operation, device);
+  else
+    check_device(operation, device);
 }
 
 }  // namespace lockstep::internal

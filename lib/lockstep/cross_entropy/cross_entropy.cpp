@@ -15,14 +15,6 @@ namespace {
   fail(ErrorCode::invalid_argument, {where, std::move(what), std::move(expected), std::move(got), {}});
 }
 
-/// float32 has a form for every device, float64 for the CPU alone.
-void check_device(const char* where, const ClassTargets&, Device device) {
-  internal::check_any_device(where, device);
-}
-void check_device(const char* where, const ClassTargets64&, Device device) {
-  internal::check_device(where, device);
-}
-
 void check_pointer(const char* where, const char* what, const void* pointer, std::int64_t elements) {
   if (pointer == nullptr && elements > 0)
     refuse(where, what, "memory of " + std::to_string(elements) + " elements", "a null pointer");
@@ -57,7 +49,7 @@ std::int64_t count(const char* where, const BasicClassTargets<T>& of) {
 
 template <class T>
 void check(const char* where, const BasicClassTargets<T>& targets, Device device) {
-  check_device(where, targets, device);
+  internal::check_device_of<T>(where, device);
   if (device == Device::cpu)
     count(where, targets);
   else
@@ -66,27 +58,21 @@ void check(const char* where, const BasicClassTargets<T>& targets, Device device
 
 // ---- What is computed, after all checks
 
-void forward(const ClassTargets& targets, const cross_entropy_internal::Forward& to, Device device,
-             void* stream) {
-  if (device == Device::cpu)
-    cross_entropy_internal::forward_cpu(targets, to);
-  else
-    cross_entropy_internal::forward_cuda(targets, to, stream);
-}
-
-void forward(const ClassTargets64& targets, const cross_entropy_internal::Forward64& to, Device, void*) {
+template <class T>
+void forward(const BasicClassTargets<T>& targets, const cross_entropy_internal::BasicForward<T>& to,
+             Device device, void* stream) {
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return cross_entropy_internal::forward_cuda(targets, to, stream);
+  }
   cross_entropy_internal::forward_cpu(targets, to);
 }
 
-void backward(const ClassTargets& targets, const cross_entropy_internal::Backward& from, Device device,
-              void* stream) {
-  if (device == Device::cpu)
-    cross_entropy_internal::backward_cpu(targets, from);
-  else
-    cross_entropy_internal::backward_cuda(targets, from, stream);
-}
-
-void backward(const ClassTargets64& targets, const cross_entropy_internal::Backward64& from, Device, void*) {
+template <class T>
+void backward(const BasicClassTargets<T>& targets, const cross_entropy_internal::BasicBackward<T>& from,
+              Device device, void* stream) {
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return cross_entropy_internal::backward_cuda(targets, from, stream);
+  }
   cross_entropy_internal::backward_cpu(targets, from);
 }
 
@@ -155,18 +141,13 @@ void cross_entropy_backward(const T* logits, const BasicClassTargets<T>& targets
         device, stream);
 }
 
-void target_weights(const ClassTargets& targets, float* weights, Device device, void* stream) {
+template <class T>
+void target_weights(const BasicClassTargets<T>& targets, T* weights, Device device, void* stream) {
   check("target_weights", targets, device);
   check_pointer("target_weights", "weights", weights, targets.rows);
-  if (device == Device::cpu)
-    weights_of_targets(targets, weights);
-  else
-    cross_entropy_internal::target_weights_cuda(targets, weights, stream);
-}
-
-void target_weights(const ClassTargets64& targets, double* weights, Device device, void*) {
-  check("target_weights", targets, device);
-  check_pointer("target_weights", "weights", weights, targets.rows);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return cross_entropy_internal::target_weights_cuda(targets, weights, stream);
+  }
   weights_of_targets(targets, weights);
 }
 

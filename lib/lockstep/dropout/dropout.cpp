@@ -53,13 +53,9 @@ dropout_draws::Call call_of(std::int64_t samples, std::int64_t elements, double 
 }
 
 void compute(const char* operation, const dropout_draws::Call& call, Device device, void* stream) {
-  switch (device) {
-    case Device::cpu:
-      return dropout_draws::run_cpu(call);
-    case Device::cuda:
-      return dropout_draws::run_cuda(call, stream);
-  }
-  refuse(operation, "device", "Device::cpu or Device::cuda", "another number");
+  internal::check_any_device(operation, device);
+  if (device == Device::cuda) return dropout_draws::run_cuda(call, stream);
+  dropout_draws::run_cpu(call);
 }
 
 void check_arrays(const void* x, const void* y, std::int64_t count) {

@@ -9,8 +9,6 @@ namespace lockstep {
 namespace {
 
 using elementwise::BasicCall;
-using elementwise::Call;
-using elementwise::Call64;
 using elementwise::Operation;
 
 template <class T>
@@ -35,25 +33,14 @@ void check(const char* where, const BasicCall<T>& call, const Names& names) {
   check_operand(where, names.c, call.c);
 }
 
-void compute(const char* where, const Call& call, Device device, void* stream) {
-  switch (device) {
-    case Device::cpu:
-      return elementwise::run_cpu(call);
-    case Device::cuda:
-      return elementwise::run_cuda(where, call, stream);
-  }
-  internal::refuse(where, "device", "Device::cpu or Device::cuda", "another number");
-}
-
-void compute(const char* where, const Call64& call, Device device, void*) {
-  internal::check_device(where, device);
-  elementwise::run_cpu(call);
-}
-
 template <class T>
 void run(const char* where, const BasicCall<T>& call, const Names& names, Device device, void* stream) {
   check(where, call, names);
-  compute(where, call, device, stream);
+  internal::check_device_of<T>(where, device);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return elementwise::run_cuda(where, call, stream);
+  }
+  elementwise::run_cpu(call);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 namespace lockstep {
 namespace {
 
-using internal::check_device;
+using internal::check_device_of;
 using internal::check_extent;
 using internal::check_memory;
 using internal::refuse;
@@ -25,8 +25,6 @@ void check_indices(const char* operation, const std::int64_t* index, std::int64_
   }
 }
 
-void run(const Embedding& call, void* stream) { embedding_rows::forward_cuda(call, stream); }
-
 /// The CUDA form counts rows and tokens in 32 bits.
 void check_counts(const char* operation, std::int64_t vocabulary, const order::FoldSpan& span) {
   constexpr std::int64_t kMost = (std::int64_t{1} << 32) - 2 * order::kRowsPerChunk - 1;
@@ -38,7 +36,7 @@ void check_counts(const char* operation, std::int64_t vocabulary, const order::F
            std::to_string(span.rows));
 }
 
-void run(const EmbeddingBackward& call, void* stream) {
+void backward_on_cuda(const EmbeddingBackward& call, void* stream) {
   const char* const operation = "embedding_backward";
   check_counts(operation, call.vocabulary, call.span);
   if (call.scratch == nullptr && order::fold_segments(call.span) > 0)
@@ -46,9 +44,6 @@ void run(const EmbeddingBackward& call, void* stream) {
            "a null pointer");
   embedding_rows::backward_cuda(call, stream);
 }
-
-void run(const Embedding64&, void*) { check_device("embedding", Device::cuda); }
-void run(const EmbeddingBackward64&, void*) { check_device("embedding_backward", Device::cuda); }
 
 template <class T>
 void forward(const BasicEmbedding<T>& call, Device device, void* stream) {
@@ -59,8 +54,10 @@ void forward(const BasicEmbedding<T>& call, Device device, void* stream) {
   check_memory(operation, "table", call.table, call.vocabulary * call.dim);
   check_memory(operation, "index", call.index, call.rows);
   check_memory(operation, "y", call.y, call.rows * call.dim);
-  if (device == Device::cuda) return run(call, stream);
-  check_device(operation, device);
+  check_device_of<T>(operation, device);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return embedding_rows::forward_cuda(call, stream);
+  }
   check_indices(operation, call.index, call.rows, call.vocabulary);
   embedding_rows::forward_cpu(call);
 }
@@ -82,8 +79,10 @@ void backward(const BasicEmbeddingBackward<T>& call, Device device, void* stream
   check_memory(operation, "total", call.total, call.vocabulary * call.dim);
   if (call.open == nullptr && order::needs_open_partial(call.span))
     refuse(operation, "open", "memory, since the span's cuts leave a chunk open", "a null pointer");
-  if (device == Device::cuda) return run(call, stream);
-  check_device(operation, device);
+  check_device_of<T>(operation, device);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return backward_on_cuda(call, stream);
+  }
   check_indices(operation, call.index, call.span.rows, call.vocabulary);
   embedding_rows::backward_cpu(call);
 }

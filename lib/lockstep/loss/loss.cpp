@@ -61,40 +61,14 @@ struct Target {
   void* stream;
 };
 
-[[noreturn]] void refuse_device(const char* where) {
-  internal::refuse(where, "device", "Device::cpu or Device::cuda", "another number");
-}
-
-void compute(const char* where, const BasicCall<float>& call, const LossExtents& extents,
-             const Target& target) {
-  switch (target.device) {
-    case Device::cpu:
-      return run_on_cpu(call, extents);
-    case Device::cuda:
+template <class T>
+void compute(const char* where, const BasicCall<T>& call, const LossExtents& extents, const Target& target) {
+  internal::check_device_of<T>(where, target.device);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (target.device == Device::cuda)
       return loss_internal::run_cuda(call, extents.rows * extents.features, target.stream);
   }
-  refuse_device(where);
-}
-
-void compute(const char* where, const BasicCall<double>& call, const LossExtents& extents,
-             const Target& target) {
-  internal::check_device(where, target.device);
   run_on_cpu(call, extents);
-}
-
-void compute_rows(const float* loss, float* rows_loss, const LossExtents& extents, const Target& target) {
-  switch (target.device) {
-    case Device::cpu:
-      return loss_internal::row_losses_cpu(loss, rows_loss, extents);
-    case Device::cuda:
-      return loss_internal::row_losses_cuda(loss, rows_loss, extents, target.stream);
-  }
-  refuse_device("row_losses");
-}
-
-void compute_rows(const double* loss, double* rows_loss, const LossExtents& extents, const Target& target) {
-  internal::check_device("row_losses", target.device);
-  loss_internal::row_losses_cpu(loss, rows_loss, extents);
 }
 
 /// A weight a feature.
@@ -187,7 +161,11 @@ void row_losses(const T* loss, T* rows_loss, const LossExtents& extents, const T
   if (extents.rows > 0 && rows_loss == nullptr)
     fail(ErrorCode::invalid_argument,
          {"row_losses", "rows_loss", "memory of each row", "a null pointer", {}});
-  compute_rows(loss, rows_loss, extents, on);
+  internal::check_device_of<T>("row_losses", on.device);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (on.device == Device::cuda) return loss_internal::row_losses_cuda(loss, rows_loss, extents, on.stream);
+  }
+  loss_internal::row_losses_cpu(loss, rows_loss, extents);
 }
 
 }  // namespace checked

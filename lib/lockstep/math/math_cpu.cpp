@@ -33,20 +33,7 @@ HWY_INLINE void map(const float* x, float* y, std::int64_t count, Apply apply) {
     return map(x, y, count, [](auto v) HWY_ATTR { return HWY_NAMESPACE::name(v); });
 
 void run(Function function, const float* x, float* y, std::int64_t count) {
-  switch (function) {
-    LOCKSTEP_MATH_MAP(exp)
-    LOCKSTEP_MATH_MAP(exp2)
-    LOCKSTEP_MATH_MAP(expm1)
-    LOCKSTEP_MATH_MAP(log)
-    LOCKSTEP_MATH_MAP(log2)
-    LOCKSTEP_MATH_MAP(log1p)
-    LOCKSTEP_MATH_MAP(tanh)
-    LOCKSTEP_MATH_MAP(erf)
-    LOCKSTEP_MATH_MAP(sigmoid)
-    LOCKSTEP_MATH_MAP(rsqrt)
-    LOCKSTEP_MATH_MAP(sin)
-    LOCKSTEP_MATH_MAP(cos)
-  }
+  switch (function) { LOCKSTEP_MATH_FUNCTIONS(LOCKSTEP_MATH_MAP) }
 }
 
 #undef LOCKSTEP_MATH_MAP

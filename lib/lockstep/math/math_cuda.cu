@@ -19,20 +19,7 @@ using lockstep::internal::OfFloats;
                         OfFloats<static_cast<float (*)(float)>(math::name)>(), CudaArray{x});
 
 void run_cuda(Function function, const float* x, float* y, std::int64_t count, void* stream) {
-  switch (function) {
-    LOCKSTEP_MATH_MAP(exp)
-    LOCKSTEP_MATH_MAP(exp2)
-    LOCKSTEP_MATH_MAP(expm1)
-    LOCKSTEP_MATH_MAP(log)
-    LOCKSTEP_MATH_MAP(log2)
-    LOCKSTEP_MATH_MAP(log1p)
-    LOCKSTEP_MATH_MAP(tanh)
-    LOCKSTEP_MATH_MAP(erf)
-    LOCKSTEP_MATH_MAP(sigmoid)
-    LOCKSTEP_MATH_MAP(rsqrt)
-    LOCKSTEP_MATH_MAP(sin)
-    LOCKSTEP_MATH_MAP(cos)
-  }
+  switch (function) { LOCKSTEP_MATH_FUNCTIONS(LOCKSTEP_MATH_MAP) }
 }
 
 #undef LOCKSTEP_MATH_MAP

@@ -5,7 +5,14 @@
 
 namespace lockstep::math {
 
-enum class Function { exp, exp2, expm1, log, log2, log1p, tanh, erf, sigmoid, rsqrt, sin, cos };
+/// The functions of one number, for what each of them has.
+#define LOCKSTEP_MATH_FUNCTIONS(each)                                                                  \
+  each(exp) each(exp2) each(expm1) each(log) each(log2) each(log1p) each(tanh) each(erf) each(sigmoid) \
+      each(rsqrt) each(sin) each(cos)
+
+#define LOCKSTEP_MATH_NAME(name) name,
+enum class Function { LOCKSTEP_MATH_FUNCTIONS(LOCKSTEP_MATH_NAME) };
+#undef LOCKSTEP_MATH_NAME
 
 void run_cpu(Function function, const float* x, float* y, std::int64_t count);
 void pow_cpu(const float* x, const float* y, float* z, std::int64_t count);

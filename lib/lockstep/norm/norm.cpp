@@ -42,9 +42,10 @@ class Check {
     refuse(std::string(name) + ".open", "memory, since the span's cuts leave a chunk open", "a null pointer");
   }
   void device(Device device) const { internal::check_device(operation_, device); }
-  // float32 rows have a form for every device, float64 ones for the CPU alone.
-  void device_of_rows(const float*, Device device) const { internal::check_any_device(operation_, device); }
-  void device_of_rows(const double*, Device device) const { this->device(device); }
+  template <class T>
+  void device_of_rows(Device device) const {
+    internal::check_device_of<T>(operation_, device);
+  }
   [[noreturn]] void refuse(std::string what, std::string expected, std::string got) const {
     internal::refuse(operation_, std::move(what), std::move(expected), std::move(got));
   }
@@ -60,25 +61,21 @@ bool is_wanted(const BasicNormFold<T>& fold) {
 
 // ---- What is computed, after all checks
 
-void run_rows(const norm::Rows& call, std::int64_t rows, Device device, void* stream) {
-  if (device == Device::cpu)
-    norm::rows_cpu(call, rows);
-  else
-    norm::rows_cuda(call, rows, stream);
+template <class T>
+void run_rows(const norm::BasicRows<T>& call, std::int64_t rows, Device device, void* stream) {
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return norm::rows_cuda(call, rows, stream);
+  }
+  norm::rows_cpu(call, rows);
 }
 
-void run_rows(const norm::Rows64& call, std::int64_t rows, Device, void*) { norm::rows_cpu(call, rows); }
-
-void run_rows_backward(const norm::RowsBackward& call, const NormFold& dgamma, const NormFold& dbeta,
-                       const order::FoldSpan& span, Device device, void* stream) {
-  if (device == Device::cpu)
-    norm::rows_backward_cpu(call, dgamma, dbeta, span);
-  else
-    norm::rows_backward_cuda(call, dgamma, dbeta, span, stream);
-}
-
-void run_rows_backward(const norm::RowsBackward64& call, const NormFold64& dgamma, const NormFold64& dbeta,
-                       const order::FoldSpan& span, Device, void*) {
+template <class T>
+void run_rows_backward(const norm::BasicRowsBackward<T>& call, const BasicNormFold<T>& dgamma,
+                       const BasicNormFold<T>& dbeta, const order::FoldSpan& span, Device device,
+                       void* stream) {
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return norm::rows_backward_cuda(call, dgamma, dbeta, span, stream);
+  }
   norm::rows_backward_cpu(call, dgamma, dbeta, span);
 }
 
@@ -93,7 +90,7 @@ void layer_norm(const BasicLayerNorm<T>& call, Device device, void* stream) {
   check.eps(call.eps);
   check.memory("x", call.x, call.rows * call.features);
   check.memory("y", call.y, call.rows * call.features);
-  check.device_of_rows(call.x, device);
+  check.device_of_rows<T>(device);
   run_rows(norm::BasicRows<T>{call.x, call.gamma, call.beta, call.y, call.mean, call.rstd, call.features, 1,
                               call.features, static_cast<T>(call.eps), true, 0},
            call.rows, device, stream);
@@ -113,7 +110,7 @@ void layer_norm_backward(const BasicLayerNormBackward<T>& call, Device device, v
   }
   check.fold("dgamma", call.dgamma, call.span, call.features);
   check.fold("dbeta", call.dbeta, call.span, call.features);
-  check.device_of_rows(call.dy, device);
+  check.device_of_rows<T>(device);
   run_rows_backward(norm::BasicRowsBackward<T>{call.dy, call.x, call.mean, call.rstd, call.gamma, call.dx,
                                                call.features, 1, call.features, true, 0},
                     call.dgamma, call.dbeta, call.span, device, stream);
@@ -127,7 +124,7 @@ void rms_norm(const BasicRmsNorm<T>& call, Device device, void* stream) {
   check.eps(call.eps);
   check.memory("x", call.x, call.rows * call.features);
   check.memory("y", call.y, call.rows * call.features);
-  check.device_of_rows(call.x, device);
+  check.device_of_rows<T>(device);
   run_rows(norm::BasicRows<T>{call.x, call.gamma, nullptr, call.y, nullptr, call.rstd, call.features, 1,
                               call.features, static_cast<T>(call.eps), false, 0},
            call.rows, device, stream);
@@ -143,7 +140,7 @@ void rms_norm_backward(const BasicRmsNormBackward<T>& call, Device device, void*
   check.memory("x", call.x, elements);
   check.memory("rstd", call.rstd, call.span.rows);
   check.fold("dgamma", call.dgamma, call.span, call.features);
-  check.device_of_rows(call.dy, device);
+  check.device_of_rows<T>(device);
   run_rows_backward(norm::BasicRowsBackward<T>{call.dy, call.x, nullptr, call.rstd, call.gamma, call.dx,
                                                call.features, 1, call.features, false, 0},
                     call.dgamma, BasicNormFold<T>{}, call.span, device, stream);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "lockstep/base/call_check_internal.h"
 #include "lockstep/base/error.h"
 #include "lockstep/base/float_mode.h"
 #include "lockstep/optimizer/optimizer_cuda_internal.h"
@@ -80,8 +81,7 @@ void check_gradients(const char* where, std::span<const std::span<Element>> grad
 
 /// Whether the CUDA form is meant.
 bool is_cuda(const char* where, Device device) {
-  if (device != Device::cpu && device != Device::cuda)
-    refuse(where, "device", "Device::cpu or Device::cuda", "another number");
+  internal::check_any_device(where, device);
   return device == Device::cuda;
 }
 

@@ -11,10 +11,10 @@
 namespace lockstep {
 namespace {
 
-using internal::check_any_device;
-using internal::check_device;
+using internal::check_device_of;
 using internal::check_extent;
 using internal::check_memory;
+using internal::kHasCudaForm;
 using internal::refuse;
 
 void check_shape(const char* operation, const ReduceShape& shape) {
@@ -26,12 +26,6 @@ void check_shape(const char* operation, const ReduceShape& shape) {
 std::int64_t whole(const ReduceShape& shape) { return shape.outer * shape.axis * shape.inner; }
 std::int64_t reduced(const ReduceShape& shape) { return shape.outer * shape.inner; }
 
-/// float32 has a form for every device, float64 for the CPU alone.
-void check_device_of(const char* operation, const float*, Device device) {
-  check_any_device(operation, device);
-}
-void check_device_of(const char* operation, const double*, Device device) { check_device(operation, device); }
-
 /// An operation from [outer, axis, inner] to [outer, inner], or back.
 template <class T>
 void check(const char* operation, const ReduceShape& shape, const T* wide, const char* wide_name,
@@ -39,7 +33,7 @@ void check(const char* operation, const ReduceShape& shape, const T* wide, const
   check_shape(operation, shape);
   check_memory(operation, wide_name, wide, whole(shape));
   check_memory(operation, narrow_name, narrow, reduced(shape));
-  check_device_of(operation, wide, device);
+  check_device_of<T>(operation, device);
 }
 
 double degrees(const char* operation, const ReduceShape& shape, double correction) {
@@ -56,106 +50,12 @@ void check_indices(const char* operation, const std::int64_t* index, const Reduc
   }
 }
 
-// ---- What is computed, after all checks
-
-namespace run {
-
-void sum(const float* x, float* y, const ReduceShape& shape, Device device, void* stream) {
-  if (device == Device::cpu)
-    reduce::sum_cpu(x, y, shape);
-  else
-    reduce::sum_cuda(x, y, shape, 1.0f, stream);
-}
-
-void mean(const float* x, float* y, const ReduceShape& shape, Device device, void* stream) {
-  if (device == Device::cpu)
-    reduce::mean_cpu(x, y, shape);
-  else
-    reduce::sum_cuda(x, y, shape, static_cast<float>(shape.axis), stream);
-}
-
-void variance(const float* x, float* y, float* mean, const ReduceShape& shape, float divisor, Device device,
-              void* stream) {
-  if (device == Device::cpu)
-    reduce::variance_cpu(x, y, mean, shape, divisor);
-  else
-    reduce::variance_cuda(x, y, mean, shape, divisor, stream);
-}
-
-void select(const float* x, float* y, std::int64_t* index, const ReduceShape& shape, bool smallest,
-            Device device, void* stream) {
-  if (device == Device::cpu)
-    reduce::select_cpu(x, y, index, shape, smallest);
-  else
-    reduce::select_cuda(x, y, index, shape, smallest, stream);
-}
-
-void sum_backward(const float* dy, float* dx, const ReduceShape& shape, float divisor, Device device,
-                  void* stream) {
-  if (device == Device::cpu)
-    reduce::sum_backward_cpu(dy, dx, shape, divisor);
-  else
-    reduce::sum_backward_cuda(dy, dx, shape, divisor, stream);
-}
-
-void variance_backward(const float* dy, const float* x, const float* mean, float* dx,
-                       const ReduceShape& shape, float factor, Device device, void* stream) {
-  if (device == Device::cpu)
-    reduce::variance_backward_cpu(dy, x, mean, dx, shape, factor);
-  else
-    reduce::variance_backward_cuda(dy, x, mean, dx, shape, factor, stream);
-}
-
-void select_backward(const float* dy, const std::int64_t* index, float* dx, const ReduceShape& shape,
-                     Device device, void* stream) {
-  if (device == Device::cpu)
-    reduce::select_backward_cpu(dy, index, dx, shape);
-  else
-    reduce::select_backward_cuda(dy, index, dx, shape, stream);
-}
-
-// float64: on the CPU alone.
-
-void sum(const double* x, double* y, const ReduceShape& shape, Device, void*) {
-  reduce::sum_cpu(x, y, shape);
-}
-
-void mean(const double* x, double* y, const ReduceShape& shape, Device, void*) {
-  reduce::mean_cpu(x, y, shape);
-}
-
-void variance(const double* x, double* y, double* mean, const ReduceShape& shape, double divisor, Device,
-              void*) {
-  reduce::variance_cpu(x, y, mean, shape, divisor);
-}
-
-void select(const double* x, double* y, std::int64_t* index, const ReduceShape& shape, bool smallest, Device,
-            void*) {
-  reduce::select_cpu(x, y, index, shape, smallest);
-}
-
-void sum_backward(const double* dy, double* dx, const ReduceShape& shape, double divisor, Device, void*) {
-  reduce::sum_backward_cpu(dy, dx, shape, divisor);
-}
-
-void variance_backward(const double* dy, const double* x, const double* mean, double* dx,
-                       const ReduceShape& shape, double factor, Device, void*) {
-  reduce::variance_backward_cpu(dy, x, mean, dx, shape, factor);
-}
-
-void select_backward(const double* dy, const std::int64_t* index, double* dx, const ReduceShape& shape,
-                     Device, void*) {
-  reduce::select_backward_cpu(dy, index, dx, shape);
-}
-
-}  // namespace run
-
 template <class T>
 void select(const char* operation, const T* x, T* y, std::int64_t* index, const ReduceShape& shape,
             Device device, void* stream, bool smallest) {
   check_shape(operation, shape);
   check_memory(operation, "x", x, whole(shape));
-  check_device_of(operation, x, device);
+  check_device_of<T>(operation, device);
   if (shape.axis == 0 && reduced(shape) > 0)
     refuse(operation, "axis", "1 or more elements to choose from", "0");
   if (shape.inner > 1 && shape.axis > std::numeric_limits<std::int32_t>::max())
@@ -164,7 +64,21 @@ void select(const char* operation, const T* x, T* y, std::int64_t* index, const 
                                   "at most 2^31 - 1 elements where it is not the innermost axis",
                                   std::to_string(shape.axis),
                                   {}});
-  run::select(x, y, index, shape, smallest, device, stream);
+  if constexpr (kHasCudaForm<T>) {
+    if (device == Device::cuda) return reduce::select_cuda(x, y, index, shape, smallest, stream);
+  }
+  reduce::select_cpu(x, y, index, shape, smallest);
+}
+
+/// dx = dy / divisor.
+template <class T>
+void spread(const char* operation, const T* dy, T* dx, const ReduceShape& shape, T divisor, Device device,
+            void* stream) {
+  check(operation, shape, dx, "dx", dy, "dy", device);
+  if constexpr (kHasCudaForm<T>) {
+    if (device == Device::cuda) return reduce::sum_backward_cuda(dy, dx, shape, divisor, stream);
+  }
+  reduce::sum_backward_cpu(dy, dx, shape, divisor);
 }
 
 // Each call checked, then computed.
@@ -173,33 +87,40 @@ namespace checked {
 template <class T>
 void reduce_sum(const T* x, T* y, const ReduceShape& shape, Device device, void* stream) {
   check("reduce_sum", shape, x, "x", y, "y", device);
-  run::sum(x, y, shape, device, stream);
+  if constexpr (kHasCudaForm<T>) {
+    if (device == Device::cuda) return reduce::sum_cuda(x, y, shape, T(1), stream);
+  }
+  reduce::sum_cpu(x, y, shape);
 }
 
 template <class T>
 void reduce_mean(const T* x, T* y, const ReduceShape& shape, Device device, void* stream) {
   check("reduce_mean", shape, x, "x", y, "y", device);
-  run::mean(x, y, shape, device, stream);
+  if constexpr (kHasCudaForm<T>) {
+    if (device == Device::cuda) return reduce::sum_cuda(x, y, shape, static_cast<T>(shape.axis), stream);
+  }
+  reduce::mean_cpu(x, y, shape);
 }
 
 template <class T>
 void reduce_variance(const T* x, T* y, T* mean, const ReduceShape& shape, double correction, Device device,
                      void* stream) {
   check("reduce_variance", shape, x, "x", y, "y", device);
-  run::variance(x, y, mean, shape, static_cast<T>(degrees("reduce_variance", shape, correction)), device,
-                stream);
+  const auto divisor = static_cast<T>(degrees("reduce_variance", shape, correction));
+  if constexpr (kHasCudaForm<T>) {
+    if (device == Device::cuda) return reduce::variance_cuda(x, y, mean, shape, divisor, stream);
+  }
+  reduce::variance_cpu(x, y, mean, shape, divisor);
 }
 
 template <class T>
 void reduce_sum_backward(const T* dy, T* dx, const ReduceShape& shape, Device device, void* stream) {
-  check("reduce_sum_backward", shape, dx, "dx", dy, "dy", device);
-  run::sum_backward(dy, dx, shape, T(1), device, stream);
+  spread("reduce_sum_backward", dy, dx, shape, T(1), device, stream);
 }
 
 template <class T>
 void reduce_mean_backward(const T* dy, T* dx, const ReduceShape& shape, Device device, void* stream) {
-  check("reduce_mean_backward", shape, dx, "dx", dy, "dy", device);
-  run::sum_backward(dy, dx, shape, static_cast<T>(shape.axis), device, stream);
+  spread("reduce_mean_backward", dy, dx, shape, static_cast<T>(shape.axis), device, stream);
 }
 
 template <class T>
@@ -209,8 +130,11 @@ void reduce_variance_backward(const T* dy, const T* x, const T* mean, T* dx, con
   check(operation, shape, dx, "dx", dy, "dy", device);
   check_memory(operation, "x", x, whole(shape));
   check_memory(operation, "mean", mean, reduced(shape));
-  const double divisor = degrees(operation, shape, correction);
-  run::variance_backward(dy, x, mean, dx, shape, static_cast<T>(2 / divisor), device, stream);
+  const auto factor = static_cast<T>(2 / degrees(operation, shape, correction));
+  if constexpr (kHasCudaForm<T>) {
+    if (device == Device::cuda) return reduce::variance_backward_cuda(dy, x, mean, dx, shape, factor, stream);
+  }
+  reduce::variance_backward_cpu(dy, x, mean, dx, shape, factor);
 }
 
 template <class T>
@@ -219,8 +143,11 @@ void reduce_select_backward(const T* dy, const std::int64_t* index, T* dx, const
   const char* const operation = "reduce_select_backward";
   check(operation, shape, dx, "dx", dy, "dy", device);
   check_memory(operation, "index", index, reduced(shape));
-  if (device == Device::cpu) check_indices(operation, index, shape);  // the host cannot read the others
-  run::select_backward(dy, index, dx, shape, device, stream);
+  if constexpr (kHasCudaForm<T>) {
+    if (device == Device::cuda) return reduce::select_backward_cuda(dy, index, dx, shape, stream);
+  }
+  check_indices(operation, index, shape);  // a device's the host cannot read
+  reduce::select_backward_cpu(dy, index, dx, shape);
 }
 
 }  // namespace checked

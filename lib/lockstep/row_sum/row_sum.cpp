@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "lockstep/base/call_check_internal.h"
 #include "lockstep/base/error.h"
 #include "lockstep/base/float_mode.h"
 #include "lockstep/row_sum/row_sum_internal.h"
@@ -65,8 +66,7 @@ void sum(const char* operation, const BasicProblem<double>& p, Device device, vo
 template <class T>
 void run(const char* operation, const BasicProblem<T>& problem, Device device, void* stream) {
   check(operation, problem);
-  if (device != Device::cpu && device != Device::cuda)
-    refuse(operation, "device", "Device::cpu or Device::cuda", "another number");
+  internal::check_any_device(operation, device);
   sum(operation, problem, device, stream);
 }
 

@@ -25,39 +25,26 @@ bool check(const char* where, const AxisExtents& extents, bool null) {
   return shape.elements() > 0;
 }
 
-void forward(const char* where, Kind kind, const float* x, float* y, const AxisExtents& extents,
-             Device device, void* stream) {
-  internal::check_any_device(where, device);
+template <class T>
+void forward(const char* where, Kind kind, const T* x, T* y, const AxisExtents& extents, Device device,
+             void* stream) {
+  internal::check_device_of<T>(where, device);
   if (!check(where, extents, x == nullptr || y == nullptr)) return;
-  if (device == Device::cpu)
-    softmax_internal::forward_cpu(kind, x, y, extents);
-  else
-    softmax_internal::forward_cuda(kind, x, y, extents, stream);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return softmax_internal::forward_cuda(kind, x, y, extents, stream);
+  }
+  softmax_internal::forward_cpu(kind, x, y, extents);
 }
 
-void backward(const char* where, Kind kind, const float* dy, const float* y, float* dx,
-              const AxisExtents& extents, Device device, void* stream) {
-  internal::check_any_device(where, device);
+template <class T>
+void backward(const char* where, Kind kind, const T* dy, const T* y, T* dx, const AxisExtents& extents,
+              Device device, void* stream) {
+  internal::check_device_of<T>(where, device);
   if (!check(where, extents, dy == nullptr || y == nullptr || dx == nullptr)) return;
-  if (device == Device::cpu)
-    softmax_internal::backward_cpu(kind, dy, y, dx, extents);
-  else
-    softmax_internal::backward_cuda(kind, dy, y, dx, extents, stream);
-}
-
-// float64: on the CPU alone.
-
-void forward(const char* where, Kind kind, const double* x, double* y, const AxisExtents& extents,
-             Device device) {
-  internal::check_device(where, device);
-  if (check(where, extents, x == nullptr || y == nullptr)) softmax_internal::forward_cpu(kind, x, y, extents);
-}
-
-void backward(const char* where, Kind kind, const double* dy, const double* y, double* dx,
-              const AxisExtents& extents, Device device) {
-  internal::check_device(where, device);
-  if (check(where, extents, dy == nullptr || y == nullptr || dx == nullptr))
-    softmax_internal::backward_cpu(kind, dy, y, dx, extents);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return softmax_internal::backward_cuda(kind, dy, y, dx, extents, stream);
+  }
+  softmax_internal::backward_cpu(kind, dy, y, dx, extents);
 }
 
 }  // namespace
@@ -80,22 +67,22 @@ void log_softmax_backward(const float* dy, const float* y, float* dx, const Axis
   backward("log_softmax_backward", Kind::log_softmax, dy, y, dx, extents, device, stream);
 }
 
-void softmax(const double* x, double* y, const AxisExtents& extents, Device device, void*) {
-  forward("softmax", Kind::softmax, x, y, extents, device);
+void softmax(const double* x, double* y, const AxisExtents& extents, Device device, void* stream) {
+  forward("softmax", Kind::softmax, x, y, extents, device, stream);
 }
 
-void log_softmax(const double* x, double* y, const AxisExtents& extents, Device device, void*) {
-  forward("log_softmax", Kind::log_softmax, x, y, extents, device);
+void log_softmax(const double* x, double* y, const AxisExtents& extents, Device device, void* stream) {
+  forward("log_softmax", Kind::log_softmax, x, y, extents, device, stream);
 }
 
 void softmax_backward(const double* dy, const double* y, double* dx, const AxisExtents& extents,
-                      Device device, void*) {
-  backward("softmax_backward", Kind::softmax, dy, y, dx, extents, device);
+                      Device device, void* stream) {
+  backward("softmax_backward", Kind::softmax, dy, y, dx, extents, device, stream);
 }
 
 void log_softmax_backward(const double* dy, const double* y, double* dx, const AxisExtents& extents,
-                          Device device, void*) {
-  backward("log_softmax_backward", Kind::log_softmax, dy, y, dx, extents, device);
+                          Device device, void* stream) {
+  backward("log_softmax_backward", Kind::log_softmax, dy, y, dx, extents, device, stream);
 }
 
 }  // namespace lockstep
