@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "lockstep/base/call_check_internal.h"
 #include "lockstep/base/error.h"
 #include "lockstep/matmul/matmul_internal.h"
 
@@ -65,22 +66,27 @@ void set_result(BasicProblem<T>& problem, const BasicMatrix<T>& result) {
   problem.col_stride = result.col_stride;
 }
 
+/// Where a call's memory lies, and how it is to be used there.
+struct Place {
+  Device device;
+  void* stream = nullptr;
+  void* scratch = nullptr;
+};
+
 template <class T>
-void run(const char* operation, const BasicProblem<T>& problem, Device device) {
-  switch (device) {
-    case Device::cpu:
-      return matmul_internal::sum_cpu(problem);
-    case Device::cuda:
-      fail(ErrorCode::unsupported,
-           {operation, "device", "Device::cpu", "Device::cuda", "Pass matrices in the host's memory."});
+void run(const char* operation, const BasicProblem<T>& problem, const Place& place) {
+  internal::check_device_of<T>(operation, place.device);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (place.device == Device::cuda)
+      return matmul_internal::sum_cuda(problem, place.stream, static_cast<unsigned*>(place.scratch));
   }
-  fail(ErrorCode::invalid_argument, {operation, "device", "Device::cpu", "another number", {}});
+  matmul_internal::sum_cpu(problem);
 }
 
 template <class T>
 void batched(std::int64_t batch, const BasicConstMatrix<T>& a, std::int64_t a_batch_stride,
              const BasicConstMatrix<T>& b, std::int64_t b_batch_stride, const BasicMatrix<T>& c,
-             std::int64_t c_batch_stride, const BasicMatmulEpilogue<T>& epilogue, Device device) {
+             std::int64_t c_batch_stride, const BasicMatmulEpilogue<T>& epilogue, const Place& place) {
   const Checks checks{"matmul"};
   if (batch < 0) checks.refuse("batch", "0 or more", std::to_string(batch));
   checks.matrix("a", a);
@@ -103,12 +109,12 @@ void batched(std::int64_t batch, const BasicConstMatrix<T>& a, std::int64_t a_ba
   problem.alpha = epilogue.alpha;
   problem.beta = epilogue.beta;
   problem.bias = epilogue.bias;
-  run("matmul", problem, device);
+  run("matmul", problem, place);
 }
 
 template <class T>
 void fold(const BasicConstMatrix<T>& a, const BasicConstMatrix<T>& b, const order::FoldSpan& span,
-          const BasicMatrix<T>& total, T* open, Device device) {
+          const BasicMatrix<T>& total, T* open, const Place& place) {
   const Checks checks{"matmul_fold"};
   if (span.first_row < 0) checks.refuse("span.first_row", "0 or more", std::to_string(span.first_row));
   checks.matrix("a", a);
@@ -129,43 +135,45 @@ void fold(const BasicConstMatrix<T>& a, const BasicConstMatrix<T>& b, const orde
   set_result(problem, total);
   problem.accumulates = true;
   problem.open = open;
-  run("matmul_fold", problem, device);
+  problem.open_row_stride = total.cols;
+  run("matmul_fold", problem, place);
 }
 
 }  // namespace
 
 void matmul_batched(std::int64_t batch, const ConstMatrix& a, std::int64_t a_batch_stride,
                     const ConstMatrix& b, std::int64_t b_batch_stride, const Matrix& c,
-                    std::int64_t c_batch_stride, const MatmulEpilogue& epilogue, Device device,
-                    void* /*stream*/) {
-  batched(batch, a, a_batch_stride, b, b_batch_stride, c, c_batch_stride, epilogue, device);
+                    std::int64_t c_batch_stride, const MatmulEpilogue& epilogue, Device device, void* stream,
+                    void* scratch) {
+  batched(batch, a, a_batch_stride, b, b_batch_stride, c, c_batch_stride, epilogue,
+          {device, stream, scratch});
 }
 
 void matmul_batched(std::int64_t batch, const ConstMatrix64& a, std::int64_t a_batch_stride,
                     const ConstMatrix64& b, std::int64_t b_batch_stride, const Matrix64& c,
                     std::int64_t c_batch_stride, const MatmulEpilogue64& epilogue, Device device,
                     void* /*stream*/) {
-  batched(batch, a, a_batch_stride, b, b_batch_stride, c, c_batch_stride, epilogue, device);
+  batched(batch, a, a_batch_stride, b, b_batch_stride, c, c_batch_stride, epilogue, {device});
 }
 
 void matmul(const ConstMatrix& a, const ConstMatrix& b, const Matrix& c, const MatmulEpilogue& epilogue,
-            Device device, void* /*stream*/) {
-  batched(1, a, 0, b, 0, c, 0, epilogue, device);
+            Device device, void* stream, void* scratch) {
+  batched(1, a, 0, b, 0, c, 0, epilogue, {device, stream, scratch});
 }
 
 void matmul(const ConstMatrix64& a, const ConstMatrix64& b, const Matrix64& c,
             const MatmulEpilogue64& epilogue, Device device, void* /*stream*/) {
-  batched(1, a, 0, b, 0, c, 0, epilogue, device);
+  batched(1, a, 0, b, 0, c, 0, epilogue, {device});
 }
 
 void matmul_fold(const ConstMatrix& a, const ConstMatrix& b, const order::FoldSpan& span, const Matrix& total,
-                 float* open, Device device, void* /*stream*/) {
-  fold(a, b, span, total, open, device);
+                 float* open, Device device, void* stream, void* scratch) {
+  fold(a, b, span, total, open, {device, stream, scratch});
 }
 
 void matmul_fold(const ConstMatrix64& a, const ConstMatrix64& b, const order::FoldSpan& span,
                  const Matrix64& total, double* open, Device device, void* /*stream*/) {
-  fold(a, b, span, total, open, device);
+  fold(a, b, span, total, open, {device});
 }
 
 }  // namespace lockstep

@@ -53,10 +53,17 @@ using MatmulEpilogue64 = BasicMatmulEpilogue<double>;
 /// and subnormals are kept, for a caller that flushes them too.
 ///
 /// Guarantees: run_to_run, batch, threads, cpu_to_gpu. Throws Error(invalid_argument) for extents that do not
-/// fit each other, a null pointer or elements of c that share memory, Error(unsupported) for Device::cuda.
-/// `stream` is the cudaStream_t to work on when the memory is a CUDA device's, unused on the CPU.
+/// fit each other, a null pointer or elements of c that share memory, Error(unsupported) for a device that is
+/// not there. `stream` is the cudaStream_t to work on when the memory is a CUDA device's; `scratch`, null or
+/// kMatmulScratchBytes of the device's memory, lets blocks share a small result. Both are
+/// unused on the CPU.
 void matmul(const ConstMatrix& a, const ConstMatrix& b, const Matrix& c, const MatmulEpilogue& epilogue = {},
-            Device device = Device::cpu, void* stream = nullptr);
+            Device device = Device::cpu, void* stream = nullptr, void* scratch = nullptr);
+
+/// Of scratch for a CUDA device, on a boundary of 4 bytes. It must hold zeros before its first use, and does
+/// again after each: calls that follow each other on one stream may share it, and calls on several streams
+/// may not.
+constexpr std::int64_t kMatmulScratchBytes = 4 * (1 + 16384);
 
 /// The same for `batch` products: product p reads a.data + p * a_batch_stride and b.data + p * b_batch_stride
 /// (0: one operand for all) and writes c.data + p * c_batch_stride. The bias is one for all. No two elements
@@ -64,27 +71,27 @@ void matmul(const ConstMatrix& a, const ConstMatrix& b, const Matrix& c, const M
 void matmul_batched(std::int64_t batch, const ConstMatrix& a, std::int64_t a_batch_stride,
                     const ConstMatrix& b, std::int64_t b_batch_stride, const Matrix& c,
                     std::int64_t c_batch_stride, const MatmulEpilogue& epilogue = {},
-                    Device device = Device::cpu, void* stream = nullptr);
+                    Device device = Device::cpu, void* stream = nullptr, void* scratch = nullptr);
 
 /// Adds aᵀ · b, summed over rows, to a fold: what a weight's gradient is.
 ///
 /// a      [rows, m], b  [rows, n], read: the span's rows of the global batch
 /// span   where these rows lie in the global batch; span.rows is the number of rows of a and b
 /// total  [m, n], read and written: total = total + partial for each chunk that ends in the span. It starts
-/// at +0 open   float32 [m, n], contiguous: the chain of the chunk that the span's cuts leave open, continued
-/// and left.
-///        May be null where order::needs_open_partial(span) is false, and is not touched then
+///        at +0
+/// open   float32 [m, n], contiguous: the chain of the chunk that the span's cuts leave open, continued and
+///        left. May be null where order::needs_open_partial(span) is false, and is not touched then
 ///
 /// Order: each chunk of 1,024 global rows is a chain of fma over its rows, ascending, from +0; chunks are
 /// added in ascending order. Calls with consecutive spans give the bits of one call with all rows, wherever
 /// they are cut. total and open must overlap neither each other nor a and b. Guarantees: run_to_run,
 /// micro_batch, threads, cpu_to_gpu. Errors as above, and Error(invalid_argument) for a negative first row.
 void matmul_fold(const ConstMatrix& a, const ConstMatrix& b, const order::FoldSpan& span, const Matrix& total,
-                 float* open, Device device = Device::cpu, void* stream = nullptr);
+                 float* open, Device device = Device::cpu, void* stream = nullptr, void* scratch = nullptr);
 
 // The same in float64, in the same order: all float memory and numbers are double. For tests such as
-// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, micro_batch, threads. Errors as
-// above.
+// torch's gradcheck: one thread, and slow, and on the CPU alone. Guarantees: run_to_run, batch, micro_batch,
+// threads. Errors as above.
 
 void matmul(const ConstMatrix64& a, const ConstMatrix64& b, const Matrix64& c,
             const MatmulEpilogue64& epilogue = {}, Device device = Device::cpu, void* stream = nullptr);

@@ -247,9 +247,9 @@ void Rectangle::pack_strip(const Strip& strip, const order::FoldSegment& place, 
 TileEnd Rectangle::tile_end(const Segment& segment, std::int64_t i, std::int64_t j) const {
   TileEnd end;
   if (!segment.place.closes) {
-    end.out = p_.open + i * p_.cols + j;
-    end.row_stride = p_.cols;
-    end.col_stride = 1;
+    end.out = p_.open + i * p_.open_row_stride + j * p_.open_col_stride;
+    end.row_stride = p_.open_row_stride;
+    end.col_stride = p_.open_col_stride;
     end.stays_open = true;
     return end;
   }
@@ -300,7 +300,7 @@ void Rectangle::load_open(const Segment& segment, Range rows, const Strip& strip
   for (std::int64_t i = rows.begin; i < rows.end; ++i)
     for (std::int64_t j = 0; j < strip.width; ++j)
       tile[(i - rows.begin) * strip.width + j] =
-          j < strip.cols ? p_.open[i * p_.cols + strip.begin + j] : 0.0f;
+          j < strip.cols ? p_.open[i * p_.open_row_stride + (strip.begin + j) * p_.open_col_stride] : 0.0f;
 }
 
 // ---- Blocks
@@ -577,16 +577,6 @@ void sum_rectangles(const Problem& p) {
     }
     hwy::FlushStream();  // before another thread reads what went past the caches
   });
-}
-
-/// The same sums with rows for columns: a product of two numbers does not know which came first.
-Problem transposed(Problem p) {
-  std::swap(p.rows, p.cols);
-  std::swap(p.left, p.right);
-  std::swap(p.left_batch_stride, p.right_batch_stride);
-  std::swap(p.row_stride, p.col_stride);
-  std::swap(p.bias_row_stride, p.bias_col_stride);
-  return p;
 }
 
 }  // namespace

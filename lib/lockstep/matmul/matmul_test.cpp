@@ -5,15 +5,19 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <ostream>
+#include <random>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/float_bits_test.h"
 #include "lockstep/base/flushing_caller_test.h"
+#include "lockstep/matmul/matmul_internal.h"
 #include "lockstep/matmul/matmul_ref.h"
 #include "lockstep/matmul/matmul_vectors.h"
 #include "lockstep/parallel/parallel.h"
@@ -100,59 +104,148 @@ Matrix row_major(Values& values, std::int64_t rows, std::int64_t cols) {
   return {values.data(), rows, cols, cols, 1};
 }
 
-// ---- The twins: the reference, and the CPU in each instruction set with 1, 2 and 3 threads
+// ---- On a device
+
+struct Axis {
+  std::int64_t extent, stride;
+};
+
+/// A copy of the memory that a strided array spans, in turn at every distance from a boundary of 16 bytes.
+class DeviceCopy {
+ public:
+  DeviceCopy(const float* data, std::initializer_list<Axis> axes) {
+    std::int64_t low = 0, high = 0;
+    for (const Axis& axis : axes) {
+      const std::int64_t reach = (axis.extent - 1) * axis.stride;
+      (reach < 0 ? low : high) += reach;
+      if (axis.extent == 0 || data == nullptr) return;
+    }
+    low_ = low;
+    static std::size_t turn = 0;
+    copy_.emplace(Values(data + low, data + high + 1), turn++ % 4);
+  }
+  explicit DeviceCopy(const ConstMatrix& m, std::int64_t batch = 1, std::int64_t step = 0)
+      : DeviceCopy(m.data, {{m.rows, m.row_stride}, {m.cols, m.col_stride}, {batch, step}}) {}
+  explicit DeviceCopy(const Matrix& m, std::int64_t batch = 1, std::int64_t step = 0)
+      : DeviceCopy(m.data, {{m.rows, m.row_stride}, {m.cols, m.col_stride}, {batch, step}}) {}
+
+  float* data() const { return copy_ ? copy_->data() - low_ : nullptr; }
+  void read_to(float* data) const {
+    if (!copy_) return;
+    const Values values = copy_->values();
+    std::copy(values.begin(), values.end(), data + low_);
+  }
+
+ private:
+  std::int64_t low_ = 0;
+  std::optional<DeviceValues<float>> copy_;
+};
+
+ConstMatrix moved(ConstMatrix m, const float* data) {
+  m.data = data;
+  return m;
+}
+Matrix moved(Matrix m, float* data) {
+  m.data = data;
+  return m;
+}
+
+unsigned* device_scratch() {
+  static const DeviceValues<unsigned> zeros(std::vector<unsigned>(kMatmulScratchBytes / sizeof(unsigned)));
+  return zeros.data();
+}
+
+void multiply_on_device(std::int64_t batch, const ConstMatrix& a, std::int64_t a_step, const ConstMatrix& b,
+                        std::int64_t b_step, const Matrix& c, std::int64_t c_step, MatmulEpilogue e,
+                        void* scratch) {
+  const DeviceCopy da(a, batch, a_step), db(b, batch, b_step), dc(c, batch, c_step),
+      bias(e.bias, {{c.cols, 1}});
+  e.bias = bias.data();
+  matmul_batched(batch, moved(a, da.data()), a_step, moved(b, db.data()), b_step, moved(c, dc.data()), c_step,
+                 e, Device::cuda, nullptr, scratch);
+  dc.read_to(c.data);
+}
+
+void fold_on_device(const ConstMatrix& a, const ConstMatrix& b, const order::FoldSpan& span,
+                    const Matrix& total, float* open, void* scratch) {
+  const DeviceCopy da(a), db(b), dt(total), dopen(open, {{total.rows * total.cols, 1}});
+  matmul_fold(moved(a, da.data()), moved(b, db.data()), span, moved(total, dt.data()), dopen.data(),
+              Device::cuda, nullptr, scratch);
+  dt.read_to(total.data);
+  dopen.read_to(open);
+}
+
+// ---- The twins: the reference, the CPU in each instruction set with 1, 2 and 3 threads, and CUDA
+
+enum class Kind { reference, cpu, cuda, cuda_with_scratch };
 
 struct Twin {
-  std::string instruction_set;  ///< empty: the reference
+  Kind kind = Kind::reference;
+  std::string instruction_set;
   int threads = 1;
 };
 
-void PrintTo(const Twin& twin, std::ostream* out) {
-  *out << (twin.instruction_set.empty() ? "reference" : twin.instruction_set) << " with " << twin.threads
-       << " threads";
+std::string twin_text(const Twin& twin) {
+  switch (twin.kind) {
+    case Kind::reference:
+      return "Ref";
+    case Kind::cuda:
+      return "Cuda";
+    case Kind::cuda_with_scratch:
+      return "CudaWithScratch";
+    case Kind::cpu:
+      break;
+  }
+  return "Cpu_" + twin.instruction_set + "_" + std::to_string(twin.threads);
 }
+
+void PrintTo(const Twin& twin, std::ostream* out) { *out << twin_text(twin); }
 
 std::vector<Twin> twins() {
   std::vector<Twin> all{Twin{}};
   for (const std::string& name : simd::instruction_sets())
-    for (const int threads : {1, 2, 3}) all.push_back({name, threads});
+    for (const int threads : {1, 2, 3}) all.push_back({Kind::cpu, name, threads});
   return all;
 }
 
-std::string twin_name(const testing::TestParamInfo<Twin>& info) {
-  return info.param.instruction_set.empty()
-             ? "Ref"
-             : "Cpu_" + info.param.instruction_set + "_" + std::to_string(info.param.threads);
-}
+std::string twin_name(const testing::TestParamInfo<Twin>& info) { return twin_text(info.param); }
 
 class Matmul : public testing::TestWithParam<Twin> {
  protected:
   void SetUp() override {
+    if (is_cuda() && cuda_device_count() == 0) GTEST_SKIP() << cuda_trouble();
     before_ = simd::active_instruction_set();
-    if (!is_ref()) simd::force_instruction_set(GetParam().instruction_set);
+    if (GetParam().kind == Kind::cpu) simd::force_instruction_set(GetParam().instruction_set);
     parallel::set_thread_count(GetParam().threads);
   }
   void TearDown() override {
-    simd::force_instruction_set(before_);
+    if (!before_.empty()) simd::force_instruction_set(before_);
     parallel::set_thread_count(0);
   }
 
-  static bool is_ref() { return GetParam().instruction_set.empty(); }
+  static bool is_ref() { return GetParam().kind == Kind::reference; }
+  static bool is_cuda() {
+    return GetParam().kind == Kind::cuda || GetParam().kind == Kind::cuda_with_scratch;
+  }
   /// The one-lane form calls a function for every fma: its cases are smaller.
   static bool is_slow() { return is_ref() || GetParam().instruction_set == "SCALAR"; }
+  static void* scratch() { return GetParam().kind == Kind::cuda_with_scratch ? device_scratch() : nullptr; }
 
   static void multiply(const ConstMatrix& a, const ConstMatrix& b, const Matrix& c,
                        const MatmulEpilogue& e = {}) {
+    if (is_cuda()) return multiply_on_device(1, a, 0, b, 0, c, 0, e, scratch());
     if (is_ref()) return matmul_ref(ref(a), ref(b), ref(c), e.alpha, e.beta, e.bias);
     matmul(a, b, c, e);
   }
   static void multiply_batched(std::int64_t batch, ConstMatrix a, std::int64_t a_step, ConstMatrix b,
                                std::int64_t b_step, Matrix c, std::int64_t c_step, const MatmulEpilogue& e) {
+    if (is_cuda()) return multiply_on_device(batch, a, a_step, b, b_step, c, c_step, e, scratch());
     if (!is_ref()) return matmul_batched(batch, a, a_step, b, b_step, c, c_step, e);
     for (; batch > 0; --batch, a.data += a_step, b.data += b_step, c.data += c_step) multiply(a, b, c, e);
   }
   static void fold(const ConstMatrix& a, const ConstMatrix& b, const order::FoldSpan& span,
                    const Matrix& total, float* open) {
+    if (is_cuda()) return fold_on_device(a, b, span, total, open, scratch());
     if (is_ref()) return matmul_fold_ref(ref(a), ref(b), span, ref(total), open);
     matmul_fold(a, b, span, total, open);
   }
@@ -167,6 +260,9 @@ class Matmul : public testing::TestWithParam<Twin> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Twins, Matmul, testing::ValuesIn(twins()), twin_name);
+INSTANTIATE_TEST_SUITE_P(Gpu, Matmul,
+                         testing::Values(Twin{Kind::cuda, {}, 1}, Twin{Kind::cuda_with_scratch, {}, 1}),
+                         twin_name);
 
 TEST_P(Matmul, GivesTheExpectedBits) {
   for (const MatmulVector& v : kMatmulVectors) {
@@ -590,7 +686,7 @@ TEST(MatmulFp64, RefusesAsTheFloatFormDoes) {
       [&] {
         matmul(a, b, {memory, 2, 4, 4, 1}, {}, Device::cuda);
       },
-      "Pass matrices in the host's memory", ErrorCode::unsupported);
+      "Copy the memory to the CPU", ErrorCode::unsupported);
 }
 
 // ---- Errors, by code and by words
@@ -633,13 +729,146 @@ TEST(MatmulErrors, OfTheFold) {
   matmul_fold(a, b, {0, 4, true}, out, nullptr);
 }
 
-TEST(MatmulErrors, CudaIsUnsupported) {
+TEST(MatmulErrors, OfADeviceThatIsNotThere) {
+  if (cuda_device_count() > 0) GTEST_SKIP() << "it is there";
   float memory[1] = {}, result[1] = {};
-  expect_refusal(
-      [&] {
-        matmul({memory, 1, 1, 1, 1}, {memory, 1, 1, 1, 1}, {result, 1, 1, 1, 1}, {}, Device::cuda);
-      },
-      "Pass matrices in the host's memory", ErrorCode::unsupported);
+  const auto multiply = [&](Device device) {
+    matmul({memory, 1, 1, 1, 1}, {memory, 1, 1, 1, 1}, {result, 1, 1, 1, 1}, {}, device);
+  };
+  expect_refusal([&] { multiply(Device::cuda); }, "matmul", ErrorCode::unsupported);
+  expect_refusal([&] { multiply(static_cast<Device>(7)); }, "device");
+}
+
+// ---- What the CUDA form has of its own
+
+using matmul_internal::CudaForm;
+using matmul_internal::Problem;
+
+/// A product or a fold of random extents, layouts and cuts.
+struct RandomCase {
+  explicit RandomCase(std::mt19937& random) {
+    const auto pick = [&](std::int64_t low, std::int64_t high) {
+      return std::uniform_int_distribution<std::int64_t>(low, high)(random);
+    };
+    const auto extent = [&] {
+      const std::int64_t most[] = {9, 70, 300};
+      return pick(1, most[pick(0, 2)]);
+    };
+    const auto layout = [&] { return kLayouts[pick(0, 3)]; };
+    is_fold = pick(0, 1) == 1;
+    const std::int64_t m = extent(), n = extent(), k = pick(0, 3) == 0 ? pick(1000, 3100) : pick(0, 200);
+    span = {pick(0, 2) == 0 ? 0 : pick(0, 3000), k, pick(0, 1) == 1};
+    left.emplace(is_fold ? k : m, is_fold ? m : k, layout(), 1);
+    right.emplace(k, n, layout(), 50000);
+    result.emplace(m, n, layout(), 90000);
+    open = elements(m * n, 5);
+    bias = elements(n, 7);
+    const MatmulEpilogue epilogues[] = {{}, {1, 1, bias.data()}, {0.3f, -0.7f, nullptr}, {1, 0, bias.data()}};
+    epilogue = epilogues[pick(0, 3)];
+  }
+
+  void run_ref() {
+    if (is_fold)
+      matmul_fold_ref(ref(left->read()), ref(right->read()), span, ref(result->write()), open.data());
+    else
+      matmul_ref(ref(left->read()), ref(right->read()), ref(result->write()), epilogue.alpha, epilogue.beta,
+                 epilogue.bias);
+  }
+  void run_on_device(void* scratch) {
+    if (is_fold)
+      fold_on_device(left->read(), right->read(), span, result->write(), open.data(), scratch);
+    else
+      multiply_on_device(1, left->read(), 0, right->read(), 0, result->write(), 0, epilogue, scratch);
+  }
+
+  bool is_fold;
+  order::FoldSpan span;
+  std::optional<Stored> left, right, result;
+  Values open, bias;
+  MatmulEpilogue epilogue;
+};
+
+void expect_random_cases(int count) {
+  for (int i = 0; i < count; ++i) {
+    const auto seed = static_cast<std::uint32_t>(1000 + i);
+    std::mt19937 first(seed), second(seed), third(seed);
+    RandomCase expected(first), alone(second), shared(third);
+    expected.run_ref();
+    alone.run_on_device(nullptr);
+    shared.run_on_device(device_scratch());
+    ASSERT_EQ(differences(alone.result->memory, expected.result->memory), 0u) << "seed " << seed;
+    ASSERT_EQ(differences(alone.open, expected.open), 0u) << "open, seed " << seed;
+    ASSERT_EQ(differences(shared.result->memory, expected.result->memory), 0u) << "shared, seed " << seed;
+    ASSERT_EQ(differences(shared.open, expected.open), 0u) << "shared, open, seed " << seed;
+  }
+}
+
+class MatmulGpu : public GpuSuite<> {};
+
+TEST_F(MatmulGpu, RandomCasesAsTheReference) { expect_random_cases(200); }
+
+TEST_F(MatmulGpu, ManyRandomCasesAsTheReferenceSlow) { expect_random_cases(2000); }
+
+/// Each way to cut a result, whichever of them a call of its extents would choose.
+TEST_F(MatmulGpu, EveryFormAsTheReference) {
+  struct Case {
+    std::int64_t m, n, k, first_row;
+    bool transposes_left, transposes_right, accumulates;
+  };
+  const Case cases[] = {{130, 261, 2100, 0, false, false, false},  {256, 128, 1024, 0, false, true, false},
+                        {129, 65, 1500, 0, true, false, false},    {7, 200, 3000, 0, true, true, false},
+                        {132, 256, 2500, 1000, true, false, true}, {30, 77, 1100, 1023, false, false, true},
+                        {1, 64, 5000, 5, true, true, true}};
+  for (const Case& c : cases) {
+    const Values a = elements(c.m * c.k, 1), b = elements(c.k * c.n, 50000), before = elements(c.m * c.n, 3),
+                 open_before = elements(c.m * c.n, 4);
+    const order::FoldSpan span{c.first_row, c.k, !c.accumulates};
+    Values expected = before, expected_open = open_before;
+    const ConstMatrix left = c.transposes_left ? ConstMatrix{a.data(), c.m, c.k, 1, c.m}
+                                               : ConstMatrix{a.data(), c.m, c.k, c.k, 1},
+                      right = c.transposes_right ? ConstMatrix{b.data(), c.k, c.n, 1, c.k}
+                                                 : ConstMatrix{b.data(), c.k, c.n, c.n, 1};
+    if (c.accumulates)
+      matmul_fold_ref({left.data, c.k, c.m, left.col_stride, left.row_stride}, ref(right), span,
+                      ref(row_major(expected, c.m, c.n)), expected_open.data());
+    else
+      matmul_ref(ref(left), ref(right), ref(row_major(expected, c.m, c.n)));
+    const DeviceValues<float> da(a), db(b);
+    Problem p;
+    p.rows = c.m, p.cols = c.n, p.span = span;
+    p.left = {da.data(), left.row_stride, left.col_stride};
+    p.right = {db.data(), right.col_stride, right.row_stride};
+    p.row_stride = p.open_row_stride = c.n, p.col_stride = 1;
+    p.accumulates = c.accumulates;
+    int shared = 0;
+    for (const CudaForm& form : matmul_internal::cuda_forms(p)) {
+      const DeviceValues<float> result(before), open(open_before);
+      p.result = result.data(), p.open = open.data();
+      matmul_internal::sum_cuda_as(form, p, nullptr, device_scratch());
+      EXPECT_EQ(differences(result.values(), expected), 0u)
+          << c.m << " x " << c.n << " x " << c.k << " in tiles of " << form.tile_rows << " x "
+          << form.tile_cols << (form.shares_tiles ? ", shared" : "");
+      EXPECT_EQ(differences(open.values(), expected_open), 0u);
+      shared += form.shares_tiles ? 1 : 0;
+    }
+    EXPECT_EQ(shared > 0, order::fold_segments(span) > 1);
+  }
+}
+
+TEST_F(MatmulGpu, MoreThan2To31ElementsAsTheReferenceSlow) {
+  const std::int64_t m = 66'000, n = 33'000, k = 3;
+  const Values a = elements(m * k, 1), b = elements(k * n, 50000);
+  const DeviceValues<float> da(a), db(b);
+  const DeviceBuffer result(static_cast<std::size_t>(m * n) * sizeof(float));
+  matmul({da.data(), m, k, k, 1}, {db.data(), k, n, n, 1}, {static_cast<float*>(result.data()), m, n, n, 1},
+         {}, Device::cuda);
+  Values c(static_cast<std::size_t>(m * n)), expected(static_cast<std::size_t>(n));
+  result.copy_to_host(c.data());
+  for (std::int64_t i = 0; i < m; i += 997) {
+    matmul_ref<float>({a.data() + i * k, 1, k, k, 1}, {b.data(), k, n, n, 1}, {expected.data(), 1, n, n, 1});
+    const auto row = c.begin() + i * n;
+    ASSERT_EQ(differences(Values(row, row + n), expected), 0u) << "row " << i;
+  }
 }
 
 }  // namespace
