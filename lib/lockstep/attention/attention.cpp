@@ -101,8 +101,8 @@ struct Sizes {
 template <class T>
 Sizes check_call(const char* where, const BasicProblem<T>& problem, Device device) {
   check_extents(where, problem.extents);
-  check_sequences(where, problem.options.sequences, problem.extents);
-  internal::check_device(where, device);
+  internal::check_device_of<T>(where, device);
+  if (device == Device::cpu) check_sequences(where, problem.options.sequences, problem.extents);
   const Sizes sizes(problem.extents, problem.options.sequences);
   check_operand(where, "q", problem.q, sizes.q);
   check_operand(where, "k", problem.k, sizes.k);
@@ -116,7 +116,7 @@ namespace checked {
 template <class T>
 void attention(const BasicConstHeads<T>& q, const BasicConstHeads<T>& k, const BasicConstHeads<T>& v,
                const BasicHeads<T>& o, const BasicHeadRows<T>& lse, const AttentionExtents& extents,
-               const BasicAttentionOptions<T>& options, Device device) {
+               const BasicAttentionOptions<T>& options, Device device, void* stream) {
   constexpr const char* kWhere = "attention";
   BasicProblem<T> problem;
   problem.extents = extents;
@@ -131,7 +131,11 @@ void attention(const BasicConstHeads<T>& q, const BasicConstHeads<T>& k, const B
   check_result(kWhere, "o", o, sizes.o);
   if (lse.data != nullptr)
     check_result(kWhere, "lse", BasicHeads<T>{lse.data, lse.sample_stride, lse.head_stride, 1}, sizes.lse);
-  if (sizes.lse.elements() > 0) attention_internal::forward_cpu(problem);
+  if (sizes.lse.elements() == 0) return;
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return attention_internal::forward_cuda(problem, stream);
+  }
+  attention_internal::forward_cpu(problem);
 }
 
 template <class T>  // NOLINTNEXTLINE(readability-function-size): an argument an operand
@@ -139,7 +143,7 @@ void attention_backward(const BasicConstHeads<T>& d_o, const BasicConstHeads<T>&
                         const BasicConstHeads<T>& k, const BasicConstHeads<T>& v, const BasicConstHeads<T>& o,
                         const BasicConstHeadRows<T>& lse, const BasicHeads<T>& d_q, const BasicHeads<T>& d_k,
                         const BasicHeads<T>& d_v, const AttentionExtents& extents,
-                        const BasicAttentionOptions<T>& options, Device device) {
+                        const BasicAttentionOptions<T>& options, Device device, void* stream, void* scratch) {
   constexpr const char* kWhere = "attention_backward";
   BasicProblem<T> problem;
   problem.extents = extents;
@@ -163,31 +167,45 @@ void attention_backward(const BasicConstHeads<T>& d_o, const BasicConstHeads<T>&
   const bool has_results = (d_q.data != nullptr && sizes.q.elements() > 0) ||
                            (d_k.data != nullptr && sizes.k.elements() > 0) ||
                            (d_v.data != nullptr && sizes.v.elements() > 0);
-  if (has_results) attention_internal::backward_cpu(problem);
+  if (!has_results) return;
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) {
+      if (scratch == nullptr)
+        refuse(kWhere, "scratch", "memory of attention_backward_scratch_bytes on the device",
+               "a null pointer");
+      return attention_internal::backward_cuda(problem, scratch, stream);
+    }
+  }
+  attention_internal::backward_cpu(problem);
 }
 
 }  // namespace checked
 
 }  // namespace
 
+std::int64_t attention_backward_scratch_bytes(const AttentionExtents& extents) {
+  check_extents("attention_backward_scratch_bytes", extents);
+  return attention_internal::backward_scratch_bytes(extents);
+}
+
 void attention(const ConstHeads& q, const ConstHeads& k, const ConstHeads& v, const Heads& o,
                const HeadRows& lse, const AttentionExtents& extents, const AttentionOptions& options,
-               Device device, void* /*stream*/) {
-  checked::attention(q, k, v, o, lse, extents, options, device);
+               Device device, void* stream) {
+  checked::attention(q, k, v, o, lse, extents, options, device, stream);
 }
 
 // NOLINTNEXTLINE(readability-function-size): an argument an operand
 void attention_backward(const ConstHeads& d_o, const ConstHeads& q, const ConstHeads& k, const ConstHeads& v,
                         const ConstHeads& o, const ConstHeadRows& lse, const Heads& d_q, const Heads& d_k,
                         const Heads& d_v, const AttentionExtents& extents, const AttentionOptions& options,
-                        Device device, void* /*stream*/) {
-  checked::attention_backward(d_o, q, k, v, o, lse, d_q, d_k, d_v, extents, options, device);
+                        Device device, void* stream, void* scratch) {
+  checked::attention_backward(d_o, q, k, v, o, lse, d_q, d_k, d_v, extents, options, device, stream, scratch);
 }
 
 void attention(const ConstHeads64& q, const ConstHeads64& k, const ConstHeads64& v, const Heads64& o,
                const HeadRows64& lse, const AttentionExtents& extents, const AttentionOptions64& options,
-               Device device, void* /*stream*/) {
-  checked::attention(q, k, v, o, lse, extents, options, device);
+               Device device, void* stream) {
+  checked::attention(q, k, v, o, lse, extents, options, device, stream);
 }
 
 // NOLINTNEXTLINE(readability-function-size): an argument an operand
@@ -195,8 +213,8 @@ void attention_backward(const ConstHeads64& d_o, const ConstHeads64& q, const Co
                         const ConstHeads64& v, const ConstHeads64& o, const ConstHeadRows64& lse,
                         const Heads64& d_q, const Heads64& d_k, const Heads64& d_v,
                         const AttentionExtents& extents, const AttentionOptions64& options, Device device,
-                        void* /*stream*/) {
-  checked::attention_backward(d_o, q, k, v, o, lse, d_q, d_k, d_v, extents, options, device);
+                        void* stream, void* scratch) {
+  checked::attention_backward(d_o, q, k, v, o, lse, d_q, d_k, d_v, extents, options, device, stream, scratch);
 }
 
 }  // namespace lockstep

@@ -75,7 +75,11 @@ struct BasicAttentionMask {
 using AttentionMask = BasicAttentionMask<float>;
 using AttentionMask64 = BasicAttentionMask<double>;
 
-/// Samples of different length. Each array has `samples` elements in the host's memory, or is null.
+/// Samples of different length. Each array has `samples` elements, or is null, and lies where the tensors do:
+/// on a CUDA device the kernels read it when their turn on the stream comes, so that a graph sees new lengths
+/// without being captured again. What the host cannot read it cannot refuse: there a sample with a length or
+/// start outside its range counts as one without tokens, and its results are NaN, or unwritten where samples
+/// are packed.
 ///
 /// lengths  tokens that belong to the sample, at most extents.queries or keys; null: all of them do. Those
 ///          behind are not read; results there are +0, and -inf for lse.
@@ -117,10 +121,11 @@ using AttentionOptions64 = BasicAttentionOptions<double>;
 /// where v is not finite there the result is NaN; products of q and k are not looked at there. -0 and
 /// subnormals are kept, for a caller that flushes them too.
 ///
-/// Guarantees: run_to_run, batch, threads, cpu_to_gpu. Throws Error(invalid_argument) for extents, lengths or
-/// strides that do not fit each other, or a null pointer where there are elements; Error(unsupported) for a
-/// head_size above 1,024, and for Device::cuda. `stream` is the cudaStream_t to work on when the memory is a
-/// CUDA device's, unused on the CPU.
+/// All memory lies on `device`. Guarantees: run_to_run, batch, threads, cpu_to_gpu. Throws
+/// Error(invalid_argument) for extents, strides or, on the CPU, lengths that do not fit each other, or a null
+/// pointer where there are elements; Error(unsupported) for a head_size above 1,024, and for Device::cuda in
+/// a build without CUDA. `stream` is the cudaStream_t to work on (null: the default stream), unused on the
+/// CPU; on a CUDA device a call returns before the work is done. o may be written more than once there.
 void attention(const ConstHeads& q, const ConstHeads& k, const ConstHeads& v, const Heads& o,
                const HeadRows& lse, const AttentionExtents& extents, const AttentionOptions& options = {},
                Device device = Device::cpu, void* stream = nullptr);
@@ -136,11 +141,20 @@ void attention(const ConstHeads& q, const ConstHeads& k, const ConstHeads& v, co
 /// Order: an element of d_q is a sum over keys, one of d_k or d_v a sum over the sample's own queries,
 /// ascending, in chains of 1,024 (contracts, section 3); the heads of a group are added in ascending order.
 /// Guarantees and errors as above.
+///
+/// scratch: on a CUDA device attention_backward_scratch_bytes(extents) bytes of its memory on a boundary of
+/// 256, overwritten; the next call on the same stream may have the same. Unused on the CPU.
 void attention_backward(const ConstHeads& d_o, const ConstHeads& q, const ConstHeads& k, const ConstHeads& v,
                         const ConstHeads& o, const ConstHeadRows& lse, const Heads& d_q, const Heads& d_k,
                         const Heads& d_v, const AttentionExtents& extents,
                         const AttentionOptions& options = {}, Device device = Device::cpu,
-                        void* stream = nullptr);
+                        void* stream = nullptr, void* scratch = nullptr);
+
+/// The bytes of scratch that a backward of these extents needs on a CUDA device: 4 a query and head and,
+/// where there are more than 1,024 queries, as many as k and v take; for more than 1,024 keys, as many as q
+/// takes. Throws Error(invalid_argument) for extents that do not fit each other, Error(unsupported) without
+/// CUDA.
+std::int64_t attention_backward_scratch_bytes(const AttentionExtents& extents);
 
 // The same in float64, in the same order: all float memory and numbers are double. For tests such as
 // torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads; not the same bits on
@@ -153,6 +167,6 @@ void attention_backward(const ConstHeads64& d_o, const ConstHeads64& q, const Co
                         const ConstHeads64& v, const ConstHeads64& o, const ConstHeadRows64& lse,
                         const Heads64& d_q, const Heads64& d_k, const Heads64& d_v,
                         const AttentionExtents& extents, const AttentionOptions64& options = {},
-                        Device device = Device::cpu, void* stream = nullptr);
+                        Device device = Device::cpu, void* stream = nullptr, void* scratch = nullptr);
 
 }  // namespace lockstep

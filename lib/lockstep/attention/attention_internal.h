@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "lockstep/attention/attention.h"
+#include "lockstep/base/host_device.h"
 
 namespace lockstep::attention_internal {
 
@@ -18,7 +19,7 @@ struct BasicMaskRows {
   const T* add = nullptr;
   std::int64_t query_stride = 0, key_stride = 0;
 
-  bool is_set() const { return keep != nullptr || add != nullptr; }
+  LOCKSTEP_HOST_DEVICE bool is_set() const { return keep != nullptr || add != nullptr; }
 };
 using MaskRows = BasicMaskRows<float>;
 
@@ -31,12 +32,12 @@ struct BasicSequence {
   BasicMaskRows<T> mask;
 
   /// Keys that queries before `end` see by their places: keys 0 … visible_keys(end) - 1.
-  std::int64_t visible_keys(std::int64_t end) const {
+  LOCKSTEP_HOST_DEVICE std::int64_t visible_keys(std::int64_t end) const {
     if (!is_causal || keys < end + causal_offset) return keys;
     return end + causal_offset > 0 ? end + causal_offset : 0;
   }
   /// The first query that sees key j by its place, or the number of queries.
-  std::int64_t first_query(std::int64_t j) const {
+  LOCKSTEP_HOST_DEVICE std::int64_t first_query(std::int64_t j) const {
     if (!is_causal || j <= causal_offset) return 0;
     return j - causal_offset < queries ? j - causal_offset : queries;
   }
@@ -55,14 +56,14 @@ struct BasicProblem {
   BasicConstHeadRows<T> from_lse;
   BasicHeads<T> d_q, d_k, d_v;
 
-  std::int64_t heads_a_group() const { return extents.heads / extents.kv_heads; }
-  std::int64_t query_start(std::int64_t b) const {
+  LOCKSTEP_HOST_DEVICE std::int64_t heads_a_group() const { return extents.heads / extents.kv_heads; }
+  LOCKSTEP_HOST_DEVICE std::int64_t query_start(std::int64_t b) const {
     return options.sequences.query_starts == nullptr ? 0 : options.sequences.query_starts[b];
   }
-  std::int64_t key_start(std::int64_t b) const {
+  LOCKSTEP_HOST_DEVICE std::int64_t key_start(std::int64_t b) const {
     return options.sequences.key_starts == nullptr ? 0 : options.sequences.key_starts[b];
   }
-  BasicSequence<T> sequence(std::int64_t b, std::int64_t h) const {
+  LOCKSTEP_HOST_DEVICE BasicSequence<T> sequence(std::int64_t b, std::int64_t h) const {
     const AttentionSequences& of = options.sequences;
     BasicSequence<T> s;
     s.queries = of.query_lengths == nullptr ? extents.queries : of.query_lengths[b];
@@ -82,13 +83,14 @@ using Problem64 = BasicProblem<double>;
 
 /// The first token of a sample and head; null where there is no memory.
 template <class Tensor>
-auto* tokens_of(const Tensor& tensor, std::int64_t b, std::int64_t h, std::int64_t start) {
+LOCKSTEP_HOST_DEVICE auto* tokens_of(const Tensor& tensor, std::int64_t b, std::int64_t h,
+                                     std::int64_t start) {
   return tensor.data == nullptr
              ? nullptr
              : tensor.data + b * tensor.sample_stride + h * tensor.head_stride + start * tensor.token_stride;
 }
 template <class Rows>
-auto* rows_of(const Rows& rows, std::int64_t b, std::int64_t h, std::int64_t start) {
+LOCKSTEP_HOST_DEVICE auto* rows_of(const Rows& rows, std::int64_t b, std::int64_t h, std::int64_t start) {
   return rows.data == nullptr ? nullptr : rows.data + b * rows.sample_stride + h * rows.head_stride + start;
 }
 
@@ -100,6 +102,10 @@ inline std::int64_t units_a_thread(std::int64_t work) {
 
 void forward_cpu(const Problem& problem);
 void backward_cpu(const Problem& problem);
+
+void forward_cuda(const Problem& problem, void* stream);
+void backward_cuda(const Problem& problem, void* scratch, void* stream);
+std::int64_t backward_scratch_bytes(const AttentionExtents& extents);
 
 // attention_fp64.cpp
 void forward_cpu(const Problem64& problem);

@@ -12,6 +12,8 @@
 
 #include "lockstep/attention/attention_ref.h"
 #include "lockstep/attention/attention_vectors.h"
+#include "lockstep/base/device.h"
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/float_bits_test.h"
 #include "lockstep/base/flushing_caller_test.h"
@@ -102,9 +104,11 @@ struct Problem {
     set_masks(seed);
   }
 
+  std::int64_t mask_elements() const { return of.x.samples * of.x.heads * of.x.queries * of.x.keys; }
+
   /// [samples, heads, queries, keys]; a mask that is added has some -inf.
   void set_masks(std::uint32_t seed) {
-    const std::int64_t elements = of.x.samples * of.x.heads * of.x.queries * of.x.keys;
+    const std::int64_t elements = mask_elements();
     const Values random = random_values(elements, seed + 4);
     if (of.masks == Masks::keep || of.masks == Masks::both) {
       keep.reset(new bool[static_cast<std::size_t>(elements)]);
@@ -184,6 +188,85 @@ struct Cpu {
                        result(to.d_q, p.q_place()), result(to.d_k, p.k_place()), result(to.d_v, p.v_place()),
                        p.of.x, p.options());
     return to;
+  }
+};
+
+/// The problem's memory on a device, behind `offset` elements, so that a test chooses how far from 16 bytes
+/// it lies.
+class OnDevice {
+ public:
+  explicit OnDevice(const Problem& p, std::size_t offset = 0)
+      : p_(p),
+        q_(p.q, offset),
+        k_(p.k, offset),
+        v_(p.v, offset),
+        d_o_(p.d_o, offset),
+        add_(p.add),
+        o_(Values(p.d_o.size(), -7.0f), offset),
+        lse_(Values(p.lse_size(), -7.0f), offset),
+        d_q_(Values(p.q.size(), -7.0f), offset),
+        d_k_(Values(p.k.size(), -7.0f), offset),
+        d_v_(Values(p.v.size(), -7.0f), offset),
+        keep_(p.keep == nullptr ? 1 : static_cast<std::size_t>(p.mask_elements())),
+        query_lengths_(p.of.query_lengths),
+        key_lengths_(p.of.key_lengths),
+        query_starts_(p.query_starts),
+        key_starts_(p.key_starts),
+        scratch_(static_cast<std::size_t>(attention_backward_scratch_bytes(p.of.x))) {
+    if (p.keep != nullptr) keep_.copy_from_host(p.keep.get());
+  }
+
+  void forward() const {
+    attention(at(q_, p_.q_place()), at(k_, p_.k_place()), at(v_, p_.v_place()), to(o_, p_.o_place()),
+              {lse_.data(), p_.lse_sample_stride(), p_.lse_head_stride()}, p_.of.x, options(), Device::cuda);
+  }
+  /// The gradients whose bits 1, 2, 4 are set: q's, k's, v's.
+  void backward(int wanted = 7) const {
+    const auto result_of = [&](const DeviceValues<float>& values, const Place& place, int bit) {
+      return (wanted & bit) != 0 ? to(values, place) : Heads{};
+    };
+    attention_backward(
+        at(d_o_, p_.o_place()), at(q_, p_.q_place()), at(k_, p_.k_place()), at(v_, p_.v_place()),
+        at(o_, p_.o_place()), {lse_.data(), p_.lse_sample_stride(), p_.lse_head_stride()},
+        result_of(d_q_, p_.q_place(), 1), result_of(d_k_, p_.k_place(), 2), result_of(d_v_, p_.v_place(), 4),
+        p_.of.x, options(), Device::cuda, nullptr, scratch_.data());
+  }
+  Results results() const {
+    return {o_.values(), lse_.values(), d_q_.values(), d_k_.values(), d_v_.values()};
+  }
+
+ private:
+  static ConstHeads at(const DeviceValues<float>& data, const Place& place) {
+    return {data.data(), place.sample_stride, place.head_stride, place.token_stride};
+  }
+  static Heads to(const DeviceValues<float>& data, const Place& place) {
+    return {data.data(), place.sample_stride, place.head_stride, place.token_stride};
+  }
+  AttentionOptions options() const {
+    AttentionOptions options = p_.options();
+    if (options.mask.keep != nullptr) options.mask.keep = static_cast<const bool*>(keep_.data());
+    if (options.mask.add != nullptr) options.mask.add = add_.data();
+    AttentionSequences& of = options.sequences;
+    if (of.query_lengths != nullptr) of.query_lengths = query_lengths_.data();
+    if (of.key_lengths != nullptr) of.key_lengths = key_lengths_.data();
+    if (of.query_starts != nullptr) of.query_starts = query_starts_.data();
+    if (of.key_starts != nullptr) of.key_starts = key_starts_.data();
+    return options;
+  }
+
+  const Problem& p_;
+  DeviceValues<float> q_, k_, v_, d_o_, add_, o_, lse_, d_q_, d_k_, d_v_;
+  DeviceBuffer keep_;
+  DeviceValues<std::int64_t> query_lengths_, key_lengths_, query_starts_, key_starts_;
+  DeviceBuffer scratch_;
+};
+
+struct Gpu {
+  static Results run(const Problem& p, std::size_t offset = 0) {
+    const OnDevice device(p, offset);
+    device.forward();
+    device.backward();
+    return device.results();
   }
 };
 
@@ -302,28 +385,34 @@ TEST(Attention, LongSumsGoInChainsOf1024) {
   expect_reference({{1, 1, 1, 200, 1100, 4, 4}, Causal::lower_right, Masks::keep});
 }
 
-TEST(Attention, GivesTheExpectedBitsInEveryForm) {
+Problem problem_of(const AttentionVector& vector) {
+  Problem p(Case{{1, 1, 1, vector.queries, vector.keys, vector.head_size, vector.value_size},
+                 static_cast<Causal>(vector.causal)});
+  p.of.scale = 0x1p-6f;
+  std::uint32_t index = 0;
+  for (Values* operand_of : {&p.q, &p.k, &p.v, &p.d_o})
+    for (float& value : *operand_of) value = attention_element(index++);
+  return p;
+}
+
+void expect_checksums(const Results& got, const AttentionVector& vector, const std::string& what) {
   const auto checksum = [](const Values& values) {
     const auto words = bits(values);
     std::uint64_t sum = 0;
     for (std::size_t j = 0; j < words.size(); ++j) sum += words[j] * std::uint64_t{2 * j + 1};
     return sum;
   };
+  EXPECT_EQ(checksum(got.o), vector.o) << what;
+  EXPECT_EQ(checksum(got.lse), vector.lse) << what;
+  EXPECT_EQ(checksum(got.d_q), vector.d_q) << what;
+  EXPECT_EQ(checksum(got.d_k), vector.d_k) << what;
+  EXPECT_EQ(checksum(got.d_v), vector.d_v) << what;
+}
+
+TEST(Attention, GivesTheExpectedBitsInEveryForm) {
   for (const AttentionVector& vector : kAttentionVectors) {
-    Problem p(Case{{1, 1, 1, vector.queries, vector.keys, vector.head_size, vector.value_size},
-                   static_cast<Causal>(vector.causal)});
-    p.of.scale = 0x1p-6f;
-    std::uint32_t index = 0;
-    for (Values* operand_of : {&p.q, &p.k, &p.v, &p.d_o})
-      for (float& value : *operand_of) value = attention_element(index++);
-    simd::in_every_form([&] {
-      const Results got = Cpu::run(p);
-      EXPECT_EQ(checksum(got.o), vector.o) << p.of.text();
-      EXPECT_EQ(checksum(got.lse), vector.lse) << p.of.text();
-      EXPECT_EQ(checksum(got.d_q), vector.d_q) << p.of.text();
-      EXPECT_EQ(checksum(got.d_k), vector.d_k) << p.of.text();
-      EXPECT_EQ(checksum(got.d_v), vector.d_v) << p.of.text();
-    });
+    const Problem p = problem_of(vector);
+    simd::in_every_form([&] { expect_checksums(Cpu::run(p), vector, p.of.text()); });
   }
 }
 
@@ -439,25 +528,30 @@ TEST(Attention, ACausalPrefixHasTheBitsOfTheWhole) {
 
 // ---- Special values
 
-TEST(Attention, SpecialValuesGoAsTheReferenceSays) {
-  const float special[] = {0.0f, -0.0f, 1e-42f, -1e-42f, 1e30f, -1e30f, 3e38f, kInfinity, -kInfinity, kNan};
-  for (const float value : special) {
+/// Calls visit(problem, what) with special values in each operand in turn.
+template <class Visit>
+void for_each_special_problem(const AttentionExtents& x, Visit visit) {
+  for (const float value :
+       {0.0f, -0.0f, 1e-42f, -1e-42f, 1e30f, -1e30f, 3e38f, kInfinity, -kInfinity, kNan}) {
     for (const Masks masks : {Masks::none, Masks::keep}) {
-      for (int operand_index = 0; operand_index < 4; ++operand_index) {
-        Problem p(Case{{1, 1, 1, 40, 150, 16, 16}, Causal::upper_left, masks});
-        Values& values = operand_index == 0   ? p.q
-                         : operand_index == 1 ? p.k
-                         : operand_index == 2 ? p.v
-                                              : p.d_o;
+      for (Values Problem::*operand_of : {&Problem::q, &Problem::k, &Problem::v, &Problem::d_o}) {
+        Problem p(Case{x, Causal::upper_left, masks});
+        Values& values = p.*operand_of;
         for (std::size_t i = 3; i < values.size(); i += 211) values[i] = value;
-        const Results expected = Ref::run(p);
-        simd::in_every_form([&] {
-          expect_same(Cpu::run(p), expected,
-                      std::to_string(value) + " in operand " + std::to_string(operand_index));
-        });
+        visit(p, std::to_string(value) + (operand_of == &Problem::q   ? " in q"
+                                          : operand_of == &Problem::k ? " in k"
+                                          : operand_of == &Problem::v ? " in v"
+                                                                      : " in d_o"));
       }
     }
   }
+}
+
+TEST(Attention, SpecialValuesGoAsTheReferenceSays) {
+  for_each_special_problem({1, 1, 1, 40, 150, 16, 16}, [](const Problem& p, const std::string& what) {
+    const Results expected = Ref::run(p);
+    simd::in_every_form([&] { expect_same(Cpu::run(p), expected, what); });
+  });
 }
 
 TEST(Attention, AQueryThatSeesNothingIsZero) {
@@ -577,6 +671,194 @@ TEST(Attention, BackwardIsTheDerivativeOfForward) {
   check(&Problem::q, got.d_q);
   check(&Problem::k, got.d_k);
   check(&Problem::v, got.d_v);
+}
+
+// ---- On a device
+
+class AttentionGpu : public GpuSuite<> {
+ protected:
+  static void expect_the_cpus_bits(const Problem& p, const std::string& what = {}) {
+    const Results expected = Cpu::run(p);
+    for (const std::size_t offset : {0, 1}) expect_same(Gpu::run(p, offset), expected, p.of.text() + what);
+  }
+  static void expect_the_cpus_bits(const Case& of) { expect_the_cpus_bits(Problem(of)); }
+};
+
+constexpr Causal kCausals[] = {Causal::none, Causal::upper_left, Causal::lower_right};
+
+TEST_F(AttentionGpu, GivesTheExpectedBits) {
+  for (const AttentionVector& vector : kAttentionVectors) {
+    const Problem p = problem_of(vector);
+    expect_checksums(Gpu::run(p), vector, p.of.text());
+  }
+}
+
+TEST_F(AttentionGpu, HasTheCpusBitsForEveryHeadSize) {
+  for (const std::int64_t size : {1, 2, 3, 31, 32, 33, 63, 64, 65, 80, 96, 100, 127, 128, 129, 200})
+    for (const Causal causal : kCausals) {
+      expect_the_cpus_bits(Case{{1, 2, 2, 70, 130, size, size}, causal});
+      expect_the_cpus_bits(Case{{1, 1, 1, 66, 65, size, 200 - size / 2}, causal});
+    }
+  expect_the_cpus_bits(Case{{1, 1, 1, 5, 70, 1024, 300}});
+  expect_the_cpus_bits(Case{{1, 1, 1, 70, 5, 17, 700}});
+}
+
+TEST_F(AttentionGpu, HasTheCpusBitsAtTheEdgesOfTiles) {
+  for (const std::int64_t queries : {1, 63, 64, 65, 127, 128, 129, 200})
+    for (const std::int64_t keys : {1, 63, 64, 65, 128, 190})
+      for (const Causal causal : kCausals)
+        expect_the_cpus_bits(Case{{2, 2, 1, queries, keys, 64, 64}, causal});
+}
+
+TEST_F(AttentionGpu, LongSumsGoInChainsOf1024) {
+  for (const Causal causal : kCausals) {
+    expect_the_cpus_bits(Case{{1, 2, 1, 1100, 70, 16, 16}, causal});
+    expect_the_cpus_bits(Case{{1, 1, 1, 10, 2100, 16, 16}, causal});
+    expect_the_cpus_bits(Case{{1, 2, 1, 2100, 1100, 16, 24}, causal, Masks::keep});
+    expect_the_cpus_bits(Case{{1, 1, 1, 1100, 2100, 130, 8}, causal});
+  }
+}
+
+// Maxima that grow from tile to tile, so that totals of ended chains are rescaled.
+TEST_F(AttentionGpu, TotalsAreRescaled) {
+  Problem p(Case{{1, 1, 1, 70, 2100, 32, 32}});
+  for (std::size_t i = 0; i < p.k.size(); ++i) p.k[i] *= 1 + 0.001f * static_cast<float>(i / 32);
+  p.of.scale = 1.5f;
+  expect_the_cpus_bits(p);
+}
+
+TEST_F(AttentionGpu, MasksChooseTheKeys) {
+  for (const Masks masks : {Masks::keep, Masks::add, Masks::both})
+    for (const Causal causal : kCausals) {
+      expect_the_cpus_bits(Case{{2, 4, 2, 30, 150, 16, 16}, causal, masks});
+      expect_the_cpus_bits(Case{{1, 2, 1, 140, 130, 64, 64}, causal, masks});
+    }
+}
+
+TEST_F(AttentionGpu, LayoutsAndLengths) {
+  for (const Layout layout : {Layout::heads_first, Layout::tokens_first, Layout::packed})
+    for (const Causal causal : kCausals)
+      for (const Masks masks : {Masks::none, Masks::keep}) {
+        expect_the_cpus_bits(
+            Case{{4, 4, 2, 150, 170, 16, 24}, causal, masks, {150, 1, 0, 65}, {170, 65, 2, 0}, layout});
+        expect_the_cpus_bits(Case{{2, 2, 2, 200, 70, 128, 96}, causal, masks, {150, 200}, {9, 70}, layout});
+      }
+}
+
+TEST_F(AttentionGpu, ALengthThatIsImpossibleGivesNan) {
+  Problem p(Case{{3, 2, 1, 70, 80, 16, 16}, Causal::none, Masks::none, {70, 71, 9}, {80, 3, 4}});
+  const Results got = Gpu::run(p);
+  p.of.query_lengths[1] = 0;
+  const Results expected = Cpu::run(p);
+  const auto expect_nan_in_the_second = [](const Values& values, const Values& others) {
+    const std::size_t sample = values.size() / 3;
+    for (std::size_t i = 0; i < values.size(); ++i)
+      if (i / sample == 1)
+        EXPECT_TRUE(std::isnan(values[i])) << i;
+      else
+        EXPECT_EQ(bits(values[i]), bits(others[i])) << i;
+  };
+  expect_nan_in_the_second(got.o, expected.o);
+  expect_nan_in_the_second(got.lse, expected.lse);
+  expect_nan_in_the_second(got.d_q, expected.d_q);
+  expect_nan_in_the_second(got.d_k, expected.d_k);
+  expect_nan_in_the_second(got.d_v, expected.d_v);
+}
+
+TEST_F(AttentionGpu, SpecialValuesGoAsOnTheCpu) {
+  for (const AttentionExtents& x : {AttentionExtents{1, 1, 1, 40, 150, 16, 16}, {1, 1, 1, 130, 70, 64, 70}})
+    for_each_special_problem(
+        x, [](const Problem& p, const std::string& what) { expect_the_cpus_bits(p, ", " + what); });
+}
+
+TEST_F(AttentionGpu, SubnormalsAreKept) {
+  Problem p(Case{{1, 1, 1, 20, 70, 16, 16}});
+  for (float& value : p.v) value *= 0x1p-127f;
+  for (float& value : p.d_o) value *= 0x1p-127f;
+  expect_the_cpus_bits(p);
+}
+
+TEST_F(AttentionGpu, EmptyExtentsWriteNothingOrZeros) {
+  for (const AttentionExtents& x : {AttentionExtents{0, 2, 2, 5, 5, 4, 4},
+                                    {2, 2, 2, 0, 5, 4, 4},
+                                    {2, 2, 2, 5, 0, 4, 4},
+                                    {2, 2, 2, 5, 5, 0, 4},
+                                    {2, 2, 2, 5, 5, 4, 0}})
+    expect_the_cpus_bits(Case{x});
+}
+
+TEST_F(AttentionGpu, GradientsThatNobodyWantsAreNotWritten) {
+  for (const std::int64_t size : {16, 130}) {
+    const Problem p(Case{{1, 2, 1, 70, 80, size, 16}, Causal::upper_left});
+    const Results all = Cpu::run(p);
+    for (int wanted = 1; wanted < 8; ++wanted) {
+      const OnDevice device(p);
+      device.forward();
+      device.backward(wanted);
+      const Results got = device.results();
+      EXPECT_EQ(bits(got.d_q), bits((wanted & 1) != 0 ? all.d_q : Values(p.q.size(), -7.0f)));
+      EXPECT_EQ(bits(got.d_k), bits((wanted & 2) != 0 ? all.d_k : Values(p.k.size(), -7.0f)));
+      EXPECT_EQ(bits(got.d_v), bits((wanted & 4) != 0 ? all.d_v : Values(p.v.size(), -7.0f)));
+    }
+  }
+}
+
+// Scratch is overwritten, and one block's work does not reach another's.
+TEST_F(AttentionGpu, GivesTheSameAgainInTheSameScratch) {
+  const Problem p(Case{{4, 12, 4, 300, 300, 64, 64}, Causal::upper_left});
+  const Results expected = Cpu::run(p);
+  const OnDevice device(p);
+  device.forward();
+  for (int turn = 0; turn < 3; ++turn) {
+    device.backward();
+    expect_same(device.results(), expected, p.of.text());
+  }
+}
+
+/// A shape, layout and masks that `seed` chooses.
+Case random_case(std::uint32_t seed) {
+  std::uint32_t state = seed * 2654435761u + 1;
+  const auto below = [&](std::int64_t end) {
+    state = state * 1664525 + 1013904223;
+    return static_cast<std::int64_t>(state >> 8) % end;
+  };
+  Case of;
+  of.x.samples = 1 + below(3);
+  of.x.kv_heads = 1 + below(2);
+  of.x.heads = of.x.kv_heads * (1 + below(3));
+  const std::int64_t longest = below(16) == 0 ? 1200 : 200, widest = below(4) == 0 ? 200 : 70;
+  of.x.queries = 1 + below(longest);
+  of.x.keys = 1 + below(longest);
+  of.x.head_size = 1 + below(widest);
+  of.x.value_size = below(3) == 0 ? 1 + below(widest) : of.x.head_size;
+  of.causal = kCausals[below(3)];
+  of.masks = static_cast<Masks>(below(8) < 4 ? 0 : below(4));
+  of.layout = static_cast<Layout>(below(3));
+  for (std::int64_t b = 0; b < of.x.samples && (of.layout == Layout::packed || below(2) == 0); ++b) {
+    of.query_lengths.resize(static_cast<std::size_t>(of.x.samples), of.x.queries);
+    of.key_lengths.resize(static_cast<std::size_t>(of.x.samples), of.x.keys);
+    of.query_lengths[static_cast<std::size_t>(b)] = below(of.x.queries + 1);
+    of.key_lengths[static_cast<std::size_t>(b)] = below(of.x.keys + 1);
+  }
+  return of;
+}
+
+TEST_F(AttentionGpu, HasTheCpusBitsForRandomShapes) {
+  for (std::uint32_t seed = 1; seed <= 250; ++seed) {
+    const Problem p(random_case(seed), seed);
+    expect_same(Gpu::run(p, seed % 4), Cpu::run(p), "seed " + std::to_string(seed) + ": " + p.of.text());
+    if (HasFailure()) return;
+  }
+}
+
+// More tiles than a device works on at once, which wait for each other.
+TEST_F(AttentionGpu, HasTheCpusBitsOfManyTilesSlow) {
+  for (const Causal causal : {Causal::none, Causal::upper_left}) {
+    const Problem p(Case{{8, 12, 12, 1024, 1024, 64, 64}, causal});
+    expect_same(Gpu::run(p), Cpu::run(p), p.of.text());
+    const Problem wide(Case{{2, 8, 2, 1500, 1500, 128, 128}, causal});
+    expect_same(Gpu::run(wide), Cpu::run(wide), wide.of.text());
+  }
 }
 
 // ---- The suite can fail
@@ -738,8 +1020,22 @@ TEST(AttentionErrors, SayWhatIsWrong) {
   expect_refusal([&] { call([](X&, Options&, ConstHeads&, Heads& out, Device&) { out.token_stride = 3; }); },
                  "o: expected strides that give every element memory of its own");
   expect_refusal(
-      [&] { call([](X&, Options&, ConstHeads&, Heads&, Device& device) { device = Device::cuda; }); },
-      "Device::cuda", ErrorCode::unsupported);
+      [&] {
+        call([](X&, Options&, ConstHeads&, Heads&, Device& device) { device = static_cast<Device>(7); });
+      },
+      "device: expected Device::cpu or Device::cuda");
+  expect_refusal(
+      [&] {
+        Heads d_q = result(o, p.q_place());
+        const ConstHeads q = operand(p.q, p.q_place()), k = operand(p.k, p.k_place());
+        attention_backward(q, q, k, k, q, {lse.data(), 10, 5}, d_q, {}, {}, p.of.x, {}, Device::cuda);
+      },
+      "scratch: expected memory of attention_backward_scratch_bytes on the device, got a null pointer");
+  expect_refusal(
+      [] {
+        attention_backward_scratch_bytes({-1, 1, 1, 1, 1, 1, 1});
+      },
+      "attention_backward_scratch_bytes: samples: expected 0 or more, got -1");
   expect_refusal(
       [&] {
         attention_backward({}, operand(p.q, p.q_place()), operand(p.k, p.k_place()),
@@ -747,6 +1043,17 @@ TEST(AttentionErrors, SayWhatIsWrong) {
                            {}, p.of.x);
       },
       "attention_backward: d_o");
+}
+
+TEST(AttentionErrors, CudaWithoutADeviceIsUnsupported) {
+  if (cuda_device_count() > 0) GTEST_SKIP() << "this machine has a CUDA device";
+  float m[4] = {};
+  const AttentionExtents x{1, 1, 1, 1, 1, 2, 2};
+  const auto refuses = [](auto call) { expect_error(ErrorCode::unsupported, "", call); };
+  refuses([&] { attention({m}, {m}, {m}, {m}, {m}, x, {}, Device::cuda); });
+  refuses([&] {
+    attention_backward({m}, {m}, {m}, {m}, {m}, {m}, {m}, {}, {}, x, {}, Device::cuda, nullptr, m);
+  });
 }
 
 }  // namespace

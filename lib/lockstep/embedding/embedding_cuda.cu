@@ -8,6 +8,7 @@
 #include <cuda_runtime_api.h>
 
 #include "lockstep/base/cuda_check_internal.h"
+#include "lockstep/base/scratch_parts_internal.h"
 #include "lockstep/embedding/embedding_internal.h"
 
 namespace lockstep::embedding_rows {
@@ -353,23 +354,6 @@ void fold_tokens_as(const Work& w, const std::uint64_t* entry, cudaStream_t on) 
 
 // ---- Scratch
 
-/// Gives out parts of the scratch, each on a boundary of 256 bytes; from null it only counts.
-class Parts {
- public:
-  explicit Parts(void* scratch) : scratch_(static_cast<char*>(scratch)) {}
-
-  template <class T>
-  void take(T*& part, std::int64_t count) {
-    part = scratch_ == nullptr ? nullptr : reinterpret_cast<T*>(scratch_ + bytes_);
-    bytes_ += (count * static_cast<std::int64_t>(sizeof(T)) + 255) / 256 * 256;
-  }
-  std::int64_t bytes() const { return bytes_; }
-
- private:
-  char* scratch_;
-  std::int64_t bytes_ = 0;
-};
-
 int token_bits(std::int64_t vocabulary) {
   int bits = 1;
   while (vocabulary >> bits != 0) ++bits;
@@ -399,7 +383,7 @@ std::int64_t lay_out(Work& w) {
       w.open_chunk = static_cast<std::uint32_t>(segments - 1);
   }
   w.entries = w.carried + span.rows;
-  Parts parts(w.call.scratch);
+  internal::ScratchParts parts(w.call.scratch);
   parts.take(w.entry[0], w.entries);
   parts.take(w.entry[1], w.entries);
   parts.take(w.partial_before, w.carried * w.call.dim);

@@ -1,0 +1,363 @@
+// A block owns a tile of queries, and of their results the columns that its registers hold, and goes past all
+// tiles of keys that one of the queries sees. A warp has whole rows of the products: their maximum, their
+// tree and the p that it multiplies with values need no other warp.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cuda_runtime_api.h>
+
+#include "lockstep/attention/attention_internal.h"
+#include "lockstep/attention/tile_cuda_internal.h"
+#include "lockstep/base/cuda_check_internal.h"
+
+namespace lockstep::attention_internal {
+namespace {
+
+/// `rows` of a thread's queries, `depth` features of q and k in shared memory at a time, `columns` of o in a
+/// block's registers.
+template <int rows, int warps, int depth, int columns, bool whole>
+struct ForwardForm {
+  static constexpr int kRows = rows, kThreads = 32 * warps, kWarpQueries = kWarpRows * rows;
+  static constexpr int kQueries = kWarpQueries * warps, kDepth = depth, kDepthStride = padded(depth);
+  static constexpr int kColumns = columns, kThreadColumns = columns / kWarpCols;
+  static constexpr int kKeys = kTile / kWarpCols;  ///< of a thread's products
+  static constexpr bool kWhole = whole;            ///< all features lie in shared memory
+  struct Memory {
+    float q[kQueries * kDepthStride], k[kTile * kDepthStride], v[kTile * columns], p[kQueries * kTileStride];
+  };
+};
+
+/// What the host knows of a launch.
+struct ForwardPlan {
+  std::int64_t tiles, chunks, units;  ///< of queries; of columns; of blocks' work
+  bool is_q_aligned, is_k_aligned, is_v_aligned, is_o_aligned;
+};
+
+/// A block's work.
+template <class Form>
+class ForwardTile {
+ public:
+  using Memory = typename Form::Memory;
+  __device__ ForwardTile(const Problem& p, const ForwardPlan& plan, Memory& memory, std::int64_t unit)
+      : p_(p), plan_(plan), memory_(memory) {
+    const std::int64_t heads = p.extents.samples * p.extents.heads, rest = unit / plan.chunks;
+    b_ = rest % heads / p.extents.heads;
+    h_ = rest % p.extents.heads;
+    first_ = (plan.tiles - 1 - rest / heads) * Form::kQueries;  // causal tiles with the most keys go first
+    column_ = unit % plan.chunks * Form::kColumns;
+    sequence_ = sequence_of(p, b_, h_);
+    count_ = count_before(first_, sequence_.queries, Form::kQueries);
+    columns_ = count_before(column_, p.extents.value_size, Form::kColumns);
+    row_ = warp_of_block() * Form::kWarpQueries + row_of_warp();
+  }
+
+  __device__ void run();
+
+ private:
+  static constexpr int kRows = Form::kRows, kKeys = Form::kKeys;
+  static constexpr unsigned kAllRows = (1u << kRows) - 1;
+
+  __device__ Tokens queries() const {
+    return {tokens_of(p_.q, b_, h_, p_.query_start(b_) + first_), p_.q.token_stride, plan_.is_q_aligned};
+  }
+  __device__ Tokens keys(std::int64_t first) const {
+    return {tokens_of(p_.k, b_, h_ / p_.heads_a_group(), p_.key_start(b_) + first), p_.k.token_stride,
+            plan_.is_k_aligned};
+  }
+  __device__ void stage_keys(std::int64_t first);
+  __device__ void stage_values(std::int64_t first);
+  __device__ void multiply(std::int64_t first, float (&s)[kRows][kKeys]);
+  __device__ unsigned seen_rows(const float (&s)[kRows][kKeys], const float (&best)[kRows]);
+  __device__ unsigned soften(float (&s)[kRows][kKeys], float (&r)[kRows]);
+  __device__ void scale_results(unsigned seen, const float (&r)[kRows], bool with_totals);
+  __device__ void close_chains(std::int64_t first);
+  __device__ void store();
+  __device__ float* result_row(int r) const {
+    return tokens_of(p_.o, b_, h_, p_.query_start(b_)) + (first_ + row_ + kWarpRows * r) * p_.o.token_stride +
+           column_;
+  }
+  /// visit(c, column of the chunk) for the thread's columns that exist.
+  template <class Visit>
+  __device__ void for_each_column(Visit visit) const {
+#pragma unroll
+    for (int c = 0; c < Form::kThreadColumns; ++c) {
+      const int column = c / 4 * 32 + col_of_warp() * 4 + c % 4;
+      if (column < columns_) visit(c, column);
+    }
+  }
+  __device__ bool is_real(int r) const { return row_ + kWarpRows * r < count_; }
+
+  const Problem& p_;
+  const ForwardPlan& plan_;
+  Memory& memory_;
+  std::int64_t b_, h_, first_, column_;
+  Sequence sequence_;
+  int count_, columns_, row_;
+  bool has_totals_ = false;  ///< the chains of 1,024 keys that have ended; they wait in o
+  unsigned seeing_ = 0;      ///< rows that have seen a key
+  float m_[kRows], l_[kRows], o_[kRows][Form::kThreadColumns];
+};
+
+template <class Form>
+__device__ void ForwardTile<Form>::stage_keys(std::int64_t first) {
+  stage<Form::kThreads, kTile, Form::kDepth, Form::kDepthStride>(
+      keys(first), count_before(first, sequence_.keys, kTile), static_cast<int>(p_.extents.head_size),
+      memory_.k);
+  __pipeline_commit();
+}
+
+template <class Form>
+__device__ void ForwardTile<Form>::stage_values(std::int64_t first) {
+  const Tokens values{tokens_of(p_.v, b_, h_ / p_.heads_a_group(), p_.key_start(b_) + first) + column_,
+                      p_.v.token_stride, plan_.is_v_aligned};
+  stage<Form::kThreads, kTile, Form::kColumns, Form::kColumns>(
+      values, count_before(first, sequence_.keys, kTile), columns_, memory_.v);
+  __pipeline_commit();
+}
+
+/// The chains of q and k. Where features do not all lie in shared memory they come and go.
+template <class Form>
+__device__ void ForwardTile<Form>::multiply(std::int64_t first, float (&s)[kRows][kKeys]) {
+#pragma unroll
+  for (int r = 0; r < kRows; ++r)
+#pragma unroll
+    for (int c = 0; c < kKeys; ++c) s[r][c] = 0;
+  const int depth = static_cast<int>(p_.extents.head_size);
+  const float* const left = memory_.q + row_ * Form::kDepthStride;
+  const float* const right = memory_.k + col_of_warp() * Form::kDepthStride;
+  if constexpr (Form::kWhole) {
+    add_dots<Form::kDepthStride>(s, left, right, depth);
+  } else {
+    for (int from = 0; from < depth; from += Form::kDepth) {
+      Tokens q = queries(), k = keys(first);
+      q.first += from;
+      k.first += from;
+      if (from > 0) __syncthreads();  // the features before have been read
+      stage<Form::kThreads, Form::kQueries, Form::kDepth, Form::kDepthStride>(q, count_, depth - from,
+                                                                              memory_.q);
+      stage<Form::kThreads, kTile, Form::kDepth, Form::kDepthStride>(
+          k, count_before(first, sequence_.keys, kTile), depth - from, memory_.k);
+      __pipeline_commit();
+      wait_for_stages();
+      add_dots<Form::kDepthStride>(s, left, right, min(depth - from, Form::kDepth));
+    }
+  }
+}
+
+/// The rows that see a key of the tile: usually the largest product tells.
+template <class Form>
+__device__ unsigned ForwardTile<Form>::seen_rows(const float (&s)[kRows][kKeys], const float (&best)[kRows]) {
+  constexpr unsigned kEveryThread = 0xffffffffu;
+  bool all = true;
+#pragma unroll
+  for (int r = 0; r < kRows; ++r) all = all && best[r] > nothing();
+  if (__all_sync(kEveryThread, all)) return kAllRows;
+  const int row = row_of_warp();
+  const unsigned same_row = 0x5555u << (row & 1) << (row >> 1) * 16;
+  unsigned seen = 0;
+#pragma unroll
+  for (int r = 0; r < kRows; ++r) {
+    bool sees = false;
+#pragma unroll
+    for (int c = 0; c < kKeys; ++c) sees = sees || s[r][c] != nothing();
+    if ((__ballot_sync(kEveryThread, sees) & same_row) != 0) seen |= 1u << r;
+  }
+  return seen;
+}
+
+/// v of the thread that is `distance` columns away in the same row.
+__device__ float from_col(float v, int distance) { return __shfl_xor_sync(0xffffffffu, v, 2 * distance); }
+
+/// One step of the online softmax: s goes to memory as p, r is the factor of what the rows have gathered.
+/// Returns the rows that see a key of the tile.
+///
+/// Order: the tree over 64 lanes, of which thread column c has c, c + 8, …; a NaN is passed over by the
+/// maximum.
+template <class Form>
+__device__ unsigned ForwardTile<Form>::soften(float (&s)[kRows][kKeys], float (&r)[kRows]) {
+  static_assert(kKeys == 8);
+  float best[kRows];
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    best[i] = nothing();
+#pragma unroll
+    for (int c = 0; c < kKeys; ++c) best[i] = math::internal::greater(s[i][c], best[i]);
+#pragma unroll
+    for (int d = kWarpCols / 2; d > 0; d /= 2)
+      best[i] = math::internal::greater(from_col(best[i], d), best[i]);
+  }
+  const unsigned seen = seen_rows(s, best);
+  float* const to = memory_.p + row_ * kTileStride + col_of_warp();
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    const float m = math::internal::greater(best[i], m_[i]);
+    r[i] = exponential(m_[i] - m);
+    float p[kKeys];
+#pragma unroll
+    for (int c = 0; c < kKeys; ++c) {
+      p[c] = exponential(s[i][c] - m);
+      to[kWarpRows * i * kTileStride + kWarpCols * c] = p[c];
+    }
+#pragma unroll
+    for (int h = kKeys / 2; h > 0; h /= 2)
+#pragma unroll
+      for (int c = 0; c < h; ++c) p[c] = p[c] + p[c + h];
+#pragma unroll
+    for (int d = kWarpCols / 2; d > 0; d /= 2) p[0] = p[0] + from_col(p[0], d);
+    if (seen >> i & 1) {
+      l_[i] = std::fma(l_[i], r[i], p[0]);
+      m_[i] = m;
+    }
+  }
+  return seen;
+}
+
+template <class Form>
+__device__ void ForwardTile<Form>::scale_results(unsigned seen, const float (&r)[kRows], bool with_totals) {
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    if ((seen >> i & 1) == 0) continue;
+#pragma unroll
+    for (int c = 0; c < Form::kThreadColumns; ++c) o_[i][c] = o_[i][c] * r[i];
+    if (!with_totals || r[i] == 1 || !is_real(i)) continue;  // the maximum changes seldom by now
+    float* const total = result_row(i);
+    for_each_column([&](int, int column) { total[column] = total[column] * r[i]; });
+  }
+}
+
+/// total = total + o, o = +0.
+template <class Form>
+__device__ void ForwardTile<Form>::close_chains(std::int64_t first) {
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    if (is_real(i)) {
+      float* const total = result_row(i);
+      for_each_column([&](int c, int column) {
+        total[column] = (first == kTermsPerChain ? 0.0f : total[column]) + o_[i][c];
+      });
+    }
+#pragma unroll
+    for (int c = 0; c < Form::kThreadColumns; ++c) o_[i][c] = 0;
+  }
+  has_totals_ = true;
+}
+
+template <class Form>
+__device__ void ForwardTile<Form>::store() {
+  const bool is_packed = p_.options.sequences.query_starts != nullptr;
+  const bool keeps_lse = p_.lse.data != nullptr && column_ == 0 && col_of_warp() == 0;
+  float* const lse = p_.lse.data == nullptr ? nullptr : rows_of(p_.lse, b_, h_, p_.query_start(b_));
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    const std::int64_t query = first_ + row_ + kWarpRows * i;
+    if (!is_real(i) && (is_packed || query >= p_.extents.queries)) continue;
+    const bool sees = is_real(i) && (seeing_ >> i & 1) != 0;
+    const float otherwise = is_real(i) ? 0.0f : behind(p_, b_);
+    float value[Form::kThreadColumns];
+    float* const to = result_row(i);
+    for_each_column([&](int c, int column) {
+      const float total = has_totals_ && sees ? to[column] : 0.0f;
+      value[c] = sees ? (total + o_[i][c]) / l_[i] : otherwise;
+    });
+#pragma unroll
+    for (int c = 0; c < Form::kThreadColumns; c += 4) {
+      const int column = c / 4 * 32 + col_of_warp() * 4;
+      if (plan_.is_o_aligned && column + 4 <= columns_) {
+        store4({value[c], value[c + 1], value[c + 2], value[c + 3]}, to + column);
+      } else {
+#pragma unroll
+        for (int x = 0; x < 4; ++x)
+          if (column + x < columns_) to[column + x] = value[c + x];
+      }
+    }
+    if (keeps_lse) lse[query] = sees ? m_[i] + math::log(l_[i]) : nothing() + otherwise;
+  }
+}
+
+template <class Form>
+__device__ void ForwardTile<Form>::run() {
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    m_[i] = nothing();
+    l_[i] = 0;
+#pragma unroll
+    for (int c = 0; c < Form::kThreadColumns; ++c) o_[i][c] = 0;
+  }
+  const std::int64_t visible = count_ > 0 ? sequence_.visible_keys(first_ + count_) : 0;
+  if (Form::kWhole && visible > 0) {
+    stage<Form::kThreads, Form::kQueries, Form::kDepth, Form::kDepthStride>(
+        queries(), count_, static_cast<int>(p_.extents.head_size), memory_.q);
+    stage_keys(0);
+  }
+  for (std::int64_t first = 0; first < visible; first += kTile) {
+    if (first > 0 && first % kTermsPerChain == 0) close_chains(first);
+    float s[kRows][kKeys], r[kRows];
+    wait_for_stages();  // the keys are here, and the tile before has left the values
+    stage_values(first);
+    multiply(first, s);
+    finish_products(s, sequence_, {first_, first, count_}, p_.options.scale, row_, col_of_warp());
+    wait_for_stages();  // the values are here, and the keys have been read
+    if (Form::kWhole && first + kTile < visible) stage_keys(first + kTile);
+    const unsigned seen = soften(s, r);
+    __syncwarp();  // of p a warp reads its own rows alone
+    scale_results(seen, r, first >= kTermsPerChain);
+    add_products<Form::kColumns>(o_, memory_.p + row_ * kTileStride, memory_.v + col_of_warp() * 4, seen);
+    seeing_ |= seen;
+    __syncwarp();
+  }
+  store();
+  __syncthreads();  // before the block's next tile
+}
+
+template <class Form>
+__global__ void __launch_bounds__(Form::kThreads) forward_tiles(Problem p, ForwardPlan plan) {
+  extern __shared__ __align__(16) float memory[];
+  for (std::int64_t unit = blockIdx.x; unit < plan.units; unit += gridDim.x)
+    ForwardTile<Form>(p, plan, *reinterpret_cast<typename Form::Memory*>(memory), unit).run();
+}
+
+template <class Form>
+ForwardPlan plan_of(const Problem& p) {
+  const AttentionExtents& x = p.extents;
+  ForwardPlan plan;
+  plan.tiles = (x.queries + Form::kQueries - 1) / Form::kQueries;
+  plan.chunks = std::max<std::int64_t>(1, (x.value_size + Form::kColumns - 1) / Form::kColumns);
+  plan.units = plan.tiles * plan.chunks * x.samples * x.heads;
+  plan.is_q_aligned = is_aligned(p.q);
+  plan.is_k_aligned = is_aligned(p.k);
+  plan.is_v_aligned = is_aligned(p.v);
+  plan.is_o_aligned = is_aligned(p.o);
+  return plan;
+}
+
+template <class Form>
+void launch_forward(const Problem& p, cudaStream_t on) {
+  const ForwardPlan plan = plan_of<Form>(p);
+  launch_with_memory<Form>("attention: forward_tiles", forward_tiles<Form>, plan.units, on, p, plan);
+}
+
+}  // namespace
+
+void forward_cuda(const Problem& p, void* stream) {
+  auto* const on = static_cast<cudaStream_t>(stream);
+  const std::int64_t depth = p.extents.head_size, columns = p.extents.value_size;
+  const DeviceLimits device = device_limits("attention");
+  using Wide = ForwardForm<8, 4, 64, 64, true>;
+  using Narrow = ForwardForm<8, 4, 32, 32, true>;
+  using Low = ForwardForm<4, 4, 64, 64, true>;
+  using Deep = ForwardForm<4, 8, 128, 128, true>;
+  using Any = ForwardForm<4, 4, 64, 64, false>;
+  const auto fits = [&](auto form) {
+    using Form = decltype(form);
+    return depth <= Form::kDepth && columns <= Form::kColumns && device.holds<Form>();
+  };
+  const bool is_small = plan_of<Wide>(p).units < device.multiprocessors;
+  if (fits(Low()) && (is_small || !device.holds<Wide>())) return launch_forward<Low>(p, on);
+  if (fits(Narrow())) return launch_forward<Narrow>(p, on);
+  if (fits(Wide())) return launch_forward<Wide>(p, on);
+  if (fits(Deep())) return launch_forward<Deep>(p, on);
+  launch_forward<Any>(p, on);
+}
+
+}  // namespace lockstep::attention_internal

@@ -1,0 +1,322 @@
+#pragma once
+// What forward and backward share on a CUDA device, for .cu files: products of tiles that lie in shared
+// memory, in the registers of a block's threads, and the way of operands there.
+//
+// A warp is 4 rows of 8 threads, and a thread has several rows and columns of a product. Which ones is chosen
+// for shared memory, of which a thread reads 16 bytes at a time: threads that differ in the lowest bit of
+// their number read one place of the right operand, those that differ in the next one place of the left
+// operand, so that half a warp is served at once.
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cuda_pipeline_primitives.h>
+#include <cuda_runtime_api.h>
+
+#include "lockstep/attention/attention_internal.h"
+#include "lockstep/base/cuda_check_internal.h"
+#include "lockstep/math/math_inl.h"
+
+namespace lockstep::attention_internal {
+
+constexpr int kTile = static_cast<int>(kTileKeys);
+constexpr int kWarpRows = 4, kWarpCols = 8;
+/// Floats between the rows of operands whose neighbouring rows are read together: 4 banks apart.
+constexpr int padded(int features) { return features + 4; }
+/// Floats between the rows of p, which a warp writes as 4 rows of 8.
+constexpr int kTileStride = kTile + 8;
+
+__device__ inline int warp_of_block() { return static_cast<int>(threadIdx.x) / 32; }
+__device__ inline int row_of_warp() {
+  const int thread = static_cast<int>(threadIdx.x) % 32;
+  return (thread & 1) + (thread >> 4) * 2;
+}
+__device__ inline int col_of_warp() { return static_cast<int>(threadIdx.x) % 32 >> 1 & 7; }
+
+__device__ inline float nothing() { return -HUGE_VALF; }
+__device__ inline float exponential(float x) { return math::internal::exp_nonpositive(x); }
+
+__device__ inline float4 load4(const float* at) { return *reinterpret_cast<const float4*>(at); }
+__device__ inline void store4(float4 value, float* at) { *reinterpret_cast<float4*>(at) = value; }
+
+// ---- Operands on their way to shared memory
+
+/// Features of consecutive tokens.
+struct Tokens {
+  const float* first;
+  std::int64_t stride;
+  bool is_aligned;  ///< every token's features start on 16 bytes
+};
+
+/// Asks for `rows` tokens' features 0 … cols - 1; the rest of [kRows, kCols] becomes +0. To be followed by
+/// __pipeline_commit, and to be seen by the block after __pipeline_wait_prior and a barrier.
+template <int kThreads, int kRows, int kCols, int kStride>
+__device__ void stage(const Tokens& from, int rows, int cols, float* to) {
+  constexpr int kPieces = kCols / 4;
+  for (int i = static_cast<int>(threadIdx.x); i < kRows * kPieces; i += kThreads) {
+    const int row = i / kPieces, col = i % kPieces * 4;
+    const float* const source = from.first + row * from.stride + col;
+    float* const place = to + row * kStride + col;
+    if (from.is_aligned && row < rows && col + 4 <= cols) {
+      __pipeline_memcpy_async(place, source, 16);
+      continue;
+    }
+    for (int j = 0; j < 4; ++j) {
+      if (row < rows && col + j < cols)
+        __pipeline_memcpy_async(place + j, source + j, 4);
+      else
+        place[j] = 0.0f;
+    }
+  }
+}
+
+/// The same of one number a token.
+template <int kThreads, int kCount>
+__device__ void stage_numbers(const float* from, int count, float* to) {
+  for (int i = static_cast<int>(threadIdx.x); i < kCount; i += kThreads) {
+    if (i < count)
+      __pipeline_memcpy_async(to + i, from + i, 4);
+    else
+      to[i] = 0.0f;
+  }
+}
+
+__device__ inline void wait_for_stages() {
+  __pipeline_wait_prior(0);
+  __syncthreads();
+}
+
+// ---- Products. Each element of a result is one chain, in ascending order of the index that is summed over,
+//      one fma a term.
+
+/// sum[r][c] continues with left[4 r, k] * right[8 c, k], k = 0 … depth - 1, of rows in shared memory.
+template <int kStride, int kRows, int kCols>
+__device__ void add_dots(float (&sum)[kRows][kCols], const float* left, const float* right, int depth) {
+  const int whole = depth / 4 * 4;
+#pragma unroll 2
+  for (int k = 0; k < whole; k += 4) {
+    float4 a[kRows];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) a[r] = load4(left + kWarpRows * r * kStride + k);
+#pragma unroll
+    for (int c = 0; c < kCols; ++c) {
+      const float4 b = load4(right + kWarpCols * c * kStride + k);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) sum[r][c] = std::fma(a[r].x, b.x, sum[r][c]);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) sum[r][c] = std::fma(a[r].y, b.y, sum[r][c]);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) sum[r][c] = std::fma(a[r].z, b.z, sum[r][c]);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) sum[r][c] = std::fma(a[r].w, b.w, sum[r][c]);
+    }
+  }
+  for (int k = whole; k < depth; ++k) {
+#pragma unroll
+    for (int c = 0; c < kCols; ++c) {
+      const float b = right[kWarpCols * c * kStride + k];
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) sum[r][c] = std::fma(left[kWarpRows * r * kStride + k], b, sum[r][c]);
+    }
+  }
+}
+
+/// sum[r][4 v + x] takes a * right[32 v + x], for all four x of each v.
+template <int kVectors>
+__device__ void add_row(float (&sum)[4 * kVectors], float a, const float4 (&right)[kVectors]) {
+#pragma unroll
+  for (int v = 0; v < kVectors; ++v) {
+    sum[4 * v] = std::fma(a, right[v].x, sum[4 * v]);
+    sum[4 * v + 1] = std::fma(a, right[v].y, sum[4 * v + 1]);
+    sum[4 * v + 2] = std::fma(a, right[v].z, sum[4 * v + 2]);
+    sum[4 * v + 3] = std::fma(a, right[v].w, sum[4 * v + 3]);
+  }
+}
+
+template <int kVectors>
+__device__ void load_row(const float* from, float4 (&to)[kVectors]) {
+#pragma unroll
+  for (int v = 0; v < kVectors; ++v) to[v] = load4(from + 32 * v);
+}
+
+/// sum[r][4 v + x] continues with left[4 r, k] * right[k, 32 v + x], k = 0 … 63. Rows whose bit of `rows` is
+/// not set stay as they are.
+template <int kStride, int kRows, int kCols>
+__device__ void add_products(float (&sum)[kRows][kCols], const float* left, const float* right,
+                             unsigned rows) {
+  constexpr int kVectors = kCols / 4;
+  constexpr unsigned kAll = (1u << kRows) - 1;
+  const auto step = [&](const float(&a)[kRows], int k, unsigned some) {
+    float4 b[kVectors];
+    load_row(right + k * kStride, b);
+#pragma unroll
+    for (int r = 0; r < kRows; ++r)
+      if (some >> r & 1) add_row(sum[r], a[r], b);
+  };
+  if (rows == kAll) {
+#pragma unroll 2
+    for (int k = 0; k < kTile; k += 4) {
+      float a[4][kRows];
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        const float4 four = load4(left + kWarpRows * r * kTileStride + k);
+        a[0][r] = four.x;
+        a[1][r] = four.y;
+        a[2][r] = four.z;
+        a[3][r] = four.w;
+      }
+#pragma unroll
+      for (int x = 0; x < 4; ++x) step(a[x], k + x, kAll);
+    }
+    return;
+  }
+#pragma unroll 1
+  for (int k = 0; k < kTile; ++k) {
+    float a[kRows];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) a[r] = left[kWarpRows * r * kTileStride + k];
+    step(a, k, rows);
+  }
+}
+
+/// sum[4 g + y][x] continues with left[k, 16 g + y] * right[k, x], for those k of 0 … 63 whose bit of `seen`
+/// is set.
+template <int kStride, int kRows>
+__device__ void add_transposed(float (&sum)[kRows][4], const float* left, const float* right,
+                               std::uint64_t seen) {
+  const auto step = [&](int k) {
+    const float4 b[1] = {load4(right + k * kStride)};
+#pragma unroll
+    for (int g = 0; g < kRows / 4; ++g) {
+      const float4 a = load4(left + k * kTileStride + 16 * g);
+      add_row(sum[4 * g], a.x, b);
+      add_row(sum[4 * g + 1], a.y, b);
+      add_row(sum[4 * g + 2], a.z, b);
+      add_row(sum[4 * g + 3], a.w, b);
+    }
+  };
+  for (std::uint64_t rest = seen; rest != 0;) {
+    const int begin = __ffsll(static_cast<long long>(rest)) - 1;
+    const std::uint64_t unseen = ~(rest >> begin << begin | ((std::uint64_t{1} << begin) - 1));
+    const int end = unseen == 0 ? kTile : __ffsll(static_cast<long long>(unseen)) - 1;
+#pragma unroll 8
+    for (int k = begin; k < end; ++k) step(k);
+    rest = end == kTile ? 0 : rest >> end << end;
+  }
+}
+
+// ---- Samples
+
+/// What the host could not check.
+__device__ inline bool is_sound(const Problem& p, std::int64_t b) {
+  const AttentionSequences& of = p.options.sequences;
+  const auto within = [b](const std::int64_t* values, std::int64_t most) {
+    return values == nullptr || (values[b] >= 0 && values[b] <= most);
+  };
+  return within(of.query_lengths, p.extents.queries) && within(of.key_lengths, p.extents.keys) &&
+         within(of.query_starts, INT64_MAX) && within(of.key_starts, INT64_MAX);
+}
+
+/// A sample whose lengths or starts are impossible has no tokens.
+__device__ inline Sequence sequence_of(const Problem& p, std::int64_t b, std::int64_t h) {
+  Sequence s = p.sequence(b, h);
+  if (!is_sound(p, b)) s.queries = s.keys = 0;
+  return s;
+}
+
+/// What lies behind a sample's tokens, in tensors of which it has a part of its own.
+__device__ inline float behind(const Problem& p, std::int64_t b) {
+  return is_sound(p, b) ? 0.0f : math::internal::quiet_nan<float>();
+}
+
+template <class T>
+__device__ T clamped(T value, T least, T most) {
+  return value < least ? least : value > most ? most : value;
+}
+/// How many of `most` places from `first` on lie before `end`.
+__device__ inline int count_before(std::int64_t first, std::int64_t end, int most) {
+  return static_cast<int>(clamped<std::int64_t>(end - first, 0, most));
+}
+
+/// A tile of products: queries from first_query on, `queries` of them real, and 64 keys from first_key on.
+struct Products {
+  std::int64_t first_query, first_key;
+  int queries;
+};
+
+/// chain becomes s, where this thread's first product is (row, col) of the tile and the others lie 4 rows and
+/// 8 columns apart: scaled, masked, -inf where the query does not see the key. Rows behind the queries are of
+/// no meaning.
+template <int kRows, int kCols>
+__device__ void finish_products(float (&chain)[kRows][kCols], const Sequence& of, const Products& tile,
+                                float scale, int row, int col) {
+#pragma unroll
+  for (int r = 0; r < kRows; ++r)
+#pragma unroll
+    for (int c = 0; c < kCols; ++c) chain[r][c] = scale * chain[r][c];
+  const bool all_seen = !of.mask.is_set() && tile.first_key + kTile <= of.keys &&
+                        (!of.is_causal || tile.first_key + kTile - 1 <= tile.first_query + of.causal_offset);
+  if (all_seen) return;
+#pragma unroll
+  for (int r = 0; r < kRows; ++r) {
+    const std::int64_t i = tile.first_query + row + kWarpRows * r;
+    const std::int64_t end = of.visible_keys(i + 1);
+    const bool is_masked = of.mask.is_set() && row + kWarpRows * r < tile.queries;
+#pragma unroll
+    for (int c = 0; c < kCols; ++c) {
+      const std::int64_t j = tile.first_key + col + kWarpCols * c;
+      float& s = chain[r][c];
+      if (j < end && is_masked) {
+        const std::int64_t at = i * of.mask.query_stride + j * of.mask.key_stride;
+        if (of.mask.add != nullptr) s = of.mask.add[at] == nothing() ? nothing() : s + of.mask.add[at];
+        if (of.mask.keep != nullptr && !of.mask.keep[at]) s = nothing();
+      }
+      if (j >= end) s = nothing();
+    }
+  }
+}
+
+// ---- Launching
+
+/// Whether every token of the tensor starts on 16 bytes.
+template <class Tensor>
+bool is_aligned(const Tensor& of) {
+  return reinterpret_cast<std::uintptr_t>(of.data) % 16 == 0 &&
+         (of.sample_stride | of.head_stride | of.token_stride) % 4 == 0;
+}
+
+struct DeviceLimits {
+  int multiprocessors = 0, block_bytes = 0;
+
+  template <class Form>
+  bool holds() const {
+    return sizeof(typename Form::Memory) <= static_cast<std::size_t>(block_bytes);
+  }
+};
+
+inline DeviceLimits device_limits(const char* where) {
+  DeviceLimits limits;
+  int device = 0;
+  check_cuda(cudaGetDevice(&device), where);
+  check_cuda(cudaDeviceGetAttribute(&limits.multiprocessors, cudaDevAttrMultiProcessorCount, device), where);
+  check_cuda(cudaDeviceGetAttribute(&limits.block_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+             where);
+  return limits;
+}
+
+/// Starts a kernel of `units` blocks, or fewer that take several units each, with a form's shared memory.
+template <class Form, class... Parameters, class... Arguments>
+void launch_with_memory(const char* name, void (*kernel)(Parameters...), std::int64_t units, cudaStream_t on,
+                        const Arguments&... arguments) {
+  constexpr std::int64_t kMostBlocks = 1 << 30;
+  constexpr int kBytes = static_cast<int>(sizeof(typename Form::Memory));
+  check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes), name);
+  check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                  cudaSharedmemCarveoutMaxShared),
+             name);
+  kernel<<<static_cast<unsigned>(std::min(units, kMostBlocks)), Form::kThreads, kBytes, on>>>(arguments...);
+  check_launch(name);
+}
+
+}  // namespace lockstep::attention_internal
