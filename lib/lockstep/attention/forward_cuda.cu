@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cuda_pipeline_primitives.h>
 #include <cuda_runtime_api.h>
 
 #include "lockstep/attention/attention_internal.h"

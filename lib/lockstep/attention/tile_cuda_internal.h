@@ -1,6 +1,7 @@
 #pragma once
 // What forward and backward share on a CUDA device, for .cu files: products of tiles that lie in shared
-// memory, in the registers of a block's threads, and the way of operands there.
+// memory, in the registers of a block's threads, and the way of operands there. They include
+// <cuda_pipeline_primitives.h> first.
 //
 // A warp is 4 rows of 8 threads, and a thread has several rows and columns of a product. Which ones is chosen
 // for shared memory, of which a thread reads 16 bytes at a time: threads that differ in the lowest bit of
@@ -11,8 +12,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cuda_pipeline_primitives.h>
-#include <cuda_runtime_api.h>
 
 #include "lockstep/attention/attention_internal.h"
 #include "lockstep/base/cuda_check_internal.h"

@@ -11,7 +11,6 @@ namespace {
 
 }  // namespace
 
-void forward_cuda(const Problem&, void*) { refuse("attention"); }
 void backward_cuda(const Problem&, void*, void*) { refuse("attention_backward"); }
 std::int64_t backward_scratch_bytes(const AttentionExtents&) { refuse("attention_backward_scratch_bytes"); }
 
