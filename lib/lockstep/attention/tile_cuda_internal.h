@@ -52,20 +52,24 @@ struct Tokens {
 /// __pipeline_commit, and to be seen by the block after __pipeline_wait_prior and a barrier.
 template <int kThreads, int kRows, int kCols, int kStride>
 __device__ void stage(const Tokens& from, int rows, int cols, float* to) {
-  constexpr int kPieces = kCols / 4;
-  for (int i = static_cast<int>(threadIdx.x); i < kRows * kPieces; i += kThreads) {
-    const int row = i / kPieces, col = i % kPieces * 4;
-    const float* const source = from.first + row * from.stride + col;
-    float* const place = to + row * kStride + col;
-    if (from.is_aligned && row < rows && col + 4 <= cols) {
-      __pipeline_memcpy_async(place, source, 16);
-      continue;
-    }
-    for (int j = 0; j < 4; ++j) {
-      if (row < rows && col + j < cols)
-        __pipeline_memcpy_async(place + j, source + j, 4);
+  constexpr int kPieces = kCols / 4, kRowsATurn = kThreads / kPieces;
+  static_assert(kThreads % kPieces == 0 && kRows % kRowsATurn == 0, "a thread has one piece of every few rows");
+  const int thread = static_cast<int>(threadIdx.x), col = thread % kPieces * 4, first = thread / kPieces;
+  const float* source = from.first + first * from.stride + col;
+  float* const place = to + first * kStride + col;
+  if (from.is_aligned && col + 4 <= cols && rows == kRows) {
+#pragma unroll
+    for (int row = 0; row < kRows; row += kRowsATurn, source += kRowsATurn * from.stride)
+      __pipeline_memcpy_async(place + row * kStride, source, 16);
+    return;
+  }
+#pragma unroll 1
+  for (int row = 0; row < kRows; row += kRowsATurn, source += kRowsATurn * from.stride) {
+    for (int x = 0; x < 4; ++x) {
+      if (first + row < rows && col + x < cols)
+        __pipeline_memcpy_async(place + row * kStride + x, source + x, 4);
       else
-        place[j] = 0.0f;
+        place[row * kStride + x] = 0.0f;
     }
   }
 }
