@@ -1,14 +1,16 @@
-// Rates of forward and backward, one thread. LibTorch's kernels: bench/kernels.
+// Rates of forward and backward, of one thread and of a CUDA device. LibTorch's kernels: bench/kernels.
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
 #include "lockstep/attention/attention.h"
+#include "lockstep/base/device.h"
+#include "lockstep/base/device_timing_internal.h"
 #include "lockstep/parallel/parallel.h"
 
 namespace {
@@ -44,32 +46,35 @@ struct Problem {
     return to;
   }
 
-  lockstep::Heads heads(std::vector<float>& of, std::int64_t count, std::int64_t tokens,
-                        std::int64_t size) const {
-    return {of.data(), count * tokens * size, tokens * size, size};
+  static lockstep::Heads heads(float* of, std::int64_t count, std::int64_t tokens, std::int64_t size) {
+    return {of, count * tokens * size, tokens * size, size};
   }
-  lockstep::ConstHeads heads(const std::vector<float>& of, std::int64_t count, std::int64_t tokens,
-                             std::int64_t size) const {
-    return {of.data(), count * tokens * size, tokens * size, size};
+  static lockstep::ConstHeads heads(const float* of, std::int64_t count, std::int64_t tokens,
+                                    std::int64_t size) {
+    return {of, count * tokens * size, tokens * size, size};
   }
 
-  void forward() {
-    lockstep::attention(heads(std::as_const(q), x.heads, x.queries, x.head_size),
-                        heads(std::as_const(k), x.kv_heads, x.keys, x.head_size),
-                        heads(std::as_const(v), x.kv_heads, x.keys, x.value_size),
-                        heads(o, x.heads, x.queries, x.value_size),
-                        {lse.data(), x.heads * x.queries, x.queries}, x, options);
-  }
+  void forward() { forward(q.data(), k.data(), v.data(), o.data(), lse.data(), lockstep::Device::cpu); }
   void backward() {
-    lockstep::attention_backward(heads(std::as_const(d_o), x.heads, x.queries, x.value_size),
-                                 heads(std::as_const(q), x.heads, x.queries, x.head_size),
-                                 heads(std::as_const(k), x.kv_heads, x.keys, x.head_size),
-                                 heads(std::as_const(v), x.kv_heads, x.keys, x.value_size),
-                                 heads(std::as_const(o), x.heads, x.queries, x.value_size),
-                                 {lse.data(), x.heads * x.queries, x.queries},
-                                 heads(d_q, x.heads, x.queries, x.head_size),
-                                 heads(d_k, x.kv_heads, x.keys, x.head_size),
-                                 heads(d_v, x.kv_heads, x.keys, x.value_size), x, options);
+    backward(d_o.data(), q.data(), k.data(), v.data(), o.data(), lse.data(), d_q.data(), d_k.data(),
+             d_v.data(), lockstep::Device::cpu, nullptr);
+  }
+  void forward(const float* q_at, const float* k_at, const float* v_at, float* o_at, float* lse_at,
+               lockstep::Device device) const {
+    lockstep::attention(
+        heads(q_at, x.heads, x.queries, x.head_size), heads(k_at, x.kv_heads, x.keys, x.head_size),
+        heads(v_at, x.kv_heads, x.keys, x.value_size), heads(o_at, x.heads, x.queries, x.value_size),
+        {lse_at, x.heads * x.queries, x.queries}, x, options, device);
+  }
+  void backward(const float* d_o_at, const float* q_at, const float* k_at, const float* v_at,
+                const float* o_at, const float* lse_at, float* d_q_at, float* d_k_at, float* d_v_at,
+                lockstep::Device device, void* scratch) const {
+    lockstep::attention_backward(
+        heads(d_o_at, x.heads, x.queries, x.value_size), heads(q_at, x.heads, x.queries, x.head_size),
+        heads(k_at, x.kv_heads, x.keys, x.head_size), heads(v_at, x.kv_heads, x.keys, x.value_size),
+        heads(o_at, x.heads, x.queries, x.value_size), {lse_at, x.heads * x.queries, x.queries},
+        heads(d_q_at, x.heads, x.queries, x.head_size), heads(d_k_at, x.kv_heads, x.keys, x.head_size),
+        heads(d_v_at, x.kv_heads, x.keys, x.value_size), x, options, device, nullptr, scratch);
   }
   /// Multiply-adds of forward: products, and sums of values.
   double forward_fma() const {
@@ -79,10 +84,81 @@ struct Problem {
   }
 };
 
+/// A copy of numbers in a device's memory.
+class DeviceNumbers {
+ public:
+  explicit DeviceNumbers(const std::vector<float>& numbers) : buffer_(numbers.size() * sizeof(float)) {
+    buffer_.copy_from_host(numbers.data());
+  }
+  float* data() const { return static_cast<float*>(buffer_.data()); }
+
+ private:
+  lockstep::DeviceBuffer buffer_;
+};
+
+/// The problem in a device's memory.
+struct DeviceProblem {
+  Problem of;
+  DeviceNumbers q, k, v, o, d_o, d_q, d_k, d_v, lse;
+  lockstep::DeviceBuffer scratch;
+
+  DeviceProblem(const AttentionExtents& x, lockstep::Causal causal)
+      : of(x, causal),
+        q(of.q),
+        k(of.k),
+        v(of.v),
+        o(of.o),
+        d_o(of.d_o),
+        d_q(of.q),
+        d_k(of.k),
+        d_v(of.v),
+        lse(of.lse),
+        scratch(static_cast<std::size_t>(lockstep::attention_backward_scratch_bytes(x))) {}
+
+  void forward() const {
+    of.forward(q.data(), k.data(), v.data(), o.data(), lse.data(), lockstep::Device::cuda);
+  }
+  void backward() const {
+    of.backward(d_o.data(), q.data(), k.data(), v.data(), o.data(), lse.data(), d_q.data(), d_k.data(),
+                d_v.data(), lockstep::Device::cuda, scratch.data());
+  }
+};
+
+std::string name_of(const AttentionExtents& x, lockstep::Causal causal) {
+  return std::to_string(x.samples) + "x" + std::to_string(x.heads) + "x" + std::to_string(x.queries) + "x" +
+         std::to_string(x.head_size) + (causal == lockstep::Causal::none ? "" : "_causal");
+}
+
+void add_on_device(const AttentionExtents& x, lockstep::Causal causal) {
+  const auto with_device = [=](const char* name, auto measure) {
+    benchmark::RegisterBenchmark((std::string("cuda/") + name + "/" + name_of(x, causal)).c_str(),
+                                 [=](benchmark::State& state) {
+                                   if (lockstep::cuda_device_count() == 0)
+                                     return state.SkipWithError(lockstep::cuda_trouble().c_str());
+                                   const DeviceProblem p(x, causal);
+                                   p.forward();
+                                   measure(state, p);
+                                 })
+        ->UseManualTime()
+        ->Iterations(1)
+        ->Unit(benchmark::kMillisecond);
+  };
+  with_device("attention", [](benchmark::State& state, const DeviceProblem& p) {
+    lockstep::internal::time_arithmetic_on_device(state, 2 * p.of.forward_fma(), [&] { p.forward(); });
+  });
+  with_device("attention_backward", [](benchmark::State& state, const DeviceProblem& p) {
+    lockstep::internal::time_arithmetic_on_device(state, 5 * p.of.forward_fma(), [&] { p.backward(); });
+  });
+  with_device("attention_both", [](benchmark::State& state, const DeviceProblem& p) {
+    lockstep::internal::time_arithmetic_on_device(state, 7 * p.of.forward_fma(), [&] {
+      p.forward();
+      p.backward();
+    });
+  });
+}
+
 void add(const AttentionExtents& x, lockstep::Causal causal) {
-  const std::string shape = std::to_string(x.samples) + "x" + std::to_string(x.heads) + "x" +
-                            std::to_string(x.queries) + "x" + std::to_string(x.head_size) +
-                            (causal == lockstep::Causal::none ? "" : "_causal");
+  const std::string shape = name_of(x, causal);
   const auto with_rate = [](benchmark::State& state, double fma) {
     state.counters["GFLOP/s"] = benchmark::Counter(2e-9 * fma, benchmark::Counter::kIsIterationInvariantRate);
   };
@@ -106,6 +182,14 @@ const bool kRegistered = [] {
     for (const auto causal : {lockstep::Causal::upper_left, lockstep::Causal::none})
       add({2, 6, 6, tokens, tokens, 64, 64}, causal);
   add({8, 8, 8, 1, 1024, 64, 64}, lockstep::Causal::none);
+  for (const auto causal : {lockstep::Causal::none, lockstep::Causal::upper_left}) {
+    add_on_device({16, 12, 12, 1024, 1024, 64, 64}, causal);
+    add_on_device({16, 6, 6, 1024, 1024, 128, 128}, causal);
+    add_on_device({16, 24, 24, 1024, 1024, 32, 32}, causal);
+    add_on_device({1, 12, 12, 1024, 1024, 64, 64}, causal);
+    add_on_device({2, 12, 12, 4096, 4096, 64, 64}, causal);
+    add_on_device({64, 6, 6, 256, 256, 64, 64}, causal);
+  }
   return true;
 }();
 

@@ -53,7 +53,8 @@ struct Tokens {
 template <int kThreads, int kRows, int kCols, int kStride>
 __device__ void stage(const Tokens& from, int rows, int cols, float* to) {
   constexpr int kPieces = kCols / 4, kRowsATurn = kThreads / kPieces;
-  static_assert(kThreads % kPieces == 0 && kRows % kRowsATurn == 0, "a thread has one piece of every few rows");
+  static_assert(kThreads % kPieces == 0 && kRows % kRowsATurn == 0,
+                "a thread has one piece of every few rows");
   const int thread = static_cast<int>(threadIdx.x), col = thread % kPieces * 4, first = thread / kPieces;
   const float* source = from.first + first * from.stride + col;
   float* const place = to + first * kStride + col;
