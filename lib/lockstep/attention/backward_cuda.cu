@@ -244,13 +244,19 @@ __device__ void BackwardTile<Form>::soften(std::int64_t first) {
 #pragma unroll
     for (int c = 0; c < kKeys; ++c) {
       sees = sees || s[r][c] != nothing();
-      memory_.p[(row_ + kWarpRows * r) * kTileStride + col_ + kWarpCols * c] = exponential(s[r][c] - lse);
+      s[r][c] = s[r][c] - lse;
     }
     const unsigned votes = __ballot_sync(0xffffffffu, sees);
 #pragma unroll
     for (int row = 0; row < kWarpRows; ++row)
       if ((votes & (0x5555u << (row & 1) << (row >> 1) * 16)) != 0) seen |= 1u << (kWarpRows * r + row);
   }
+  exponentials(s);
+#pragma unroll
+  for (int r = 0; r < kRows; ++r)
+#pragma unroll
+    for (int c = 0; c < kKeys; ++c)
+      memory_.p[(row_ + kWarpRows * r) * kTileStride + col_ + kWarpCols * c] = s[r][c];
   if (threadIdx.x % 32 == 0) memory_.seen[warp_of_block()] = seen;
 }
 

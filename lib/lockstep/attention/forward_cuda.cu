@@ -183,32 +183,34 @@ __device__ unsigned ForwardTile<Form>::soften(float (&s)[kRows][kKeys], float (&
   for (int i = 0; i < kRows; ++i) {
     best[i] = nothing();
 #pragma unroll
-    for (int c = 0; c < kKeys; ++c) best[i] = math::internal::greater(s[i][c], best[i]);
+    for (int c = 0; c < kKeys; ++c) best[i] = larger(s[i][c], best[i]);
 #pragma unroll
-    for (int d = kWarpCols / 2; d > 0; d /= 2)
-      best[i] = math::internal::greater(from_col(best[i], d), best[i]);
+    for (int d = kWarpCols / 2; d > 0; d /= 2) best[i] = larger(from_col(best[i], d), best[i]);
   }
   const unsigned seen = seen_rows(s, best);
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    best[i] = larger(best[i], m_[i]);
+#pragma unroll
+    for (int c = 0; c < kKeys; ++c) s[i][c] = s[i][c] - best[i];
+  }
+  exponentials(s);
   float* const to = memory_.p + row_ * kTileStride + col_of_warp();
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
-    const float m = math::internal::greater(best[i], m_[i]);
-    r[i] = exponential(m_[i] - m);
-    float p[kKeys];
+    float(&p)[kKeys] = s[i];
 #pragma unroll
-    for (int c = 0; c < kKeys; ++c) {
-      p[c] = exponential(s[i][c] - m);
-      to[kWarpRows * i * kTileStride + kWarpCols * c] = p[c];
-    }
+    for (int c = 0; c < kKeys; ++c) to[kWarpRows * i * kTileStride + kWarpCols * c] = p[c];
 #pragma unroll
     for (int h = kKeys / 2; h > 0; h /= 2)
 #pragma unroll
       for (int c = 0; c < h; ++c) p[c] = p[c] + p[c + h];
 #pragma unroll
     for (int d = kWarpCols / 2; d > 0; d /= 2) p[0] = p[0] + from_col(p[0], d);
+    r[i] = exponential(m_[i] - best[i]);
     if (seen >> i & 1) {
       l_[i] = std::fma(l_[i], r[i], p[0]);
-      m_[i] = m;
+      m_[i] = best[i];
     }
   }
   return seen;

@@ -34,7 +34,30 @@ __device__ inline int row_of_warp() {
 __device__ inline int col_of_warp() { return static_cast<int>(threadIdx.x) % 32 >> 1 & 7; }
 
 __device__ inline float nothing() { return -HUGE_VALF; }
+/// A NaN loses.
+__device__ inline float larger(float a, float b) { return std::fmax(a, b); }
+
 __device__ inline float exponential(float x) { return math::internal::exp_nonpositive(x); }
+/// The same of all numbers of a thread, which are seldom so low that a result is subnormal.
+template <int kRows, int kCols>
+__device__ void exponentials(float (&x)[kRows][kCols]) {
+  bool all_normal = true;
+#pragma unroll
+  for (int r = 0; r < kRows; ++r)
+#pragma unroll
+    for (int c = 0; c < kCols; ++c) all_normal = all_normal && std::fabs(x[r][c]) <= 86;
+  if (all_normal) {
+#pragma unroll
+    for (int r = 0; r < kRows; ++r)
+#pragma unroll
+      for (int c = 0; c < kCols; ++c) x[r][c] = math::internal::exp_normal(x[r][c]);
+    return;
+  }
+#pragma unroll
+  for (int r = 0; r < kRows; ++r)
+#pragma unroll
+    for (int c = 0; c < kCols; ++c) x[r][c] = exponential(x[r][c]);
+}
 
 __device__ inline float4 load4(const float* at) { return *reinterpret_cast<const float4*>(at); }
 __device__ inline void store4(float4 value, float* at) { *reinterpret_cast<float4*>(at) = value; }

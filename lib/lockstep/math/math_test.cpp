@@ -456,6 +456,12 @@ std::vector<PowCase> pow_cases() {
   return cases;
 }
 
+TEST(MathExp, NormalResultsHaveTheBitsOfAll) {
+  for (std::uint32_t word = 0; word <= std::bit_cast<std::uint32_t>(86.0f); word += 1009)
+    for (const float x : {std::bit_cast<float>(word), -std::bit_cast<float>(word), 86.0f, -86.0f})
+      ASSERT_EQ(bits(internal::exp_normal(x)), bits(exp(x))) << x;
+}
+
 TEST(MathPow, SpecialCasesAreCsAndTheErrorIsSmall) {
   double largest = 0;
   for (const auto& [x, y] : pow_cases()) {
