@@ -45,6 +45,7 @@ class ForwardTile {
     const std::int64_t heads = p.extents.samples * p.extents.heads, rest = unit / plan.chunks;
     b_ = rest % heads / p.extents.heads;
     h_ = rest % p.extents.heads;
+    kv_ = h_ / p.heads_a_group();
     first_ = (plan.tiles - 1 - rest / heads) * Form::kQueries;  // causal tiles with the most keys go first
     column_ = unit % plan.chunks * Form::kColumns;
     sequence_ = sequence_of(p, b_, h_);
@@ -63,7 +64,7 @@ class ForwardTile {
     return {tokens_of(p_.q, b_, h_, p_.query_start(b_) + first_), p_.q.token_stride, plan_.is_q_aligned};
   }
   __device__ Tokens keys(std::int64_t first) const {
-    return {tokens_of(p_.k, b_, h_ / p_.heads_a_group(), p_.key_start(b_) + first), p_.k.token_stride,
+    return {tokens_of(p_.k, b_, kv_, p_.key_start(b_) + first), p_.k.token_stride,
             plan_.is_k_aligned};
   }
   __device__ void stage_keys(std::int64_t first);
@@ -92,7 +93,7 @@ class ForwardTile {
   const Problem& p_;
   const ForwardPlan& plan_;
   Memory& memory_;
-  std::int64_t b_, h_, first_, column_;
+  std::int64_t b_, h_, kv_, first_, column_;
   Sequence sequence_;
   int count_, columns_, row_;
   bool has_totals_ = false;  ///< the chains of 1,024 keys that have ended; they wait in o
@@ -110,7 +111,7 @@ __device__ void ForwardTile<Form>::stage_keys(std::int64_t first) {
 
 template <class Form>
 __device__ void ForwardTile<Form>::stage_values(std::int64_t first) {
-  const Tokens values{tokens_of(p_.v, b_, h_ / p_.heads_a_group(), p_.key_start(b_) + first) + column_,
+  const Tokens values{tokens_of(p_.v, b_, kv_, p_.key_start(b_) + first) + column_,
                       p_.v.token_stride, plan_.is_v_aligned};
   stage<Form::kThreads, kTile, Form::kColumns, Form::kColumns>(
       values, count_before(first, sequence_.keys, kTile), columns_, memory_.v);

@@ -89,11 +89,18 @@ __device__ void stage(const Tokens& from, int rows, int cols, float* to) {
   }
 #pragma unroll 1
   for (int row = 0; row < kRows; row += kRowsATurn, source += kRowsATurn * from.stride) {
-    for (int x = 0; x < 4; ++x) {
-      if (first + row < rows && col + x < cols)
-        __pipeline_memcpy_async(place + row * kStride + x, source + x, 4);
-      else
-        place[row * kStride + x] = 0.0f;
+    float* const to_row = place + row * kStride;
+    if (first + row >= rows || col >= cols) {
+      store4({0, 0, 0, 0}, to_row);
+    } else if (from.is_aligned && col + 4 <= cols) {
+      __pipeline_memcpy_async(to_row, source, 16);
+    } else {
+      for (int x = 0; x < 4; ++x) {
+        if (col + x < cols)
+          __pipeline_memcpy_async(to_row + x, source + x, 4);
+        else
+          to_row[x] = 0;
+      }
     }
   }
 }
