@@ -598,12 +598,13 @@ TEST(Attention, SubnormalsAreKeptForACallerThatFlushes) {
 TEST(Attention, EmptyExtentsWriteNothingOrZeros) {
   for (const AttentionExtents& x : {AttentionExtents{0, 2, 2, 5, 5, 4, 4},
                                     {2, 0, 0, 5, 5, 4, 4},
+                                    {2, 0, 2, 5, 5, 4, 4},
                                     {2, 2, 2, 0, 5, 4, 4},
                                     {2, 2, 2, 5, 0, 4, 4},
                                     {2, 2, 2, 5, 5, 0, 4},
                                     {2, 2, 2, 5, 5, 4, 0}}) {
     const Problem p{Case{x}};
-    if (x.heads == 0) {
+    if (x.kv_heads == 0) {
       attention(operand(p.q, p.q_place()), operand(p.k, p.k_place()), operand(p.v, p.v_place()), {}, {}, x);
       continue;
     }
@@ -780,6 +781,7 @@ TEST_F(AttentionGpu, SubnormalsAreKept) {
 
 TEST_F(AttentionGpu, EmptyExtentsWriteNothingOrZeros) {
   for (const AttentionExtents& x : {AttentionExtents{0, 2, 2, 5, 5, 4, 4},
+                                    {2, 0, 2, 5, 5, 4, 4},
                                     {2, 2, 2, 0, 5, 4, 4},
                                     {2, 2, 2, 5, 0, 4, 4},
                                     {2, 2, 2, 5, 5, 0, 4},

@@ -365,8 +365,9 @@ void clear_rest(const Problem& p) {
     if (p.options.sequences.query_starts == nullptr)
       clear(p.d_q, b, x.heads, x.head_size, s.queries, x.queries);
     if (p.options.sequences.key_starts != nullptr) continue;
-    clear(p.d_k, b, x.kv_heads, x.head_size, s.keys, x.keys);
-    clear(p.d_v, b, x.kv_heads, x.value_size, s.keys, x.keys);
+    const std::int64_t keys = x.heads == 0 ? 0 : s.keys;  // without heads nothing looks at a key
+    clear(p.d_k, b, x.kv_heads, x.head_size, keys, x.keys);
+    clear(p.d_v, b, x.kv_heads, x.value_size, keys, x.keys);
   }
 }
 

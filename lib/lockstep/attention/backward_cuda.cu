@@ -44,7 +44,7 @@ struct Scratch {
   unsigned long long* ticket = nullptr;  ///< the next tile that no block has taken
   int* turn = nullptr;     ///< [samples, heads, tiles of queries, turns]: tiles of keys that are done
   float* delta = nullptr;  ///< [samples, heads, queries]
-  // Chains of 1,024 terms that have ended, where a sum can have more.
+  // Sums of the chains of 1,024 terms that have ended, where there can be more terms.
   float* d_q_total = nullptr;  ///< [samples, heads, queries, head_size]
   float* d_k_total = nullptr;  ///< [samples, kv_heads, keys, head_size]
   float* d_v_total = nullptr;  ///< [samples, kv_heads, keys, value_size]
@@ -144,7 +144,7 @@ class BackwardTile {
            ((b_ * p_.extents.heads + h_) * plan_.query_tiles + first / kTile) * plan_.turns + chunk_;
   }
   __device__ void run_head(std::int64_t h);
-  __device__ void close_chains(bool is_first);
+  __device__ void close_chains();
   __device__ void store_keys(bool adds);
   __device__ void clear_queries();
   __device__ void clear_keys();
@@ -180,7 +180,7 @@ class BackwardTile {
 };
 
 template <int kRows>
-__device__ void clear(Gradient4 (&of)[kRows]) {
+__device__ void begin_chains(Gradient4 (&of)[kRows]) {
 #pragma unroll
   for (int g = 0; g < kRows; ++g)
 #pragma unroll
@@ -377,8 +377,10 @@ __device__ void BackwardTile<Form>::add_tile(std::int64_t first, bool is_last) {
   const std::uint64_t seen = seen_queries(first);
   const int key = gradient_row_ + row_of_warp() * 4;
   if (wants_v_) add_transposed<Form::kStride>(d_v_, memory_.p + key, memory_.d_o + gradient_col_, seen);
-  if (wants_ds) differentiate(first);
-  if (!wants_ds) __syncthreads();  // d_o has been read
+  if (wants_ds)
+    differentiate(first);
+  else
+    __syncthreads();  // d_o has been read
   if (Form::kWhole && !is_last) stage_d_o(next, 0);
   __pipeline_commit();
   if (wants_ds) {
@@ -399,11 +401,11 @@ __device__ void BackwardTile<Form>::add_tile(std::int64_t first, bool is_last) {
 
 /// total = total + chain, chain = +0.
 template <class Form>
-__device__ void BackwardTile<Form>::close_chains(bool is_first) {
+__device__ void BackwardTile<Form>::close_chains() {
   const std::int64_t token = (b_ * p_.extents.kv_heads + kv_) * p_.extents.keys + first_;
   for_each_key([&](int g, int row) {
     const auto add = [&](float* total, float& chain) {
-      *total = (is_first ? 0.0f : *total) + chain;
+      *total = (has_totals_ ? *total : 0.0f) + chain;
       chain = 0;
     };
     for_each_column(depth_, [&](int x, std::int64_t column) {
@@ -413,17 +415,18 @@ __device__ void BackwardTile<Form>::close_chains(bool is_first) {
       add(plan_.scratch.d_v_total + (token + row) * p_.extents.value_size + column, d_v_[g][x]);
     });
   });
+  has_totals_ = true;
 }
 
 /// A head's gradients of keys and values, added to those of the heads before.
 template <class Form>
 __device__ void BackwardTile<Form>::store_keys(bool adds) {
-  if (has_totals_) close_chains(false);
+  if (has_totals_) close_chains();
   const std::int64_t token = (b_ * p_.extents.kv_heads + kv_) * p_.extents.keys + first_;
   const std::int64_t start = p_.key_start(b_) + first_;
   for_each_key([&](int g, int row) {
     const auto store = [&](const float* total, float chain, float scale, float* to) {
-      const float value = scale * (has_totals_ ? *total : 0.0f + chain);
+      const float value = scale * (has_totals_ ? *total : (0.0f + chain));
       *to = adds ? *to + value : value;
     };
     if (wants_k_) {
@@ -449,8 +452,8 @@ __device__ void BackwardTile<Form>::run_head(std::int64_t h) {
   sequence_ = sequence_of(p_, b_, h);
   if (tile_ == 0) clear_queries();
   if (keys_ == 0) return;
-  attention_internal::clear(d_k_);
-  attention_internal::clear(d_v_);
+  begin_chains(d_k_);
+  begin_chains(d_v_);
   has_totals_ = false;
   const std::int64_t seeing = sequence_.first_query(first_);
   const std::int64_t begin = seeing < sequence_.queries ? seeing / kTile * kTile : sequence_.queries;
@@ -461,10 +464,7 @@ __device__ void BackwardTile<Form>::run_head(std::int64_t h) {
     __pipeline_commit();
   }
   for (std::int64_t first = begin; first < sequence_.queries; first += kTile) {
-    if (first > begin && first % kTermsPerChain == 0) {
-      close_chains(!has_totals_);
-      has_totals_ = true;
-    }
+    if (first > begin && first % kTermsPerChain == 0) close_chains();
     wait_for_stages();  // what the tile begins with is here, and the tile before is done
     if (first > begin) pass_turn(first - kTile);
     add_tile(first, first + kTile >= sequence_.queries);
@@ -541,7 +541,8 @@ struct Terms {
 
 // Order: by lanes, one fma a term.
 template <class Form>
-__global__ void __launch_bounds__(Form::kBlockThreads) sum_rows(Problem p, order::Slices rows, float* delta) {
+__global__ void __launch_bounds__(Form::kBlockThreads)
+    sum_products(Problem p, order::Slices rows, float* delta) {
   using Team = typename Form::Team;
   __shared__ typename Team::template Memory<float> memory;
   const Team team(memory);
@@ -601,12 +602,21 @@ void launch_backward(const Problem& p, void* memory, const DeviceLimits& device,
   if ((p.d_q.data != nullptr || p.d_k.data != nullptr) && x.samples * x.heads * x.queries > 0) {
     const order::Slices rows{x.samples * x.heads * x.queries, x.value_size, 1};
     order::with_row_form(rows.axis, [&](auto form) {
-      order::launch_slices(form, "attention_backward: sum_rows", sum_rows<decltype(form)>, rows, on, p, rows,
-                           plan.scratch.delta);
+      order::launch_slices(form, "attention_backward: sum_products", sum_products<decltype(form)>, rows, on,
+                           p, rows, plan.scratch.delta);
     });
   }
   const std::int64_t blocks = std::min<std::int64_t>(plan.units, 4 * device.multiprocessors);
   launch_with_memory<Form>("attention_backward: backward_tiles", backward_tiles<Form>, blocks, on, p, plan);
+}
+
+/// Launches the form where it holds all features of the problem and the device holds it.
+template <class Form>
+bool launch_whole(const Problem& p, void* memory, const DeviceLimits& device, cudaStream_t on) {
+  if (std::max(p.extents.head_size, p.extents.value_size) > Form::kDepth || !device.holds<Form>())
+    return false;
+  launch_backward<Form>(p, memory, device, on);
+  return true;
 }
 
 }  // namespace
@@ -618,20 +628,11 @@ std::int64_t backward_scratch_bytes(const AttentionExtents& extents) {
 
 void backward_cuda(const Problem& p, void* scratch, void* stream) {
   auto* const on = static_cast<cudaStream_t>(stream);
-  const std::int64_t features = std::max(p.extents.head_size, p.extents.value_size);
   const DeviceLimits device = device_limits("attention_backward");
-  using Narrow = BackwardForm<4, 32, true>;
-  using Wide = BackwardForm<4, 64, true>;
-  using Deep = BackwardForm<8, 128, true>;
-  using Any = BackwardForm<4, 64, false>;
-  const auto fits = [&](auto form) {
-    using Form = decltype(form);
-    return features <= Form::kDepth && device.holds<Form>();
-  };
-  if (fits(Narrow())) return launch_backward<Narrow>(p, scratch, device, on);
-  if (fits(Wide())) return launch_backward<Wide>(p, scratch, device, on);
-  if (fits(Deep())) return launch_backward<Deep>(p, scratch, device, on);
-  launch_backward<Any>(p, scratch, device, on);
+  if (launch_whole<BackwardForm<4, 32, true>>(p, scratch, device, on)) return;
+  if (launch_whole<BackwardForm<4, 64, true>>(p, scratch, device, on)) return;
+  if (launch_whole<BackwardForm<8, 128, true>>(p, scratch, device, on)) return;
+  launch_backward<BackwardForm<4, 64, false>>(p, scratch, device, on);
 }
 
 }  // namespace lockstep::attention_internal

@@ -64,8 +64,7 @@ class ForwardTile {
     return {tokens_of(p_.q, b_, h_, p_.query_start(b_) + first_), p_.q.token_stride, plan_.is_q_aligned};
   }
   __device__ Tokens keys(std::int64_t first) const {
-    return {tokens_of(p_.k, b_, kv_, p_.key_start(b_) + first), p_.k.token_stride,
-            plan_.is_k_aligned};
+    return {tokens_of(p_.k, b_, kv_, p_.key_start(b_) + first), p_.k.token_stride, plan_.is_k_aligned};
   }
   __device__ void stage_keys(std::int64_t first);
   __device__ void stage_values(std::int64_t first);
@@ -111,8 +110,8 @@ __device__ void ForwardTile<Form>::stage_keys(std::int64_t first) {
 
 template <class Form>
 __device__ void ForwardTile<Form>::stage_values(std::int64_t first) {
-  const Tokens values{tokens_of(p_.v, b_, kv_, p_.key_start(b_) + first) + column_,
-                      p_.v.token_stride, plan_.is_v_aligned};
+  const Tokens values{tokens_of(p_.v, b_, kv_, p_.key_start(b_) + first) + column_, p_.v.token_stride,
+                      plan_.is_v_aligned};
   stage<Form::kThreads, kTile, Form::kColumns, Form::kColumns>(
       values, count_before(first, sequence_.keys, kTile), columns_, memory_.v);
   __pipeline_commit();
@@ -341,27 +340,32 @@ void launch_forward(const Problem& p, cudaStream_t on) {
   launch_with_memory<Form>("attention: forward_tiles", forward_tiles<Form>, plan.units, on, p, plan);
 }
 
+/// Launches a form that holds all features of the problem: the low one where there are too few tiles of the
+/// other for every multiprocessor, or the device has too little memory for it. False: neither does.
+template <class Form, class Low>
+bool launch_whole(const Problem& p, const DeviceLimits& device, cudaStream_t on) {
+  if (p.extents.head_size > Form::kDepth || p.extents.value_size > Form::kColumns) return false;
+  const bool has_many = plan_of<Form>(p).units >= device.multiprocessors;
+  if (device.holds<Form>() && (has_many || !device.holds<Low>()))
+    launch_forward<Form>(p, on);
+  else if (device.holds<Low>())
+    launch_forward<Low>(p, on);
+  else
+    return false;
+  return true;
+}
+
 }  // namespace
 
 void forward_cuda(const Problem& p, void* stream) {
   auto* const on = static_cast<cudaStream_t>(stream);
-  const std::int64_t depth = p.extents.head_size, columns = p.extents.value_size;
   const DeviceLimits device = device_limits("attention");
-  using Wide = ForwardForm<8, 4, 64, 64, true>;
-  using Narrow = ForwardForm<8, 4, 32, 32, true>;
   using Low = ForwardForm<4, 4, 64, 64, true>;
-  using Deep = ForwardForm<4, 8, 128, 128, true>;
-  using Any = ForwardForm<4, 4, 64, 64, false>;
-  const auto fits = [&](auto form) {
-    using Form = decltype(form);
-    return depth <= Form::kDepth && columns <= Form::kColumns && device.holds<Form>();
-  };
-  const bool is_small = plan_of<Wide>(p).units < device.multiprocessors;
-  if (fits(Low()) && (is_small || !device.holds<Wide>())) return launch_forward<Low>(p, on);
-  if (fits(Narrow())) return launch_forward<Narrow>(p, on);
-  if (fits(Wide())) return launch_forward<Wide>(p, on);
-  if (fits(Deep())) return launch_forward<Deep>(p, on);
-  launch_forward<Any>(p, on);
+  using LowAndDeep = ForwardForm<4, 4, 128, 128, true>;
+  if (launch_whole<ForwardForm<8, 4, 32, 32, true>, Low>(p, device, on)) return;
+  if (launch_whole<ForwardForm<8, 4, 64, 64, true>, Low>(p, device, on)) return;
+  if (launch_whole<ForwardForm<4, 8, 128, 128, true>, LowAndDeep>(p, device, on)) return;
+  launch_forward<ForwardForm<4, 4, 64, 64, false>>(p, on);
 }
 
 }  // namespace lockstep::attention_internal
