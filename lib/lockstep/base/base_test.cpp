@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <limits>
@@ -6,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/divisor_internal.h"
 #include "lockstep/base/dtype.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/shape.h"
@@ -16,6 +18,23 @@ namespace lockstep {
 namespace {
 
 std::string message_of(const ErrorParts& parts) { return Error(ErrorCode::io, parts).what(); }
+
+TEST(Divisor, GivesWholeQuotients) {
+  constexpr std::int32_t kMost = std::numeric_limits<std::int32_t>::max();
+  for (const std::int32_t d :
+       {1, 2, 3, 5, 7, 9, 28, 196, 641, 784, 1 << 20, (1 << 20) + 1, (1 << 30) + 1, kMost - 1, kMost}) {
+    const internal::Divisor<std::int32_t> by(d);
+    const internal::Divisor<std::int64_t> wide(d);
+    for (std::int64_t near = 0; near <= kMost; near += std::max<std::int64_t>(d, kMost / 5000 / d * d)) {
+      for (const std::int64_t n : {near - 1, near, near + 1}) {
+        if (n < 0 || n > kMost) continue;
+        ASSERT_EQ(by.quotient(static_cast<std::int32_t>(n)), n / d) << n << " / " << d;
+        ASSERT_EQ(wide.quotient(n), n / d);
+      }
+    }
+    ASSERT_EQ(by.quotient(kMost), kMost / d);
+  }
+}
 
 TEST(Error, ComposesItsParts) {
   EXPECT_EQ(message_of({"idx", "magic number", "2051", "7", "Is it an IDX file?"}),

@@ -29,12 +29,14 @@ struct PoolAxis {
 };
 
 // Images are float32, contiguous, [planes, in h, in w] with one plane for each sample and channel; results
-// [planes, out h, out w]. One dimension is a height of 1 (PoolAxis()). What is written must overlap nothing
-// else. `stream` is the cudaStream_t to work on, unused on the CPU.
+// [planes, out h, out w]. One dimension is a height of 1 (PoolAxis()). All memory lies on `device`, and what
+// is written must overlap nothing else. `stream` is the cudaStream_t to work on (null: the default stream),
+// unused on the CPU; on a CUDA device a call returns before the work is done.
 // Guarantees: run_to_run, batch, threads, cpu_to_gpu (NaN payloads excepted); there is nothing to fold.
 // Throw Error(invalid_argument) for an extent below its least value (planes and padding 0, the others 1), for
 // a padding above half of the window, for an image that no window fits, for null memory that holds elements;
-// Error(unsupported) for Device::cuda. Nothing is written then, unless it is an index that is no pixel.
+// Error(unsupported) for Device::cuda in a build without CUDA. Nothing is written then, unless it is an index
+// that is no pixel.
 
 /// y = the largest value of each window; ties take the first tap, the first NaN wins. Padding never does. A
 /// window without a tap inside of the image gives minus infinity and the index -1.
@@ -50,11 +52,13 @@ using MaxPool = BasicMaxPool<float>;
 using MaxPool64 = BasicMaxPool<double>;
 void max_pool(const MaxPool& call, Device device = Device::cpu, void* stream = nullptr);
 
-/// dx[pixel] = sum of dy over the windows that it won, ascending.
+/// dx[pixel] = sum of dy over the windows that it won, ascending. On a CUDA device, which cannot refuse an
+/// index, one that is neither -1 nor a pixel of its window makes the gradients of that window's pixels NaN.
 template <class T>
 struct BasicMaxPoolBackward {
   const T* dy = nullptr;
-  const std::int64_t* indices = nullptr;  ///< the forward's. Error(invalid_argument) for one that is no pixel
+  const std::int64_t* indices =
+      nullptr;  ///< the forward's. On the CPU Error(invalid_argument) for one that is no pixel
   T* dx = nullptr;
   std::int64_t planes = 0;
   PoolAxis h, w;
@@ -119,7 +123,8 @@ void adaptive_average_pool_backward(const AdaptiveAveragePoolBackward& call, Dev
                                     void* stream = nullptr);
 
 // The same in float64, in the same order: all float memory and numbers are double. For tests such as
-// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, threads. Errors as above.
+// torch's gradcheck: one thread, and slow, and on the CPU alone. Guarantees: run_to_run, batch, threads.
+// Errors as above.
 
 void max_pool(const MaxPool64& call, Device device = Device::cpu, void* stream = nullptr);
 void max_pool_backward(const MaxPoolBackward64& call, Device device = Device::cpu, void* stream = nullptr);

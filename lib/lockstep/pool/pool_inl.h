@@ -12,27 +12,32 @@ namespace lockstep::pool {
 constexpr std::int64_t kBlock = 1024;  // terms of a chain
 
 /// The taps of one window on one axis that lie in the image: begin, begin + step, … below end.
-struct Window {
-  std::int64_t begin = 0, end = 0, step = 1;
-  std::int64_t divisor = 1;  ///< taps that an average counts
+template <class Index>
+struct BasicWindow {
+  Index begin = 0, end = 0, step = 1;
+  Index divisor = 1;  ///< taps that an average counts
 
   LOCKSTEP_HOST_DEVICE bool is_empty() const { return begin >= end; }
 };
+using Window = BasicWindow<std::int64_t>;
 
-LOCKSTEP_HOST_DEVICE inline Window window_of(const PoolAxis& axis, std::int64_t result,
-                                             bool count_include_pad = true) {
-  const std::int64_t first = result * axis.stride - axis.pad,
-                     behind = first + (axis.kernel - 1) * axis.dilation + 1;
-  const std::int64_t skipped = first < 0 ? (-first + axis.dilation - 1) / axis.dilation : 0;
-  Window window{first + skipped * axis.dilation, behind < axis.in ? behind : axis.in, axis.dilation, 1};
-  const std::int64_t padded_end = behind < axis.in + axis.pad ? behind : axis.in + axis.pad;
+/// Axis has the extents of a PoolAxis.
+template <class Axis, class Index = decltype(Axis::in)>
+LOCKSTEP_HOST_DEVICE inline BasicWindow<Index> window_of(const Axis& axis, Index result,
+                                                         bool count_include_pad = true) {
+  const Index first = result * axis.stride - axis.pad, behind = first + (axis.kernel - 1) * axis.dilation + 1;
+  const Index skipped = first < 0 ? (-first + axis.dilation - 1) / axis.dilation : 0;
+  BasicWindow<Index> window{first + skipped * axis.dilation, behind < axis.in ? behind : axis.in,
+                            axis.dilation, 1};
+  const Index padded_end = behind < axis.in + axis.pad ? behind : axis.in + axis.pad;
   window.divisor = count_include_pad ? padded_end - first : window.end - window.begin;
   return window;
 }
 
-LOCKSTEP_HOST_DEVICE inline Window adaptive_window_of(std::int64_t in, std::int64_t out,
-                                                      std::int64_t result) {
-  const std::int64_t begin = result * in / out, end = ((result + 1) * in + out - 1) / out;
+/// With `in` and `out` exchanged: the results whose windows hold a pixel.
+template <class Index>
+LOCKSTEP_HOST_DEVICE inline BasicWindow<Index> adaptive_window_of(Index in, Index out, Index result) {
+  const Index begin = result * in / out, end = ((result + 1) * in + out - 1) / out;
   return {begin, end, 1, end - begin};
 }
 
@@ -53,7 +58,7 @@ class BlockSum {
 
  private:
   T sum_ = T(0), chain_ = T(0);
-  std::int64_t count_ = 0;
+  int count_ = 0;
 };
 
 template <class T>
@@ -68,30 +73,31 @@ LOCKSTEP_HOST_DEVICE inline bool wins(T value, T best) {
   return value > best || (value != value && best == best);  // NOLINT(misc-redundant-expression): a NaN
 }
 
-template <class T>
-LOCKSTEP_HOST_DEVICE inline Largest<T> largest_of(const T* plane, std::int64_t width, const Window& rows,
-                                                  const Window& cols) {
+template <class T, class Index>
+LOCKSTEP_HOST_DEVICE inline Largest<T> largest_of(const T* plane, Index width, const BasicWindow<Index>& rows,
+                                                  const BasicWindow<Index>& cols) {
   if (rows.is_empty() || cols.is_empty()) return {-static_cast<T>(INFINITY), -1};
   Largest<T> best{-static_cast<T>(INFINITY), rows.begin * width + cols.begin};
-  for (std::int64_t h = rows.begin; h < rows.end; h += rows.step)
-    for (std::int64_t w = cols.begin; w < cols.end; w += cols.step)
+  for (Index h = rows.begin; h < rows.end; h += rows.step)
+    for (Index w = cols.begin; w < cols.end; w += cols.step)
       if (wins(plane[h * width + w], best.value)) best = {plane[h * width + w], h * width + w};
   return best;
 }
 
 /// What the window's gradient or sum is divided by; `divisor` is the caller's, or 0.
-template <class T>
-LOCKSTEP_HOST_DEVICE inline T divisor_of(const Window& rows, const Window& cols, std::int64_t divisor) {
-  return static_cast<T>(divisor != 0 ? divisor : rows.divisor * cols.divisor);
+template <class T, class Index>
+LOCKSTEP_HOST_DEVICE inline T divisor_of(const BasicWindow<Index>& rows, const BasicWindow<Index>& cols,
+                                         std::int64_t divisor) {
+  return static_cast<T>(divisor != 0 ? divisor : std::int64_t{rows.divisor} * cols.divisor);
 }
 
-template <class T>
-LOCKSTEP_HOST_DEVICE inline T average_of(const T* plane, std::int64_t width, const Window& rows,
-                                         const Window& cols, std::int64_t divisor) {
+template <class T, class Index>
+LOCKSTEP_HOST_DEVICE inline T average_of(const T* plane, Index width, const BasicWindow<Index>& rows,
+                                         const BasicWindow<Index>& cols, std::int64_t divisor) {
   if (rows.is_empty() || cols.is_empty()) return T(0);
   BlockSum<T> sum;
-  for (std::int64_t h = rows.begin; h < rows.end; ++h)
-    for (std::int64_t w = cols.begin; w < cols.end; ++w) sum.add(plane[h * width + w]);
+  for (Index h = rows.begin; h < rows.end; ++h)
+    for (Index w = cols.begin; w < cols.end; ++w) sum.add(plane[h * width + w]);
   return sum.value() / divisor_of<T>(rows, cols, divisor);
 }
 

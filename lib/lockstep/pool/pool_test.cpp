@@ -5,11 +5,13 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <random>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/pool/pool_ref.h"
@@ -322,6 +324,144 @@ TEST(PoolCpu, IndicesMayBeUnwantedAndPlanesMayBeNone) {
   });
 }
 
+// ---- CUDA: the CPU's bits
+
+Maxima max_gpu(const Problem& p) {
+  Maxima r(p);
+  const DeviceValues<float> x(p.x), dy(p.dy), y(r.y), dx(r.dx);
+  const DeviceValues<std::int64_t> indices(r.indices);
+  max_pool({x.data(), y.data(), indices.data(), p.planes, p.h, p.w}, Device::cuda);
+  max_pool_backward({dy.data(), indices.data(), dx.data(), p.planes, p.h, p.w}, Device::cuda);
+  r.y = y.values(), r.dx = dx.values(), r.indices = indices.values();
+  return r;
+}
+
+Averages average_gpu(const Problem& p, bool include_pad, std::int64_t divisor = 0) {
+  Averages r(p);
+  const DeviceValues<float> x(p.x), dy(p.dy), y(r.y), dx(r.dx);
+  average_pool({x.data(), y.data(), p.planes, p.h, p.w, include_pad, divisor}, Device::cuda);
+  average_pool_backward({dy.data(), dx.data(), p.planes, p.h, p.w, include_pad, divisor}, Device::cuda);
+  r.y = y.values(), r.dx = dx.values();
+  return r;
+}
+
+/// Adaptive windows over `in` pixels, as many of them as the axes' kernels say.
+Averages adaptive(const Problem& p, Device device) {
+  const std::int64_t out_h = p.h.kernel, out_w = p.w.kernel;
+  const Values gradient = elements(p.planes * out_h * out_w, 1000003);
+  const DeviceValues<float> x(p.x), dy(gradient);
+  const DeviceValues<float> y(gradient), dx(p.x);
+  Averages r(p);
+  if (device == Device::cuda) {
+    adaptive_average_pool({x.data(), y.data(), p.planes, p.h.in, p.w.in, out_h, out_w}, device);
+    adaptive_average_pool_backward({dy.data(), dx.data(), p.planes, p.h.in, p.w.in, out_h, out_w}, device);
+    r.y = y.values(), r.dx = dx.values();
+  } else {
+    r.y.assign(gradient.size(), -1);
+    adaptive_average_pool({p.x.data(), r.y.data(), p.planes, p.h.in, p.w.in, out_h, out_w});
+    adaptive_average_pool_backward({gradient.data(), r.dx.data(), p.planes, p.h.in, p.w.in, out_h, out_w});
+  }
+  return r;
+}
+
+class PoolGpu : public GpuSuite<> {
+ protected:
+  static void expect_the_cpus_bits(const Problem& p) {
+    SCOPED_TRACE(std::to_string(p.planes) + " planes, " + text(p.h) + " x " + text(p.w));
+    expect_same(max_gpu(p), max_cpu(p));
+    if (p.h.dilation != 1 || p.w.dilation != 1) return;
+    expect_same(average_gpu(p, true), average_cpu(p, true));
+    expect_same(average_gpu(p, false), average_cpu(p, false));
+    expect_same(average_gpu(p, true, 3), average_cpu(p, true, 3));
+    expect_same(adaptive(p, Device::cuda), adaptive(p, Device::cpu));
+  }
+};
+
+TEST_F(PoolGpu, GivesTheExpectedBits) {
+  for (const PoolVector& vector : kPoolVectors) {
+    SCOPED_TRACE(text(vector.h) + " x " + text(vector.w));
+    const Problem p(vector.planes, vector.h, vector.w);
+    const Maxima maxima = max_gpu(p);
+    EXPECT_EQ(fnv(maxima.y), vector.max);
+    EXPECT_EQ(fnv(maxima.indices), vector.indices);
+    EXPECT_EQ(fnv(maxima.dx), vector.max_dx);
+    if (vector.h.dilation != 1 || vector.w.dilation != 1) continue;
+    const Averages averages = average_gpu(p, true);
+    EXPECT_EQ(fnv(averages.y), vector.average);
+    EXPECT_EQ(fnv(averages.dx), vector.average_dx);
+  }
+}
+
+TEST_F(PoolGpu, HasTheCpusBits) {
+  for (const Problem& p : problems()) expect_the_cpus_bits(p);
+  for (std::int64_t dilation = 2; dilation < 5; ++dilation)
+    for (std::int64_t stride = 1; stride < 4; ++stride)
+      for (const std::int64_t pad : {std::int64_t{0}, dilation})
+        expect_the_cpus_bits(Problem(2, PoolAxis{9, 2, 2, 1, 2}, PoolAxis{33, 3, stride, pad, dilation}));
+  expect_the_cpus_bits(Problem(0, PoolAxis{6, 2, 2}, PoolAxis{40, 2, 2}));
+}
+
+TEST_F(PoolGpu, RandomShapesHaveTheCpusBits) {
+  const std::uint32_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const auto from = [&](std::int64_t least, std::int64_t most) {
+    return std::uniform_int_distribution<std::int64_t>(least, most)(random);
+  };
+  const auto axis = [&](std::int64_t most_dilation) {
+    PoolAxis a;
+    do {
+      a = {from(1, 40), from(1, 6), from(1, 5), 0, from(1, most_dilation), from(0, 1) == 1};
+      a.pad = from(0, (a.dilation * (a.kernel - 1) + 1) / 2);
+    } while (a.out() < 1);
+    return a;
+  };
+  for (int i = 0; i < 300; ++i) {
+    const std::int64_t most_dilation = i % 3 == 0 ? 3 : 1;
+    const PoolAxis h = axis(most_dilation), w = axis(most_dilation);
+    expect_the_cpus_bits(Problem(from(1, 5), h, w));
+  }
+}
+
+TEST_F(PoolGpu, SpecialValuesGoWhereTheCpusGo) {
+  const float special[] = {
+      0.0f, -0.0f, std::bit_cast<float>(1u), -std::bit_cast<float>(7u), 3e38f, -kInfinity, kNaN, kInfinity};
+  for (const std::int64_t stride : {1, 2, 3}) {
+    Problem p(4, PoolAxis{9, 3, stride, 1}, PoolAxis{21, 2, stride, 1, 1, true});
+    for (std::size_t i = 0; i < p.x.size(); i += 3) p.x[i] = special[i / 3 * 2654435761u % 8];
+    for (std::size_t i = 0; i < p.dy.size(); i += 3) p.dy[i] = special[i * 2654435761u % 8];
+    expect_the_cpus_bits(p);
+    for (float& value : p.x) value = std::signbit(value) ? -kInfinity : -0.0f;
+    std::fill(p.dy.begin(), p.dy.end(), -0.0f);
+    expect_the_cpus_bits(p);
+  }
+  expect_the_cpus_bits(Problem(1, PoolAxis{}, PoolAxis{1, 2, 1, 3, 5}));  // windows without a pixel
+}
+
+TEST_F(PoolGpu, IndicesMayBeUnwantedAndForeignOnesAreNaN) {
+  const Problem p(2, PoolAxis{4, 2, 2}, PoolAxis{4, 2, 2});
+  const DeviceValues<float> x(p.x), dy(p.dy), y(Values(8)), dx(Values(32));
+  max_pool({x.data(), y.data(), nullptr, 2, p.h, p.w}, Device::cuda);
+  EXPECT_EQ(differences(y.values(), max_cpu(p).y), 0u);
+  // Of no plane, of no plane, of another window; -1 wins nothing.
+  const DeviceValues<std::int64_t> indices(Indices{0, 16, -2, 10, -1, 2, 5, 14});
+  max_pool_backward({dy.data(), indices.data(), dx.data(), 2, p.h, p.w}, Device::cuda);
+  Values expected(32, 0.0f);
+  for (const std::size_t lost : {2, 3, 6, 7, 8, 9, 12, 13, 24, 25, 28, 29}) expected[lost] = kNaN;
+  expected[0] = p.dy[0], expected[10] = p.dy[3], expected[16 + 2] = p.dy[5], expected[16 + 14] = p.dy[7];
+  EXPECT_EQ(differences(dx.values(), expected), 0u);
+}
+
+TEST_F(PoolGpu, NumbersBeyond32BitsHaveAFormOfTheirOwn) {
+  constexpr std::int64_t kFar = std::int64_t{1} << 40;
+  expect_the_cpus_bits(Problem(3, PoolAxis{7, 3, 2, 1}, PoolAxis{40, 7, kFar}));
+  expect_the_cpus_bits(Problem(3, PoolAxis{7, 1, 2, 0, kFar}, PoolAxis{40, 3, 2, 1}));
+}
+
+TEST_F(PoolGpu, ManyPlanesTakeSeveralRoundsOfBlocks) {
+  expect_the_cpus_bits(Problem(3000, PoolAxis{28, 2, 2}, PoolAxis{28, 2, 2}));
+}
+
 // ---- Refusals
 
 TEST(Pool, RefusesAxesThatMakeNoSense) {
@@ -368,38 +508,39 @@ TEST(Pool, RefusesMissingMemoryAndForeignIndices) {
   expect_refusal([&] { adaptive_average_pool({nullptr, out.data(), 1, 4, 4, 2, 2}); }, "x");
 }
 
-TEST(Pool, RefusesCudaByName) {
+TEST(Pool, RefusesCudaWithoutADeviceByName) {
+  if (cuda_device_count() > 0) GTEST_SKIP() << "this machine has a CUDA device";
   const PoolAxis axis{4, 2, 2};
+  const Values memory(16);
+  const Indices indices(2);
+  Values out(16);
+  const float* const in = memory.data();
   const auto unsupported = [](auto call, const char* words) {
     expect_refusal(call, words, ErrorCode::unsupported);
   };
-  unsupported([&] { max_pool(MaxPool{nullptr, nullptr, nullptr, 0, {}, axis}, Device::cuda); }, "max_pool");
+  unsupported([&] { max_pool(MaxPool{in, out.data(), nullptr, 1, {}, axis}, Device::cuda); }, "pool");
   unsupported(
       [&] {
-        max_pool_backward(MaxPoolBackward{nullptr, nullptr, nullptr, 0, {}, axis}, Device::cuda);
+        max_pool_backward(MaxPoolBackward{in, indices.data(), out.data(), 1, {}, axis}, Device::cuda);
       },
-      "Device::cuda");
+      "Device::cpu");
+  unsupported([&] { average_pool(AveragePool{in, out.data(), 1, {}, axis}, Device::cuda); }, "pool");
   unsupported(
       [&] {
-        average_pool(AveragePool{nullptr, nullptr, 0, {}, axis}, Device::cuda);
+        average_pool_backward(AveragePoolBackward{in, out.data(), 1, {}, axis}, Device::cuda);
       },
-      "average_pool");
+      "pool");
   unsupported(
       [&] {
-        average_pool_backward(AveragePoolBackward{nullptr, nullptr, 0, {}, axis}, Device::cuda);
+        adaptive_average_pool(AdaptiveAveragePool{in, out.data(), 1, 4, 4, 2, 2}, Device::cuda);
       },
-      "Device::cuda");
+      "pool");
   unsupported(
       [&] {
-        adaptive_average_pool(AdaptiveAveragePool{nullptr, nullptr, 0, 4, 4, 2, 2}, Device::cuda);
-      },
-      "adaptive");
-  unsupported(
-      [&] {
-        adaptive_average_pool_backward(AdaptiveAveragePoolBackward{nullptr, nullptr, 0, 4, 4, 2, 2},
+        adaptive_average_pool_backward(AdaptiveAveragePoolBackward{in, out.data(), 1, 4, 4, 2, 2},
                                        Device::cuda);
       },
-      "adaptive");
+      "pool");
 }
 
 // ---- float64
