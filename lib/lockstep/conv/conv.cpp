@@ -5,6 +5,7 @@
 
 #include "lockstep/base/call_check_internal.h"
 #include "lockstep/conv/conv_internal.h"
+#include "lockstep/conv/fold_plan_internal.h"
 
 namespace lockstep {
 namespace {
@@ -37,7 +38,13 @@ class Check {
     if (span.rows != rows)
       refuse("span.rows", "samples · output pixels, " + std::to_string(rows), std::to_string(span.rows));
   }
-  void device(Device device) const { internal::check_device(operation_, device); }
+  template <class T>
+  void device(Device device) const {
+    internal::check_device_of<T>(operation_, device);
+  }
+  void scratch(const void* scratch, std::int64_t elements) const {
+    internal::check_memory(operation_, "scratch", scratch, elements);
+  }
 
   std::int64_t x_elements() const { return g_.samples * g_.in_channels * g_.in_h * g_.in_w; }
   std::int64_t weight_elements() const { return g_.out_channels * g_.taps(); }
@@ -79,34 +86,47 @@ class Check {
 namespace checked {
 
 template <class T>
-void conv(const BasicConv<T>& call, Device device) {
+void conv(const BasicConv<T>& call, Device device, void* stream) {
   const Check check("conv", call.geometry);
   check.memory("x", call.x, check.x_elements());
   check.memory("weight", call.weight, check.weight_elements());
   check.memory("y", call.y, check.y_elements());
-  check.device(device);
+  check.device<T>(device);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return conv_internal::conv_cuda(call, stream);
+  }
   conv_internal::conv_cpu(call);
 }
 
 template <class T>
-void conv_input_gradient(const BasicConvInputGradient<T>& call, Device device) {
+void conv_input_gradient(const BasicConvInputGradient<T>& call, Device device, void* stream) {
   const Check check("conv_input_gradient", call.geometry);
   check.memory("dy", call.dy, check.y_elements());
   check.memory("weight", call.weight, check.weight_elements());
   check.memory("dx", call.dx, check.x_elements());
-  check.device(device);
+  check.device<T>(device);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return conv_internal::input_gradient_cuda(call, stream);
+  }
   conv_internal::input_gradient_cpu(call);
 }
 
 template <class T>
-void conv_weight_gradient(const BasicConvWeightGradient<T>& call, Device device) {
+void conv_weight_gradient(const BasicConvWeightGradient<T>& call, Device device, void* stream) {
   const Check check("conv_weight_gradient", call.geometry);
   check.span(call.span);
   check.memory("dy", call.dy, check.y_elements());
   if (call.dweight.total != nullptr) check.memory("x", call.x, check.x_elements());
   check.fold("dweight", call.dweight, call.span, check.weight_elements());
   check.fold("dbias", call.dbias, call.span, call.geometry.out_channels);
-  check.device(device);
+  check.device<T>(device);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) {
+      if (call.dweight.total != nullptr || call.dbias.total != nullptr)
+        check.scratch(call.scratch, conv_internal::fold_scratch_elements(call.geometry, call.span));
+      return conv_internal::weight_gradient_cuda(call, stream);
+    }
+  }
   conv_internal::weight_gradient_cpu(call);
 }
 
@@ -114,20 +134,26 @@ void conv_weight_gradient(const BasicConvWeightGradient<T>& call, Device device)
 
 }  // namespace
 
-void conv(const Conv& call, Device device, void* /*stream*/) { checked::conv(call, device); }
-void conv_input_gradient(const ConvInputGradient& call, Device device, void* /*stream*/) {
-  checked::conv_input_gradient(call, device);
-}
-void conv_weight_gradient(const ConvWeightGradient& call, Device device, void* /*stream*/) {
-  checked::conv_weight_gradient(call, device);
+std::int64_t conv_weight_gradient_scratch_elements(const ConvGeometry& geometry,
+                                                   const order::FoldSpan& span) {
+  Check("conv_weight_gradient_scratch_elements", geometry).span(span);
+  return conv_internal::fold_scratch_elements(geometry, span);
 }
 
-void conv(const Conv64& call, Device device, void* /*stream*/) { checked::conv(call, device); }
-void conv_input_gradient(const ConvInputGradient64& call, Device device, void* /*stream*/) {
-  checked::conv_input_gradient(call, device);
+void conv(const Conv& call, Device device, void* stream) { checked::conv(call, device, stream); }
+void conv_input_gradient(const ConvInputGradient& call, Device device, void* stream) {
+  checked::conv_input_gradient(call, device, stream);
 }
-void conv_weight_gradient(const ConvWeightGradient64& call, Device device, void* /*stream*/) {
-  checked::conv_weight_gradient(call, device);
+void conv_weight_gradient(const ConvWeightGradient& call, Device device, void* stream) {
+  checked::conv_weight_gradient(call, device, stream);
+}
+
+void conv(const Conv64& call, Device device, void* stream) { checked::conv(call, device, stream); }
+void conv_input_gradient(const ConvInputGradient64& call, Device device, void* stream) {
+  checked::conv_input_gradient(call, device, stream);
+}
+void conv_weight_gradient(const ConvWeightGradient64& call, Device device, void* stream) {
+  checked::conv_weight_gradient(call, device, stream);
 }
 
 }  // namespace lockstep

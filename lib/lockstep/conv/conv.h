@@ -37,12 +37,14 @@ struct ConvGeometry {
   constexpr std::int64_t taps() const { return in_channels / groups * kernel_h * kernel_w; }
 };
 
-// What is written must overlap nothing else. `stream` is the cudaStream_t to work on, unused on the CPU.
+// All memory lies on `device`, and what is written must overlap nothing else. `stream` is the cudaStream_t to
+// work on (null: the default stream), unused on the CPU; on a CUDA device a call returns before the work is
+// done.
 // Guarantees: run_to_run, batch, threads, cpu_to_gpu, and micro_batch for the folds (NaN payloads excepted).
 // Throw Error(invalid_argument) for an extent below its least value (samples 0; stride, dilation, groups,
 // kernel and image 1; padding 0), for groups that do not divide the channels, for a kernel that is larger
-// than the padded image, for null memory that holds elements; Error(unsupported) for Device::cuda. Nothing is
-// written then.
+// than the padded image, for null memory that holds elements; Error(unsupported) for Device::cuda in a build
+// without CUDA. Nothing is written then.
 
 /// y[n, o, h, w] = sum of weight[o, c, kh, kw] · x[n, c, h·stride + kh·dilation - pad, …] + bias[o]
 template <class T>
@@ -89,15 +91,23 @@ struct BasicConvWeightGradient {
   BasicConvFold<T> dbias;    ///< [out_channels]
   order::FoldSpan span;
   ConvGeometry geometry;
+  /// On a CUDA device: memory of conv_weight_gradient_scratch_elements(geometry, span) elements, overwritten.
+  /// The next call on the same stream may have the same. Unused on the CPU.
+  T* scratch = nullptr;
 };
 using ConvWeightGradient = BasicConvWeightGradient<float>;
 using ConvWeightGradient64 = BasicConvWeightGradient<double>;
 void conv_weight_gradient(const ConvWeightGradient& call, Device device = Device::cpu,
                           void* stream = nullptr);
 
+/// The elements of scratch that the gradients of weight and bias need on a CUDA device: partials of as many
+/// chunks as keep one busy, and so at most some times the weight and 16 MiB; 0 where the pixels lie in one
+/// chunk. Throws Error(invalid_argument) as conv_weight_gradient does.
+std::int64_t conv_weight_gradient_scratch_elements(const ConvGeometry& geometry, const order::FoldSpan& span);
+
 // The same in float64, in the same order: all float memory and numbers are double. For tests such as
-// torch's gradcheck: one thread, and slow. Guarantees: run_to_run, batch, micro_batch, threads. Errors as
-// above.
+// torch's gradcheck: one thread, and slow, and on the CPU alone. Guarantees: run_to_run, batch, micro_batch,
+// threads. Errors as above.
 
 void conv(const Conv64& call, Device device = Device::cpu, void* stream = nullptr);
 void conv_input_gradient(const ConvInputGradient64& call, Device device = Device::cpu,

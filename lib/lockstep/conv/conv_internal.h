@@ -9,6 +9,10 @@ void conv_cpu(const Conv& call);
 void input_gradient_cpu(const ConvInputGradient& call);
 void weight_gradient_cpu(const ConvWeightGradient& call);
 
+void conv_cuda(const Conv& call, void* stream);
+void input_gradient_cuda(const ConvInputGradient& call, void* stream);
+void weight_gradient_cuda(const ConvWeightGradient& call, void* stream);
+
 // conv_fp64.cpp
 void conv_cpu(const Conv64& call);
 void input_gradient_cpu(const ConvInputGradient64& call);

@@ -5,11 +5,13 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <random>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/conv/conv_ref.h"
@@ -369,6 +371,207 @@ TEST(ConvCpu, EmptyArraysAreFine) {
   }
 }
 
+// ---- CUDA: the CPU's bits
+
+/// As run_cpu. Arrays lie `offset` elements behind 16 bytes.
+Results run_gpu(const Problem& p, const std::vector<std::int64_t>& ends, std::size_t offset = 0) {
+  Results r(p);
+  const Values nothing(r.dweight.size() + r.dbias.size(), kNaN);
+  const DeviceValues<float> all_x(p.x, offset), all_dy(p.dy, offset), weight(p.weight, offset),
+      bias(p.bias, offset), y(r.y, offset), dx(r.dx, offset), dweight(r.dweight, offset),
+      dbias(r.dbias, offset), open(nothing, offset);
+  std::int64_t first = 0;
+  for (std::size_t cut = 0; cut < ends.size(); first = ends[cut], ++cut) {
+    ConvGeometry g = p.g;
+    g.samples = ends[cut] - first;
+    const order::FoldSpan span{first * g.out_pixels(), g.samples * g.out_pixels(), cut + 1 == ends.size()};
+    const bool has_open = order::needs_open_partial(span);
+    const DeviceValues<float> scratch(
+        Values(static_cast<std::size_t>(conv_weight_gradient_scratch_elements(g, span)), kNaN), offset);
+    const float* const x = all_x.data() + first * p.x_per_sample();
+    const float* const dy = all_dy.data() + first * p.y_per_sample();
+    conv({x, weight.data(), bias.data(), y.data() + first * p.y_per_sample(), g}, Device::cuda);
+    conv_input_gradient({dy, weight.data(), dx.data() + first * p.x_per_sample(), g}, Device::cuda);
+    conv_weight_gradient({dy,
+                          x,
+                          {dweight.data(), has_open ? open.data() : nullptr},
+                          {dbias.data(), has_open ? open.data() + r.dweight.size() : nullptr},
+                          span,
+                          g,
+                          scratch.data()},
+                         Device::cuda);
+    scratch.values();  // looks for writes behind its end
+  }
+  r.y = y.values(), r.dx = dx.values(), r.dweight = dweight.values(), r.dbias = dbias.values();
+  return r;
+}
+
+class ConvGpu : public GpuSuite<> {
+ protected:
+  static void expect_the_cpus_bits(const Problem& p, std::size_t offset = 0) {
+    SCOPED_TRACE(text(p.g));
+    expect_same(run_gpu(p, {p.g.samples}, offset), run_cpu(p));
+  }
+};
+
+TEST_F(ConvGpu, GivesTheExpectedBits) {
+  for (const ConvVector& vector : kConvVectors) {
+    SCOPED_TRACE(text(vector.geometry));
+    const Problem p(vector.geometry);
+    const Results r = run_gpu(p, {p.g.samples});
+    EXPECT_EQ(fnv(r.y), vector.y);
+    EXPECT_EQ(fnv(r.dx), vector.dx);
+    EXPECT_EQ(fnv(r.dweight), vector.dweight);
+    EXPECT_EQ(fnv(r.dbias), vector.dbias);
+  }
+}
+
+TEST_F(ConvGpu, HasTheCpusBits) {
+  for (const ConvGeometry& g : geometries()) expect_the_cpus_bits(Problem(g));
+}
+
+TEST_F(ConvGpu, ArraysMayLieAnywhere) {
+  for (const std::size_t offset : {1, 2, 3}) {
+    expect_the_cpus_bits(Problem(plane(3, 5, 8, 7, 3, 1, 1)), offset);
+    expect_the_cpus_bits(Problem(plane(2, 3, 9, 40, 3, 2, 1)), offset);
+  }
+}
+
+// Each tile begins and ends at one of these numbers of channels, in the dots and in the folds.
+TEST_F(ConvGpu, EveryTileHasTheCpusBits) {
+  for (const std::int64_t channels : {2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100}) {
+    expect_the_cpus_bits(Problem(plane(7, 5, 6, channels, 3, 1, 1)));
+    expect_the_cpus_bits(Problem(plane(7, channels, 6, 5, 3, 1, 1)));
+  }
+  for (const std::int64_t filters : {5, 16, 32, 64})  // more than fills the device with narrow tiles
+    expect_the_cpus_bits(Problem(plane(90, 3, 15, filters, 3, 1, 1)));
+  for (Problem p : {Problem(plane(65, 8, 32, 64, 3, 1, 1)), Problem(plane(44, 5, 32, 32, 3, 1, 1)),
+                    Problem(plane(88, 5, 32, 16, 3, 1, 1))}) {  // tiles of the folds
+    expect_the_cpus_bits(p);
+    p.dy[p.dy.size() / 2] = kNaN;
+    expect_the_cpus_bits(p);
+  }
+}
+
+TEST_F(ConvGpu, EveryCutOfTheBatchGivesTheSameBits) {
+  for (const ConvGeometry& g : {plane(30, 3, 13, 5, 3, 1, 1), plane(3, 2, 50, 3, 3, 1, 1),
+                                plane(300, 4, 3, 6, 2, 1, 0, 1, 2), plane(30, 19, 9, 19, 3, 1, 1, 1, 19)}) {
+    const Problem p(g);
+    const Results whole = run_cpu(p);
+    for (const std::int64_t size : {1, 7, 16}) {
+      if (g.samples / size > 50) continue;
+      std::vector<std::int64_t> ends;
+      for (std::int64_t end = size; end < g.samples; end += size) ends.push_back(end);
+      ends.push_back(g.samples);
+      expect_same(run_gpu(p, ends), whole);
+      ends.push_back(g.samples);  // a last call without samples closes the fold
+      expect_same(run_gpu(p, ends), whole);
+    }
+    expect_same(run_gpu(p, {0, 1, g.samples - 1, g.samples}), whole);
+  }
+}
+
+TEST_F(ConvGpu, TapsOutsideOfTheImageAreNoTerms) {
+  for (const ConvGeometry& g :
+       {plane(2, 3, 6, 5, 3, 1, 1), plane(2, 2, 9, 3, 3, 2, 2, 2), plane(2, 21, 6, 42, 3, 1, 1, 1, 21),
+        plane(1, 130, 5, 30, 3, 1, 1), plane(6, 3, 20, 70, 3, 1, 1), plane(1, 3, 5, 2, 3, 1, 6)}) {
+    Problem p(g);
+    for (std::size_t i = 0; i < p.weight.size(); i += 37) p.weight[i] = i % 2 == 0 ? kInfinity : -kInfinity;
+    p.weight[p.weight.size() / 2] = kNaN;
+    p.dy[0] = -kInfinity;
+    p.dy[p.dy.size() / 3] = kNaN;
+    p.dy.back() = kInfinity;
+    expect_the_cpus_bits(p);
+    p.x[7] = kInfinity;
+    p.bias[0] = kNaN;
+    expect_the_cpus_bits(p);
+  }
+  Problem open(plane(4, 2, 20, 3, 3, 1, 1));  // what is not finite lies in a chunk that a cut leaves open
+  open.dy[5] = kInfinity, open.dy[800] = kNaN;
+  const Results expected = run_cpu(open, {1, 3, 4});
+  expect_same(run_gpu(open, {1, 3, 4}), expected);
+}
+
+TEST_F(ConvGpu, ZerosAndSubnormalsKeepTheirRules) {
+  Problem p(plane(2, 2, 5, 3, 3, 1, 1));
+  for (float& value : p.x) value = std::ldexp(value, -90);
+  for (float& value : p.weight) value = std::ldexp(value, -90);
+  for (float& value : p.dy) value = -std::ldexp(std::abs(value), -90);
+  p.bias.assign(p.bias.size(), -0.0f);
+  expect_the_cpus_bits(p);
+  Problem small(plane(2, 2, 8, 4, 3, 1, 1));
+  for (float& value : small.x) value = std::ldexp(value, -132);
+  for (float& value : small.dy) value = std::ldexp(value, -132);
+  expect_the_cpus_bits(small);
+}
+
+TEST_F(ConvGpu, WhatIsNotWantedIsNotNeeded) {
+  const Problem p(plane(4, 3, 24, 5, 3, 1, 1));
+  const Results expected = run_cpu(p);
+  const order::FoldSpan span{0, p.g.samples * p.g.out_pixels(), true};
+  const DeviceValues<float> x(p.x), dy(p.dy), weight(p.weight), y(Values(p.dy.size(), -1)),
+      dweight(Values(p.weight.size(), 0)), dbias(Values(5, 0)),
+      scratch(Values(static_cast<std::size_t>(conv_weight_gradient_scratch_elements(p.g, span))));
+  conv_weight_gradient({dy.data(), x.data(), {dweight.data()}, {}, span, p.g, scratch.data()}, Device::cuda);
+  conv_weight_gradient({dy.data(), nullptr, {}, {dbias.data()}, span, p.g, scratch.data()}, Device::cuda);
+  conv_weight_gradient({dy.data(), nullptr, {}, {}, span, p.g}, Device::cuda);
+  EXPECT_EQ(differences(dweight.values(), expected.dweight), 0u);
+  EXPECT_EQ(differences(dbias.values(), expected.dbias), 0u);
+  conv({x.data(), weight.data(), nullptr, y.data(), p.g}, Device::cuda);
+  Values without_bias(p.dy.size());
+  conv({p.x.data(), p.weight.data(), nullptr, without_bias.data(), p.g});
+  EXPECT_EQ(differences(y.values(), without_bias), 0u);
+}
+
+TEST_F(ConvGpu, AFoldContinuesFromWhatItsTotalHolds) {
+  const Problem p(plane(2, 3, 12, 5, 3, 1, 1));
+  const Values of_weight = elements(static_cast<std::int64_t>(p.weight.size()), 77),
+               of_bias = elements(5, 99);
+  Values expected = of_weight, expected_bias = of_bias;
+  const order::FoldSpan span{2048, 288, true};
+  conv_weight_gradient({p.dy.data(), p.x.data(), {expected.data()}, {expected_bias.data()}, span, p.g});
+  const DeviceValues<float> x(p.x), dy(p.dy), dweight(of_weight), dbias(of_bias);
+  conv_weight_gradient({dy.data(), x.data(), {dweight.data()}, {dbias.data()}, span, p.g}, Device::cuda);
+  EXPECT_EQ(differences(dweight.values(), expected), 0u);
+  EXPECT_EQ(differences(dbias.values(), expected_bias), 0u);
+}
+
+TEST_F(ConvGpu, EmptyArraysAreFine) {
+  for (const ConvGeometry& g : {plane(0, 3, 5, 4, 3), plane(2, 0, 5, 4, 3), plane(2, 3, 5, 0, 3)})
+    expect_the_cpus_bits(Problem(g));
+}
+
+TEST_F(ConvGpu, NumbersBeyond32BitsHaveAFormOfTheirOwn) {
+  ConvGeometry far = plane(2, 3, 6, 4, 3, 1, 1);
+  far.stride_w = std::int64_t{1} << 40;
+  expect_the_cpus_bits(Problem(far));
+  far = plane(600, 3, 6, 4, 1, 1, 0, std::int64_t{1} << 40);
+  expect_the_cpus_bits(Problem(far));
+}
+
+TEST_F(ConvGpu, RandomShapesHaveTheCpusBits) {
+  const std::uint32_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const auto from = [&](std::int64_t least, std::int64_t most) {
+    return std::uniform_int_distribution<std::int64_t>(least, most)(random);
+  };
+  for (int i = 0; i < 250; ++i) {
+    ConvGeometry g;
+    g.groups = from(0, 2) == 0 ? from(2, 6) : 1;
+    g.samples = from(1, 5);
+    g.in_channels = g.groups * from(1, i % 5 == 0 ? 40 : 7);
+    g.out_channels = g.groups * from(1, i % 5 == 1 ? 70 : 9);
+    g.kernel_h = from(0, 2) == 0 ? 1 : from(1, 5), g.kernel_w = from(1, 5);
+    g.stride_h = from(1, 3), g.stride_w = from(1, 4);
+    g.dilation_h = from(1, 2), g.dilation_w = from(1, 3);
+    g.pad_h = from(0, 4), g.pad_w = from(0, 5);
+    g.in_h = std::max<std::int64_t>(from(1, 16), g.dilation_h * (g.kernel_h - 1) + 1 - 2 * g.pad_h);
+    g.in_w = std::max<std::int64_t>(from(1, 24), g.dilation_w * (g.kernel_w - 1) + 1 - 2 * g.pad_w);
+    expect_the_cpus_bits(Problem(g), static_cast<std::size_t>(i % 4));
+  }
+}
+
 // ---- Refusals
 
 ConvGeometry changed(std::int64_t ConvGeometry::*extent, std::int64_t value) {
@@ -434,25 +637,32 @@ TEST(Conv, RefusesMissingMemory) {
       "dbias.open");
 }
 
-TEST(Conv, RefusesCudaByName) {
-  const ConvGeometry g = plane(0, 4, 8, 6, 3);
+TEST(Conv, RefusesCudaWithoutADeviceByName) {
+  if (cuda_device_count() > 0) GTEST_SKIP() << "this machine has a CUDA device";
+  const ConvGeometry g = plane(1, 4, 8, 6, 3);
   const Values memory(1000);
   Values out(1000);
+  const auto unsupported = [](auto call) { expect_refusal(call, "conv", ErrorCode::unsupported); };
+  unsupported([&] { conv({memory.data(), memory.data(), nullptr, out.data(), g}, Device::cuda); });
+  unsupported([&] { conv_input_gradient({memory.data(), memory.data(), out.data(), g}, Device::cuda); });
+  unsupported([&] {
+    conv_weight_gradient({memory.data(), memory.data(), {out.data()}, {}, {0, 36, true}, g}, Device::cuda);
+  });
+}
+
+TEST(Conv, RefusesCudaWithoutScratch) {
+  const ConvGeometry g = plane(2, 4, 40, 6, 3, 1, 1);
+  const order::FoldSpan span{0, 3200, true};
+  const Values memory(20000);
+  Values out(1000);
+  EXPECT_GT(conv_weight_gradient_scratch_elements(g, span), 0);
+  EXPECT_EQ(conv_weight_gradient_scratch_elements(plane(1, 4, 8, 6, 3), {0, 36, true}), 0);
+  expect_refusal([&] { conv_weight_gradient_scratch_elements(g, {0, 3201, true}); }, "span.rows");
   expect_refusal(
       [&] {
-        conv({nullptr, memory.data(), nullptr, nullptr, g}, Device::cuda);
+        conv_weight_gradient({memory.data(), memory.data(), {out.data()}, {}, span, g}, Device::cuda);
       },
-      "Device::cuda", ErrorCode::unsupported);
-  expect_refusal(
-      [&] {
-        conv_input_gradient({nullptr, memory.data(), nullptr, g}, Device::cuda);
-      },
-      "conv_input_gradient", ErrorCode::unsupported);
-  expect_refusal(
-      [&] {
-        conv_weight_gradient({nullptr, nullptr, {out.data()}, {}, {0, 0, true}, g}, Device::cuda);
-      },
-      "conv_weight_gradient", ErrorCode::unsupported);
+      "scratch");
 }
 
 // ---- float64

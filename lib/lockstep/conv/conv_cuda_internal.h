@@ -1,0 +1,58 @@
+#pragma once
+// What the CUDA forms of the dots and of the folds share.
+
+#include <cstdint>
+#include <cuda_pipeline_primitives.h>
+#include <cuda_runtime_api.h>
+
+#include "lockstep/base/host_device.h"
+
+namespace lockstep::conv_internal {
+
+/// The tiled kernels count inside a sample in 32 bits. So far no sum of two numbers leaves them.
+constexpr std::int64_t kMostNarrow = std::int64_t{1} << 29;
+/// Where a tap, a pixel or both do not exist: outside of any image that the tiled kernels take.
+constexpr int kNowhere = -(1 << 29);
+
+constexpr int kLanes = 32;
+
+LOCKSTEP_HOST_DEVICE constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+/// n / divisor, in 32 bits where that is enough: a division of 64 takes four times as long.
+__device__ inline std::int64_t quotient(std::int64_t n, std::int64_t divisor) {
+  if (((n | divisor) >> 32) == 0) return static_cast<std::uint32_t>(n) / static_cast<std::uint32_t>(divisor);
+  return n / divisor;
+}
+
+/// Starts the copy of a float to shared memory, or of a zero where there is none to read.
+__device__ inline void copy_or_zero(float* to, const float* from, bool exists) {
+  __pipeline_memcpy_async(to, from, sizeof(float), exists ? 0 : sizeof(float));
+}
+
+__device__ inline bool is_inside(int at, int extent) {
+  return static_cast<unsigned>(at) < static_cast<unsigned>(extent);
+}
+
+__device__ inline int from_lane(int value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
+
+/// Digits of a number that grows in equal steps, without a division each: `low` counts to low_count, then
+/// `middle` takes one, and `high` as it counts to middle_count. A step is given in the same digits.
+struct Digits {
+  int high = 0, middle = 0, low = 0;
+
+  static __device__ Digits of(int number, int middle_count, int low_count) {
+    const int rest = number % (middle_count * low_count);
+    return {number / (middle_count * low_count), rest / low_count, rest % low_count};
+  }
+  __device__ void advance(const Digits& step, int middle_count, int low_count) {
+    low += step.low;
+    if (low >= low_count) low -= low_count, ++middle;
+    middle += step.middle;
+    if (middle >= middle_count) middle -= middle_count, ++high;
+    high += step.high;
+  }
+};
+
+}  // namespace lockstep::conv_internal
