@@ -41,7 +41,6 @@ class Check {
       return;
     refuse(std::string(name) + ".open", "memory, since the span's cuts leave a chunk open", "a null pointer");
   }
-  void device(Device device) const { internal::check_device(operation_, device); }
   template <class T>
   void device_of_rows(Device device) const {
     internal::check_device_of<T>(operation_, device);
@@ -147,7 +146,7 @@ void rms_norm_backward(const BasicRmsNormBackward<T>& call, Device device, void*
 }
 
 template <class T>
-void group_norm(const BasicGroupNorm<T>& call, Device device) {
+void group_norm(const BasicGroupNorm<T>& call, Device device, void* stream) {
   const Check check("group_norm");
   check.extent("samples", call.samples);
   check.extent("channels", call.channels);
@@ -156,12 +155,15 @@ void group_norm(const BasicGroupNorm<T>& call, Device device) {
   check.eps(call.eps);
   check.memory("x", call.x, call.samples * call.channels * call.pixels);
   check.memory("y", call.y, call.samples * call.channels * call.pixels);
-  check.device(device);
+  check.device_of_rows<T>(device);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return norm::group_norm_cuda(call, stream);
+  }
   norm::group_norm_cpu(call);
 }
 
 template <class T>
-void group_norm_backward(const BasicGroupNormBackward<T>& call, Device device) {
+void group_norm_backward(const BasicGroupNormBackward<T>& call, Device device, void* stream) {
   const Check check("group_norm_backward");
   check.extent("samples", call.samples);
   check.extent("channels", call.channels);
@@ -180,7 +182,10 @@ void group_norm_backward(const BasicGroupNormBackward<T>& call, Device device) {
   }
   check.fold("dgamma", call.dgamma, call.span, call.channels);
   check.fold("dbeta", call.dbeta, call.span, call.channels);
-  check.device(device);
+  check.device_of_rows<T>(device);
+  if constexpr (internal::kHasCudaForm<T>) {
+    if (device == Device::cuda) return norm::group_norm_backward_cuda(call, stream);
+  }
   norm::group_norm_backward_cpu(call);
 }
 
@@ -198,9 +203,11 @@ void rms_norm(const RmsNorm& call, Device device, void* stream) { checked::rms_n
 void rms_norm_backward(const RmsNormBackward& call, Device device, void* stream) {
   checked::rms_norm_backward(call, device, stream);
 }
-void group_norm(const GroupNorm& call, Device device, void*) { checked::group_norm(call, device); }
-void group_norm_backward(const GroupNormBackward& call, Device device, void*) {
-  checked::group_norm_backward(call, device);
+void group_norm(const GroupNorm& call, Device device, void* stream) {
+  checked::group_norm(call, device, stream);
+}
+void group_norm_backward(const GroupNormBackward& call, Device device, void* stream) {
+  checked::group_norm_backward(call, device, stream);
 }
 
 void layer_norm(const LayerNorm64& call, Device device, void* stream) {
@@ -213,9 +220,11 @@ void rms_norm(const RmsNorm64& call, Device device, void* stream) { checked::rms
 void rms_norm_backward(const RmsNormBackward64& call, Device device, void* stream) {
   checked::rms_norm_backward(call, device, stream);
 }
-void group_norm(const GroupNorm64& call, Device device, void*) { checked::group_norm(call, device); }
-void group_norm_backward(const GroupNormBackward64& call, Device device, void*) {
-  checked::group_norm_backward(call, device);
+void group_norm(const GroupNorm64& call, Device device, void* stream) {
+  checked::group_norm(call, device, stream);
+}
+void group_norm_backward(const GroupNormBackward64& call, Device device, void* stream) {
+  checked::group_norm_backward(call, device, stream);
 }
 
 }  // namespace lockstep

@@ -18,8 +18,7 @@ constexpr int kNormSpecVersion = 2;
 // on the CPU. Guarantees: run_to_run, batch, threads, cpu_to_gpu, and micro_batch for the folds (NaN payloads
 // excepted). Throw Error(invalid_argument) for a negative extent, an eps that is negative or not finite, null
 // memory that holds elements; Error(unsupported) for Device::cuda where this build or this machine has no
-// CUDA, and for GroupNorm, which has no form for it. Nothing is written then. On a CUDA device a call returns
-// before the work is done.
+// CUDA. Nothing is written then. On a CUDA device a call returns before the work is done.
 
 /// A gradient that is folded over the rows of the global batch.
 template <class T>

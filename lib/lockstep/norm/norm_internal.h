@@ -51,10 +51,12 @@ void rows_backward_cpu(const RowsBackward& call, const NormFold& dgamma, const N
                        const order::FoldSpan& span);
 void group_norm_cpu(const GroupNorm& call);
 void group_norm_backward_cpu(const GroupNormBackward& call);
-// Of LayerNorm and RMSNorm: rows lie side by side, and so do their statistics.
+// Rows lie side by side, and so do their statistics; rows_cuda is for LayerNorm and RMSNorm.
 void rows_cuda(const Rows& call, std::int64_t rows, void* stream);
 void rows_backward_cuda(const RowsBackward& call, const NormFold& dgamma, const NormFold& dbeta,
                         const order::FoldSpan& span, void* stream);
+void group_norm_cuda(const GroupNorm& call, void* stream);
+void group_norm_backward_cuda(const GroupNormBackward& call, void* stream);
 
 // norm_fp64.cpp
 void rows_cpu(const Rows64& call, std::int64_t rows);

@@ -20,4 +20,7 @@ void rows_backward_cuda(const RowsBackward& call, const NormFold&, const NormFol
   refuse(call.is_centered ? "layer_norm_backward" : "rms_norm_backward");
 }
 
+void group_norm_cuda(const GroupNorm&, void*) { refuse("group_norm"); }
+void group_norm_backward_cuda(const GroupNormBackward&, void*) { refuse("group_norm_backward"); }
+
 }  // namespace lockstep::norm

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -363,7 +364,7 @@ TEST(NormCpu, SpecialValuesStayInTheirRow) {
 
 // ---- CUDA: the CPU's bits
 
-/// As run_cpu, of LayerNorm and RMSNorm.
+/// As run_cpu.
 Results run_gpu(const Problem& p, const std::vector<std::int64_t>& ends, bool in_place = false) {
   Results r = p.empty();
   DeviceValues<float> x(p.x), kept(p.x), dy(p.dy), gamma(p.gamma), beta(p.beta), y(r.y), mean(r.mean),
@@ -375,8 +376,9 @@ Results run_gpu(const Problem& p, const std::vector<std::int64_t>& ends, bool in
   DeviceValues<float>& gradient = in_place ? dy : dx;
   std::int64_t first = 0;
   for (std::size_t cut = 0; cut < ends.size(); first = ends[cut], ++cut) {
-    const std::int64_t count = ends[cut] - first, offset = first * p.channels;
-    const order::FoldSpan span{first, count, cut + 1 == ends.size()};
+    const std::int64_t count = ends[cut] - first, offset = first * p.sample_elements(),
+                       group = first * p.groups;
+    const order::FoldSpan span{first * p.pixels, count * p.pixels, cut + 1 == ends.size()};
     const bool has_open = order::needs_open_partial(span);
     const NormFold of_gamma{dgamma.data(), has_open ? dgamma_open.data() : nullptr};
     const NormFold of_beta{dbeta.data(), has_open ? dbeta_open.data() : nullptr};
@@ -387,6 +389,14 @@ Results run_gpu(const Problem& p, const std::vector<std::int64_t>& ends, bool in
       layer_norm_backward({dy.data() + offset, kept.data() + offset, mean.data() + first, rstd.data() + first,
                            gamma_or_null, gradient.data() + offset, of_gamma, of_beta, span, p.channels},
                           Device::cuda);
+    } else if (p.kind == Problem::Kind::group) {
+      group_norm({x.data() + offset, gamma_or_null, beta_or_null, target.data() + offset, mean.data() + group,
+                  rstd.data() + group, count, p.channels, p.pixels, p.groups},
+                 Device::cuda);
+      group_norm_backward(
+          {dy.data() + offset, kept.data() + offset, mean.data() + group, rstd.data() + group, gamma_or_null,
+           gradient.data() + offset, of_gamma, of_beta, span, count, p.channels, p.pixels, p.groups},
+          Device::cuda);
     } else {
       rms_norm(
           {x.data() + offset, gamma_or_null, target.data() + offset, rstd.data() + first, count, p.channels},
@@ -401,15 +411,18 @@ Results run_gpu(const Problem& p, const std::vector<std::int64_t>& ends, bool in
   return r;
 }
 
-class NormGpu : public GpuSuite<>, public testing::WithParamInterface<Kind> {
+class NormDevice : public GpuSuite<> {
  protected:
   static void expect_the_cpus_bits(const Problem& p, const std::vector<std::int64_t>& ends,
                                    bool in_place = false) {
-    SCOPED_TRACE(std::to_string(p.samples) + " × " + std::to_string(p.channels));
+    SCOPED_TRACE(std::to_string(p.samples) + " × " + std::to_string(p.channels) + " × " +
+                 std::to_string(p.pixels) + " / " + std::to_string(p.groups));
     expect_same(run_gpu(p, ends, in_place), run_cpu(p));
   }
   static void expect_the_cpus_bits(const Problem& p) { expect_the_cpus_bits(p, {p.samples}); }
 };
+
+class NormGpu : public NormDevice, public testing::WithParamInterface<Kind> {};
 INSTANTIATE_TEST_SUITE_P(Gpu, NormGpu, testing::Values(Kind::layer, Kind::rms));
 
 // Each way to work on a row begins and ends at one of these lengths.
@@ -466,6 +479,72 @@ TEST_P(NormGpu, EmptyExtentsAndSpecialValues) {
     std::fill(p.x.begin(), p.x.end(), 2.5f);
     std::fill(p.dy.begin(), p.dy.end(), -0.0f);
     expect_the_cpus_bits(p);
+  }
+}
+
+class GroupNormGpu : public NormDevice {};
+
+TEST_F(GroupNormGpu, HasTheCpusBits) {
+  for (const Problem& p : problems())
+    if (p.kind == Kind::group) expect_the_cpus_bits(p);
+  // Each way to work on a group begins and ends at one of these numbers of elements.
+  for (const std::int64_t edge : {2, 16, 32, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536}) {
+    for (const std::int64_t pixels : {edge / 2 - 1, edge / 2, edge / 2 + 1})
+      if (pixels > 0) expect_the_cpus_bits(Problem(Kind::group, edge > 1024 ? 2 : 9, 6, pixels, 3));
+  }
+  expect_the_cpus_bits(Problem(Kind::group, 3, 70'000, 1, 70'000));
+  expect_the_cpus_bits(Problem(Kind::group, 70'000, 3, 2, 1));  // chunks of many waves
+}
+
+TEST_F(GroupNormGpu, GammaAndBetaMayBeAbsentAndInPlaceGivesTheSame) {
+  Problem p(Kind::group, 5, 24, 10, 3);
+  for (int which = 0; which < 4; ++which) {
+    p.has_gamma = (which & 1) != 0, p.has_beta = (which & 2) != 0;
+    expect_the_cpus_bits(p);
+    expect_the_cpus_bits(p, {p.samples}, true);
+  }
+}
+
+TEST_F(GroupNormGpu, EveryCutOfTheBatchGivesTheSameBits) {
+  for (const Problem& p : {Problem(Kind::group, 26, 20, 100, 4), Problem(Kind::group, 2600, 4, 1, 2)}) {
+    for (const std::int64_t size : {7, 10, 333, 1024}) {
+      if (p.samples / size > 20) continue;
+      std::vector<std::int64_t> ends;
+      for (std::int64_t end = size; end < p.samples; end += size) ends.push_back(end);
+      ends.push_back(p.samples);
+      expect_the_cpus_bits(p, ends);
+      ends.push_back(p.samples);  // a last call without samples closes the fold
+      expect_the_cpus_bits(p, ends);
+    }
+    expect_the_cpus_bits(p, {3, 5, p.samples - 1, p.samples});
+  }
+}
+
+TEST_F(GroupNormGpu, EmptyExtentsAndSpecialValues) {
+  expect_the_cpus_bits(Problem(Kind::group, 2, 4, 0, 2));
+  expect_the_cpus_bits(Problem(Kind::group, 0, 4, 5, 2));
+  expect_the_cpus_bits(Problem(Kind::group, 2, 0, 5, 2));
+  const float special[] = {0.0f,       -0.0f,        std::bit_cast<float>(1u), 3e38f, -3e38f, HUGE_VALF,
+                           -HUGE_VALF, std::nanf("")};
+  Problem p(Kind::group, 40, 6, 30, 3);
+  for (std::size_t i = 0; i < p.x.size(); i += 120) {
+    p.x[i] = special[i / 120 % 8];
+    p.dy[i + 60] = special[(i / 120 + i / 960) % 8];
+  }
+  expect_the_cpus_bits(p);
+}
+
+TEST_F(GroupNormGpu, RandomShapesHaveTheCpusBits) {
+  const std::uint32_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const auto from = [&](std::int64_t least, std::int64_t most) {
+    return std::uniform_int_distribution<std::int64_t>(least, most)(random);
+  };
+  for (int i = 0; i < 200; ++i) {
+    const std::int64_t groups = from(1, 5), samples = from(1, 40);
+    expect_the_cpus_bits(
+        Problem(Kind::group, samples, groups * from(1, 4), from(1, i % 10 == 0 ? 700 : 60), groups));
   }
 }
 
@@ -736,14 +815,6 @@ TEST(NormErrors, SayWhatIsWrong) {
       "span.rows: expected samples · pixels, 2, got 3");
 }
 
-TEST(NormErrors, GroupNormOnCudaIsUnsupported) {
-  const auto refuses = [](auto call) {
-    expect_refusal(call, "expected Device::cpu", ErrorCode::unsupported);
-  };
-  refuses([] { group_norm(GroupNorm{}, Device::cuda); });
-  refuses([] { group_norm_backward(GroupNormBackward{}, Device::cuda); });
-}
-
 TEST(NormErrors, CudaWithoutADeviceIsUnsupported) {
   if (cuda_device_count() > 0) GTEST_SKIP() << "this machine has a CUDA device";
   float m[8] = {};
@@ -752,6 +823,8 @@ TEST(NormErrors, CudaWithoutADeviceIsUnsupported) {
   refuses([&] { layer_norm_backward({m, m, m, m, m, m, {m}, {m}, {0, 2, true}, 3}, Device::cuda); });
   refuses([&] { rms_norm({m, m, m, m, 2, 3}, Device::cuda); });
   refuses([&] { rms_norm_backward({m, m, m, m, m, {m}, {0, 2, true}, 3}, Device::cuda); });
+  refuses([&] { group_norm({m, m, m, m, m, m, 1, 2, 3, 1}, Device::cuda); });
+  refuses([&] { group_norm_backward({m, m, m, m, m, m, {m}, {m}, {0, 3, true}, 1, 2, 3, 1}, Device::cuda); });
   expect_refusal([] { rms_norm(RmsNorm{}, static_cast<Device>(7)); }, "rms_norm: device");
 }
 
