@@ -26,9 +26,13 @@ __device__ inline std::int64_t quotient(std::int64_t n, std::int64_t divisor) {
   return n / divisor;
 }
 
-/// Starts the copy of a float to shared memory, or of a zero where there is none to read.
+/// Starts the copy of a float to shared memory, or of a zero where there is none: `from` is not read then. As
+/// __pipeline_memcpy_async, which makes a branch of each number of bytes that it may fill with zeros.
 __device__ inline void copy_or_zero(float* to, const float* from, bool exists) {
-  __pipeline_memcpy_async(to, from, sizeof(float), exists ? 0 : sizeof(float));
+  const auto shared = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  const int bytes = exists ? 4 : 0;
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(from), "r"(bytes)
+               : "memory");
 }
 
 __device__ inline bool is_inside(int at, int extent) {

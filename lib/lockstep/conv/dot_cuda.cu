@@ -102,7 +102,9 @@ struct Part {
   }
 };
 
-__device__ Part part_of(const Problem& p, std::int64_t index) {
+// What a block works out once is a function of its own, so that a kernel that is short-lived has little code
+// to fetch.
+__device__ __noinline__ Part part_of(const Problem& p, std::int64_t index) {
   const std::int64_t remainder = quotient(index, p.groups), h = quotient(remainder, p.w.remainders());
   const std::int64_t w = remainder - h * p.w.remainders();
   return {index - remainder * p.groups, h, w, p.h.of(h), p.w.of(w)};
@@ -174,113 +176,132 @@ struct Stage {
   alignas(16) float weight[Form::kRows][kStageTerms + 4];  // rows apart by four banks, for reads of four
 };
 
-/// Pixels of a part, counted through all samples.
+/// A pixel of a part, counted through all samples.
 struct Pixel {
   std::int64_t sample;
   int i, j;
-  bool exists;
 
-  __device__ Pixel(const Problem& p, const Part& part, std::int64_t index)
-      : sample(quotient(index, part.pixels())), exists(sample < p.samples) {
-    const int rest = static_cast<int>(index - sample * part.pixels()),
-              width = static_cast<int>(part.w.results);
+  __device__ Pixel(const Part& part, std::int64_t index) : sample(quotient(index, part.pixels())) {
+    const int rest = static_cast<int>(index - sample * part.pixels());
+    const int width = static_cast<int>(part.w.results);
     i = rest / width;
     j = rest - i * width;
   }
+  __device__ bool exists(const Problem& p) const { return sample < p.samples; }
+  __device__ void advance(const Part& part, int pixels) {
+    for (j += pixels; j >= part.w.results; j -= static_cast<int>(part.w.results)) {
+      if (++i < part.h.results) continue;
+      i = 0;
+      ++sample;
+    }
+  }
 };
 
-/// Copies terms to shared memory. A lane knows one term of a stage, which the others ask it for; a thread
-/// copies the images' values of one pixel and the weights of its lane's term.
+/// Where one term's factors lie: its image's behind what a pixel's first tap would read, its weight behind
+/// the result channel's first. Of a term that does not exist shift_h is kNowhere.
+struct alignas(16) Term {
+  int offset, shift_h, shift_w, weight;
+};
+
+/// The terms of a part, some after the others, a lane each of one warp.
+class Terms {
+ public:
+  __device__ Terms(const Problem& p, const Part& part)
+      : image_pixels_(static_cast<int>(p.image_pixels())),
+        width_(static_cast<int>(p.w.source)),
+        source_step_(static_cast<int>(p.weight_source_step)),
+        kernel_width_(static_cast<int>(p.w.kernel)),
+        h_(part.h),
+        w_(part.w),
+        step_(Digits::of(kStageTerms, h_.count, w_.count)) {}
+
+  __device__ void seek(int first) { at_ = Digits::of(first + lane(), h_.count, w_.count); }
+
+  /// `count` terms, or as many as a stage has.
+  __device__ void next(int count, Term (&to)[kStageTerms]) {
+    const int shift_h = at_.middle * h_.shift_step, shift_w = at_.low * w_.shift_step;
+    const int tap =
+        (h_.first_tap + at_.middle * h_.tap_step) * kernel_width_ + w_.first_tap + at_.low * w_.tap_step;
+    to[lane()] = lane() < count ? Term{at_.high * image_pixels_ + shift_h * width_ + shift_w, shift_h,
+                                       shift_w, at_.high * source_step_ + tap}
+                                : Term{0, kNowhere, 0, 0};
+    at_.advance(step_, h_.count, w_.count);
+  }
+
+ private:
+  /// A Taps in 32 bits. Taps that are none count as one, of which there is no term.
+  struct NarrowTaps {
+    explicit __device__ NarrowTaps(const Taps& t)
+        : shift_step(static_cast<int>(t.shift_step)),
+          count(t.count > 0 ? static_cast<int>(t.count) : 1),
+          first_tap(static_cast<int>(t.first_tap)),
+          tap_step(static_cast<int>(t.tap_step)) {}
+    int shift_step, count, first_tap, tap_step;
+  };
+
+  __device__ static int lane() { return static_cast<int>(threadIdx.x) % kLanes; }
+
+  int image_pixels_, width_, source_step_, kernel_width_;
+  NarrowTaps h_, w_;
+  Digits step_, at_;
+};
+
+/// Copies terms to shared memory: a thread the images' values of one pixel, and the weights of one term of
+/// each stage.
 template <class Form>
 class Loader {
  public:
   __device__ Loader(const Problem& p, const Part& part, std::int64_t first_channel, std::int64_t first_pixel)
-      : height_(static_cast<int>(p.h.source)),
-        width_(static_cast<int>(p.w.source)),
-        image_pixels_(static_cast<int>(p.image_pixels())),
-        source_step_(static_cast<int>(p.weight_source_step)),
-        result_step_(static_cast<int>(p.weight_result_step)),
-        kernel_width_(static_cast<int>(p.w.kernel)),
-        h_(part.h),
-        w_(part.w),
-        stage_step_(Digits::of(kStageTerms, taps_h(), taps_w())) {
-    const Pixel pixel(p, part, first_pixel + pixel_of_thread());
-    pixel_h_ = pixel.exists ? pixel.i * h_.step + h_.shift : kNowhere;
-    pixel_w_ = pixel.j * w_.step + w_.shift;
-    image_ = part.image(p, pixel.exists ? pixel.sample : 0);
-    weight_ = p.weight + part.group * p.weight_group_step + first_channel * p.weight_result_step;
-    const std::int64_t channels = p.results - first_channel;
-    channels_ = channels < Form::kRows ? static_cast<int>(channels) : Form::kRows;
+      : height_(static_cast<int>(p.h.source)), width_(static_cast<int>(p.w.source)) {
+    const Pixel pixel(part, first_pixel + thread() % Form::kPixels);
+    const std::int64_t h = pixel.i * part.h.step + part.h.shift, w = pixel.j * part.w.step + part.w.shift;
+    pixel_h_ = pixel.exists(p) ? static_cast<int>(h) : kNowhere;
+    pixel_w_ = static_cast<int>(w);
+    image_ = part.image(p, pixel.sample) + h * p.w.source + w;
+    const int row = thread() / kStageTerms;
+    weight_ = p.weight + part.group * p.weight_group_step + (first_channel + row) * p.weight_result_step;
+    weight_step_ = p.weight_result_step * kRowsATurn;
+    const std::int64_t rows = p.results - first_channel - row;
+    rows_ = rows < Form::kRows ? static_cast<int>(rows) : Form::kRows;
   }
 
-  /// The next stage is that of the terms from `first` on.
-  __device__ void seek(int first) { term_ = Digits::of(first + lane(), taps_h(), taps_w()); }
-
-  /// `count` terms, or as many as a stage has.
-  __device__ void load(int count, Stage<Form>& to) {
-    const bool is_term = lane() < count;
-    const Digits term = is_term ? term_ : Digits();
-    const int shift_h = term.middle * h_.shift_step, shift_w = term.low * w_.shift_step;
-    const int offset = term.high * image_pixels_ + shift_h * width_ + shift_w;
-    load_image(count, offset, is_term ? shift_h : kNowhere, shift_w, to);
-    load_weight(term, is_term, to);
-    term_.advance(stage_step_, taps_h(), taps_w());
+  /// The first `count` of `terms`.
+  __device__ void load(int count, const Term (&terms)[kStageTerms], Stage<Form>& to) const {
+    load_image(count, terms, to);
+    load_weight(terms, to);
   }
 
  private:
-  /// A Taps in 32 bits.
-  struct NarrowTaps {
-    explicit __device__ NarrowTaps(const Taps& t)
-        : step(static_cast<int>(t.step)),
-          shift(static_cast<int>(t.shift)),
-          shift_step(static_cast<int>(t.shift_step)),
-          count(static_cast<int>(t.count)),
-          first_tap(static_cast<int>(t.first_tap)),
-          tap_step(static_cast<int>(t.tap_step)) {}
-    int step, shift, shift_step, count, first_tap, tap_step;
-  };
+  static constexpr int kTermsATurn = Form::kThreads / Form::kPixels,
+                       kRowsATurn = Form::kThreads / kStageTerms;
 
   __device__ static int thread() { return static_cast<int>(threadIdx.x); }
-  __device__ static int lane() { return thread() % kLanes; }
-  __device__ static int pixel_of_thread() { return thread() % Form::kPixels; }
-  __device__ int taps_h() const { return h_.count > 0 ? h_.count : 1; }
-  __device__ int taps_w() const { return w_.count > 0 ? w_.count : 1; }
 
-  /// A warp's threads are at one term, which a lane of it knows. Terms go on to a multiple of four.
-  __device__ void load_image(int count, int offset, int shift_h, int shift_w, Stage<Form>& to) const {
-    constexpr int kTermsATurn = Form::kThreads / Form::kPixels;
-    static_assert(kTermsATurn >= 1 && Form::kPixels % kLanes == 0, "a warp has one term");
-    const float* const from = image_ + (static_cast<std::int64_t>(pixel_h_) * width_ + pixel_w_);
-#pragma unroll
-    for (int term = 0; term < kStageTerms; term += kTermsATurn) {
-      if (term >= count + 3) break;
-      const int own = term + thread() / Form::kPixels;
-      const int h = pixel_h_ + from_lane(shift_h, own), w = pixel_w_ + from_lane(shift_w, own);
-      const int behind = from_lane(offset, own);
-      const bool exists = is_inside(h, height_) && is_inside(w, width_);
-      copy_or_zero(&to.image[own][pixel_of_thread()], from + behind, exists);
+  /// Terms go on to a multiple of four.
+  __device__ void load_image(int count, const Term (&terms)[kStageTerms], Stage<Form>& to) const {
+    const int end = min(count + 3, kStageTerms);
+#pragma unroll 4
+    for (int at = thread() / Form::kPixels; at < end; at += kTermsATurn) {
+      const Term term = terms[at];
+      const bool exists =
+          is_inside(pixel_h_ + term.shift_h, height_) && is_inside(pixel_w_ + term.shift_w, width_);
+      copy_or_zero(&to.image[at][thread() % Form::kPixels], image_ + term.offset, exists);
     }
   }
 
-  __device__ void load_weight(const Digits& term, bool is_term, Stage<Form>& to) const {
-    constexpr int kRowsATurn = Form::kThreads / kStageTerms;
-    const int tap =
-        (h_.first_tap + term.middle * h_.tap_step) * kernel_width_ + w_.first_tap + term.low * w_.tap_step;
-    const float* const from = weight_ + (term.high * source_step_ + tap);
+  __device__ void load_weight(const Term (&terms)[kStageTerms], Stage<Form>& to) const {
+    const Term term = terms[thread() % kStageTerms];
+    const float* from = weight_ + term.weight;
+    const int rows = term.shift_h == kNowhere ? 0 : rows_;
 #pragma unroll
-    for (int turn = 0; turn < Form::kRows; turn += kRowsATurn) {
-      const int row = turn + thread() / kStageTerms;
-      copy_or_zero(&to.weight[row][lane()], from + static_cast<std::int64_t>(row) * result_step_,
-                   is_term && row < channels_);
-    }
+    for (int turn = 0; turn < Form::kRows; turn += kRowsATurn, from += weight_step_)
+      copy_or_zero(&to.weight[turn + thread() / kStageTerms][thread() % kStageTerms], from, turn < rows);
   }
 
-  int height_, width_, image_pixels_, source_step_, result_step_, kernel_width_;
-  NarrowTaps h_, w_;
-  Digits stage_step_, term_;
+  int height_, width_, pixel_h_, pixel_w_, rows_;
   const float* image_;
   const float* weight_;
-  int pixel_h_, pixel_w_, channels_;
+  std::int64_t weight_step_;
 };
 
 template <int count>
@@ -326,9 +347,18 @@ __device__ void add_stage(const Stage<Form>& stage, int count,
   }
 }
 
-/// Order: a block of 1,024 k is a chain, whose terms are `first` … `end` - 1.
+/// What a thread block has in shared memory.
 template <class Form>
-__device__ void run_chain(Loader<Form>& loader, int first, int end, Stage<Form> (&stages)[2],
+struct Memory {
+  Stage<Form> stages[2];
+  Term terms[2][kStageTerms];
+  Part part;
+};
+
+/// Order: a block of 1,024 k is a chain, whose terms are `first` … `end` - 1. While a stage is summed the
+/// next one is under way, and the first warp works out the terms of the one behind it.
+template <class Form>
+__device__ void run_chain(Terms& terms, const Loader<Form>& loader, int first, int end, Memory<Form>& memory,
                           float (&chain)[Form::kOwnRows][Form::kOwnPixels]) {
 #pragma unroll
   for (int i = 0; i < Form::kOwnRows; ++i) {
@@ -336,23 +366,32 @@ __device__ void run_chain(Loader<Form>& loader, int first, int end, Stage<Form> 
     for (int j = 0; j < Form::kOwnPixels; ++j) chain[i][j] = 0;
   }
   if (first >= end) return;
-  loader.seek(first);
-  __syncthreads();  // the stages are free
-  loader.load(end - first, stages[0]);
-  __pipeline_commit();
-  int slot = 0;
-  for (int at = first; at < end; at += kStageTerms, slot ^= 1) {
+  const bool finds_terms = threadIdx.x < kLanes;
+  __syncthreads();  // stages and terms are free
+  if (finds_terms) {
+    terms.seek(first);
+    terms.next(end - first, memory.terms[0]);
+  }
+  __syncthreads();
+#pragma unroll 1  // a first round of its own would be as much code again
+  for (int at = first, slot = 0;; at += kStageTerms, slot ^= 1) {
+    if (at < end) loader.load(end - at, memory.terms[slot], memory.stages[slot]);
+    __pipeline_commit();
+    if (finds_terms) terms.next(end - at - kStageTerms, memory.terms[slot ^ 1]);
+    if (at > first) add_stage(memory.stages[slot ^ 1], min(end - at + kStageTerms, kStageTerms), chain);
+    if (at >= end) break;
     __pipeline_wait_prior(0);
     __syncthreads();  // every thread's copies of this stage are there, and the other stage is free
-    if (at + kStageTerms < end) loader.load(end - at - kStageTerms, stages[slot ^ 1]);
-    __pipeline_commit();
-    const int rest = end - at;
-    add_stage(stages[slot], rest < kStageTerms ? rest : kStageTerms, chain);
   }
 }
 
+__device__ int terms_of(const Problem& p, const Part& part) {
+  return static_cast<int>(p.sources * part.h.count * part.w.count);
+}
+
 /// The terms of a part whose k lie below `end`.
-__device__ int terms_below(const Problem& p, const Part& part, std::int64_t end) {
+__device__ __noinline__ int terms_below(const Problem& p, const Part& part, std::int64_t end) {
+  if (end >= p.taps()) return terms_of(p, part);
   const std::int64_t kernel = p.h.kernel * p.w.kernel, tap = end % kernel;
   const std::int64_t row = tap / p.w.kernel, col = tap % p.w.kernel;
   return static_cast<int>((end / kernel * part.h.count + part.h.below(row)) * part.w.count +
@@ -367,9 +406,8 @@ __device__ float with_bias(const Problem& p, const Part& part, float dot, std::i
 template <class Form>
 __device__ __noinline__ void ask_each_tap(const Problem& p, const Part& part, std::int64_t first_channel,
                                           std::int64_t first_pixel) {
-  for (int j = 0; j < Form::kOwnPixels; ++j) {
-    const Pixel pixel(p, part, first_pixel + j);
-    if (!pixel.exists) return;
+  Pixel pixel(part, first_pixel);
+  for (int j = 0; j < Form::kOwnPixels && pixel.exists(p); ++j, pixel.advance(part, 1)) {
     for (int i = 0; i < Form::kOwnRows && first_channel + i < p.results; ++i) {
       const std::int64_t channel = first_channel + i;
       float* const out = part.out(p, pixel.sample, channel) + part.place(p, pixel.i, pixel.j);
@@ -406,10 +444,11 @@ class Ends {
   }
   template <int width>
   __device__ void write_as(const float (&sum)[Form::kOwnRows][Form::kOwnPixels], bool& is_any_nan) const {
+    Pixel pixel(part_, index_);
 #pragma unroll
     for (int j = 0; j < Form::kOwnPixels; j += width) {
-      const Pixel pixel(p_, part_, index_ + j);
-      if (!pixel.exists) return;
+      if (!pixel.exists(p_)) return;
+      float* to = part_.out(p_, pixel.sample, channel_) + part_.place(p_, pixel.i, pixel.j);
 #pragma unroll
       for (int i = 0; i < Form::kOwnRows; ++i) {
         if (channel_ + i >= p_.results) break;
@@ -419,12 +458,13 @@ class Ends {
           is_any_nan = is_any_nan || sum[i][j + v] != sum[i][j + v];
           out[v] = with_bias(p_, part_, sum[i][j + v], channel_ + i);
         }
-        float* const to = part_.out(p_, pixel.sample, channel_ + i) + part_.place(p_, pixel.i, pixel.j);
         if constexpr (width == 4)
           *reinterpret_cast<float4*>(to) = make_float4(out[0], out[1], out[2], out[3]);
         else
           *to = out[0];
+        to += p_.out_pixels();
       }
+      pixel.advance(part_, width);
     }
   }
 
@@ -451,24 +491,26 @@ struct Tiles {
 // +0, and the bias.
 template <class Form, bool many_blocks>
 __global__ void __launch_bounds__(Form::kThreads) dots(const __grid_constant__ Problem p, Tiles tiles) {
-  __shared__ Stage<Form> stages[2];
-  __shared__ Part part;
+  __shared__ Memory<Form> memory;
+  const Part& part = memory.part;
   for (std::int64_t tile = blockIdx.x; tile < tiles.count; tile += gridDim.x) {
     const std::int64_t of_pixels = quotient(tile, tiles.channels),
                        of_part = quotient(of_pixels, tiles.pixels);
     __syncthreads();  // the part before is done
-    if (threadIdx.x == 0) part = part_of(p, of_part);
+    if (threadIdx.x == 0) memory.part = part_of(p, of_part);
     __syncthreads();
     const std::int64_t first_channel = (tile - of_pixels * tiles.channels) * Form::kRows;
     const std::int64_t first_pixel = (of_pixels - of_part * tiles.pixels) * Form::kPixels;
     if (first_pixel >= p.samples * part.pixels()) continue;
-    Loader<Form> loader(p, part, first_channel, first_pixel);
+    Terms terms_of_part(p, part);
+    const Loader<Form> loader(p, part, first_channel, first_pixel);
     float chain[Form::kOwnRows][Form::kOwnPixels], sum[Form::kOwnRows][Form::kOwnPixels] = {};
-    const std::int64_t taps = p.taps();
-    for (std::int64_t block = 0; block < (many_blocks ? taps : 1); block += kBlock) {
-      const std::int64_t end = many_blocks && block + kBlock < taps ? block + kBlock : taps;
-      run_chain(loader, many_blocks ? terms_below(p, part, block) : 0, terms_below(p, part, end), stages,
-                chain);
+    const std::int64_t end = many_blocks ? p.taps() : 1;
+    int terms = 0;
+    for (std::int64_t block = 0; block < end; block += kBlock) {
+      const int next = many_blocks ? terms_below(p, part, block + kBlock) : terms_of(p, part);
+      run_chain(terms_of_part, loader, terms, next, memory, chain);
+      terms = next;
 #pragma unroll
       for (int i = 0; i < Form::kOwnRows; ++i) {
 #pragma unroll
