@@ -39,8 +39,6 @@ __device__ inline bool is_inside(int at, int extent) {
   return static_cast<unsigned>(at) < static_cast<unsigned>(extent);
 }
 
-__device__ inline int from_lane(int value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
-
 /// Digits of a number that grows in equal steps, without a division each: `low` counts to low_count, then
 /// `middle` takes one, and `high` as it counts to middle_count. A step is given in the same digits.
 struct Digits {

@@ -27,7 +27,7 @@ constexpr int kApart =
 /// A call, and what follows from its geometry.
 struct Problem {
   ConvWeightGradient call;
-  std::int64_t pixels, out_w;      ///< of a sample's result
+  std::int64_t pixels, out_h, out_w;  ///< of a sample's result
   std::int64_t channels, filters;  ///< of a group
   std::int64_t kernel, taps;       ///< of an input channel; of a filter, where they are wanted
   std::int64_t columns;            ///< taps, and the bias
@@ -118,32 +118,35 @@ struct Place {
   int filters, columns;  ///< that exist, as many as a tile has at most
 };
 
-/// Copies rows to shared memory, a lane each; a warp takes one filter or tap after the other. A lane knows
-/// some of the tile's taps, which the others ask it for.
+/// A tap: where it reads behind an output pixel's first.
+struct alignas(16) Tap {
+  int offset, shift_h, shift_w;
+};
+
+__device__ Tap tap_of(const Problem& p, std::int64_t column) {
+  const ConvGeometry& g = p.call.geometry;
+  const auto kernel = static_cast<int>(p.kernel), kernel_w = static_cast<int>(g.kernel_w);
+  const int channel = static_cast<int>(column) / kernel, rest = static_cast<int>(column) - channel * kernel;
+  const int row = rest / kernel_w, col = rest - row * kernel_w;
+  const int shift_h = row * static_cast<int>(g.dilation_h), shift_w = col * static_cast<int>(g.dilation_w);
+  return {channel * static_cast<int>(p.image_pixels()) + shift_h * static_cast<int>(g.in_w) + shift_w, shift_h,
+          shift_w};
+}
+
+/// Copies rows to shared memory, a lane each; a warp takes one filter or tap after the other.
 template <class Form>
 class Loader {
  public:
-  __device__ Loader(const Problem& p, const Place& place)
+  __device__ Loader(const Problem& p, const Place& place, const Tap (&taps)[Form::kColumns])
       : p_(p),
         place_(place),
+        tap_(taps),
         height_(static_cast<int>(p.call.geometry.in_h)),
         width_(static_cast<int>(p.call.geometry.in_w)),
+        out_w_(static_cast<int>(p.out_w)),
+        out_h_(static_cast<int>(p.out_h)),
         taps_(static_cast<int>(min(p.taps - place.column, std::int64_t{place.columns}))),
-        step_(Digits::of(kStageRows, out_h(), out_w())) {
-#pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn) {
-      const int column = static_cast<int>(place.column) + turn * kLanes + lane();
-      const auto kernel = static_cast<int>(p.kernel), kernel_w = static_cast<int>(p.call.geometry.kernel_w);
-      const int channel = column / kernel, row = (column - channel * kernel) / kernel_w;
-      const int col = column - channel * kernel - row * kernel_w;
-      const ConvGeometry& g = p.call.geometry;
-      shift_h_[turn] = row * static_cast<int>(g.dilation_h) - static_cast<int>(g.pad_h);
-      shift_w_[turn] = col * static_cast<int>(g.dilation_w) - static_cast<int>(g.pad_w);
-      offset_[turn] = column < p.taps ? channel * static_cast<int>(p.image_pixels()) +
-                                            shift_h_[turn] * width_ + shift_w_[turn]
-                                      : 0;
-    }
-  }
+        step_(Digits::of(kStageRows, out_h_, out_w_)) {}
 
   /// What is the same in all stages: the bias reads 1, and what does not exist is zero.
   __device__ void fill(Stage<Form>& to) const {
@@ -155,57 +158,53 @@ class Loader {
 
   /// The next stage is that of the rows from `row` of the span on.
   __device__ void seek(std::int64_t row) {
-    const std::int64_t sample = quotient(row, p_.pixels);
-    sample_ = sample;
-    row_ = Digits::of(static_cast<int>(row - sample * p_.pixels) + lane(), out_h(), out_w());
+    sample_ = quotient(row, p_.pixels);
+    row_ = Digits::of(static_cast<int>(row - sample_ * p_.pixels) + lane(), out_h_, out_w_);
   }
 
   /// `count` rows, or as many as a stage has. Rows go on as zeros.
   __device__ void load(int count, Stage<Form>& to) {
     const bool is_row = lane() < count;
-    const std::int64_t sample = is_row ? sample_ + row_.high : 0;
-    const ConvGeometry& g = p_.call.geometry;
-    const float* const gradients = p_.gradients(sample, place_.filter) + (row_.middle * out_w() + row_.low);
-    const auto pixels = static_cast<int>(p_.pixels);
-#pragma unroll 4
-    for (int filter = warp(); filter < place_.filters; filter += Form::kWarps)
-      copy_or_zero(&to.gradient[filter][lane()], gradients + static_cast<std::int64_t>(filter) * pixels,
-                   is_row);
-    const int first_h = is_row ? row_.middle * static_cast<int>(g.stride_h) : kNowhere;
-    const int first_w = row_.low * static_cast<int>(g.stride_w);
-    if (taps_ > 0) load_image(p_.image(sample, place_.group), first_h, first_w, to);
-    row_.advance(step_, out_h(), out_w());
+    const std::int64_t sample = sample_ + row_.high;
+    load_gradients(p_.gradients(sample, place_.filter) + (row_.middle * out_w_ + row_.low), is_row, to);
+    if (taps_ > 0) {
+      const ConvGeometry& g = p_.call.geometry;
+      const int h = row_.middle * static_cast<int>(g.stride_h) - static_cast<int>(g.pad_h);
+      const int w = row_.low * static_cast<int>(g.stride_w) - static_cast<int>(g.pad_w);
+      load_image(p_.image(sample, place_.group) + (static_cast<std::int64_t>(h) * width_ + w),
+                 is_row ? h : kNowhere, w, to);
+    }
+    row_.advance(step_, out_h_, out_w_);
   }
 
  private:
-  static constexpr int kTurns = (Form::kColumns + kLanes - 1) / kLanes;
-
   __device__ static int lane() { return static_cast<int>(threadIdx.x) % kLanes; }
   __device__ static int warp() { return static_cast<int>(threadIdx.x) / kLanes; }
-  __device__ int out_w() const { return static_cast<int>(p_.out_w); }
-  __device__ int out_h() const { return static_cast<int>(p_.pixels) / out_w(); }
 
-  __device__ void load_image(const float* image, int first_h, int first_w, Stage<Form>& to) const {
-    const float* const from = image + (static_cast<std::int64_t>(first_h) * width_ + first_w);
-#pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn) {
+  __device__ void load_gradients(const float* from, bool is_row, Stage<Form>& to) const {
+    from += warp() * p_.pixels;
 #pragma unroll 4
-      for (int tap = warp(); tap < kLanes; tap += Form::kWarps) {
-        const int column = turn * kLanes + tap;
-        if (column >= taps_) break;
-        const int h = first_h + from_lane(shift_h_[turn], tap), w = first_w + from_lane(shift_w_[turn], tap);
-        const int behind = from_lane(offset_[turn], tap);
-        copy_or_zero(&to.image[column][lane()], from + behind, is_inside(h, height_) && is_inside(w, width_));
-      }
+    for (int filter = warp(); filter < place_.filters; filter += Form::kWarps) {
+      copy_or_zero(&to.gradient[filter][lane()], from, is_row);
+      from += Form::kWarps * p_.pixels;
+    }
+  }
+
+  __device__ void load_image(const float* from, int first_h, int first_w, Stage<Form>& to) const {
+#pragma unroll 4
+    for (int column = warp(); column < taps_; column += Form::kWarps) {
+      const Tap tap = tap_[column];
+      copy_or_zero(&to.image[column][lane()], from + tap.offset,
+                   is_inside(first_h + tap.shift_h, height_) && is_inside(first_w + tap.shift_w, width_));
     }
   }
 
   const Problem& p_;
   const Place& place_;
-  int height_, width_, taps_;
+  const Tap (&tap_)[Form::kColumns];
+  int height_, width_, out_w_, out_h_, taps_;
   Digits step_, row_;
   std::int64_t sample_ = 0;
-  int shift_h_[kTurns], shift_w_[kTurns], offset_[kTurns];
 };
 
 /// A thread's sums in the tile.
@@ -287,19 +286,19 @@ __device__ void run_chains(const order::FoldSegment& segment, Loader<Form>& load
   if (rows == 0) return;
   loader.seek(segment.offset);
   __syncthreads();  // the stages are free
-  loader.load(rows, stages[0]);
-  __pipeline_commit();
-  int slot = 0;
-  for (int at = 0; at < rows; at += kStageRows, slot ^= 1) {
+#pragma unroll 1    // a first round of its own would be as much code again
+  for (int at = 0, slot = 0;; at += kStageRows, slot ^= 1) {
+    if (at < rows) loader.load(rows - at, stages[slot]);
+    __pipeline_commit();
+    if (at > 0) own.add_stage(stages[slot ^ 1], min(rows - at + kStageRows, kStageRows));
+    if (at >= rows) break;
     __pipeline_wait_prior(0);
     __syncthreads();  // every thread's copies of this stage are there, and the other stage is free
-    if (at + kStageRows < rows) loader.load(rows - at - kStageRows, stages[slot ^ 1]);
-    __pipeline_commit();
-    own.add_stage(stages[slot], min(rows - at, kStageRows));
   }
 }
 
-__device__ Place place_of(const Problem& p, const FoldPlan& plan, std::int64_t tile) {
+// A function of its own, as one thread calls it.
+__device__ __noinline__ Place place_of(const Problem& p, const FoldPlan& plan, std::int64_t tile) {
   const std::int64_t rest = quotient(tile, plan.column_tiles), group = quotient(rest, plan.filter_tiles);
   const std::int64_t column = (tile - rest * plan.column_tiles) * plan.columns;
   const std::int64_t filter = (rest - group * plan.filter_tiles) * plan.filters;
@@ -317,10 +316,12 @@ __global__ void __launch_bounds__(Form::kThreads)
                 float* partials) {
   __shared__ Stage<Form> stages[2];
   __shared__ Place place;
+  __shared__ Tap taps[Form::kColumns];
   const std::int64_t in_launch = quotient(blockIdx.x, plan.tiles());
   if (threadIdx.x == 0) place = place_of(p, plan, blockIdx.x - in_launch * plan.tiles());
   __syncthreads();
-  Loader<Form> loader(p, place);
+  if (threadIdx.x < Form::kColumns) taps[threadIdx.x] = tap_of(p, place.column + threadIdx.x);
+  Loader<Form> loader(p, place, taps);
   loader.fill(stages[0]);
   loader.fill(stages[1]);
   const std::int64_t begin = first + in_launch, end = partials == nullptr ? first + count : begin + 1;
@@ -400,6 +401,7 @@ void weight_gradient_cuda(const ConvWeightGradient& call, void* stream) {
   const std::int64_t taps = call.dweight.total == nullptr ? 0 : g.taps();
   const Problem p{call,
                   g.out_pixels(),
+                  g.out_h(),
                   g.out_w(),
                   g.in_channels / g.groups,
                   g.out_channels / g.groups,
