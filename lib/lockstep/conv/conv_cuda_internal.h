@@ -35,6 +35,12 @@ __device__ inline void copy_or_zero(float* to, const float* from, bool exists) {
                : "memory");
 }
 
+/// The same pointer, from then on in registers: left to itself the compiler works it out again at each use.
+__device__ inline const float* kept(const float* pointer) {
+  asm("" : "+l"(pointer));
+  return pointer;
+}
+
 __device__ inline bool is_inside(int at, int extent) {
   return static_cast<unsigned>(at) < static_cast<unsigned>(extent);
 }

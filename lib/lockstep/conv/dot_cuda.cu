@@ -167,6 +167,8 @@ struct Form {
   static constexpr int kRows = rows, kPixels = pixels, kOwnRows = own_rows, kOwnPixels = own_pixels;
   static constexpr int kThreadRows = rows / own_rows, kThreadPixels = pixels / own_pixels;
   static constexpr int kThreads = kThreadRows * kThreadPixels;
+  /// Blocks of a multiprocessor: as many as have the registers for their chains.
+  static constexpr int kBlocks = (own_rows * own_pixels > 16 ? 384 : 512) / kThreads;
 };
 
 /// kStageTerms terms of both operands.
@@ -254,10 +256,11 @@ class Loader {
   __device__ Loader(const Problem& p, const Part& part, std::int64_t first_channel, std::int64_t first_pixel)
       : height_(static_cast<int>(p.h.source)), width_(static_cast<int>(p.w.source)) {
     const Pixel pixel(part, first_pixel + thread() % Form::kPixels);
-    const std::int64_t h = pixel.i * part.h.step + part.h.shift, w = pixel.j * part.w.step + part.w.shift;
-    pixel_h_ = pixel.exists(p) ? static_cast<int>(h) : kNowhere;
-    pixel_w_ = static_cast<int>(w);
-    image_ = part.image(p, pixel.sample) + h * p.w.source + w;
+    const auto h = static_cast<int>(pixel.i * part.h.step + part.h.shift);
+    pixel_w_ = static_cast<int>(pixel.j * part.w.step + part.w.shift);
+    pixel_h_ = pixel.exists(p) ? h : kNowhere;
+    first_ = h * width_ + pixel_w_;
+    image_ = kept(part.image(p, pixel.sample));
     const int row = thread() / kStageTerms;
     weight_ = p.weight + part.group * p.weight_group_step + (first_channel + row) * p.weight_result_step;
     weight_step_ = p.weight_result_step * kRowsATurn;
@@ -277,15 +280,21 @@ class Loader {
 
   __device__ static int thread() { return static_cast<int>(threadIdx.x); }
 
-  /// Terms go on to a multiple of four.
+  /// Terms are asked for some at a time, and go on as zeros to a multiple of four.
   __device__ void load_image(int count, const Term (&terms)[kStageTerms], Stage<Form>& to) const {
-    const int end = min(count + 3, kStageTerms);
-#pragma unroll 4
-    for (int at = thread() / Form::kPixels; at < end; at += kTermsATurn) {
-      const Term term = terms[at];
-      const bool exists =
-          is_inside(pixel_h_ + term.shift_h, height_) && is_inside(pixel_w_ + term.shift_w, width_);
-      copy_or_zero(&to.image[at][thread() % Form::kPixels], image_ + term.offset, exists);
+    constexpr int kAtOnce = 4;
+    const int pixel = thread() % Form::kPixels, end = min(count + 3, kStageTerms);
+#pragma unroll 1
+    for (int at = thread() / Form::kPixels; at < end; at += kAtOnce * kTermsATurn) {
+      Term term[kAtOnce];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) term[i] = terms[at + i * kTermsATurn];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const bool exists =
+            is_inside(pixel_h_ + term[i].shift_h, height_) && is_inside(pixel_w_ + term[i].shift_w, width_);
+        copy_or_zero(&to.image[at + i * kTermsATurn][pixel], image_ + (first_ + term[i].offset), exists);
+      }
     }
   }
 
@@ -298,7 +307,7 @@ class Loader {
       copy_or_zero(&to.weight[turn + thread() / kStageTerms][thread() % kStageTerms], from, turn < rows);
   }
 
-  int height_, width_, pixel_h_, pixel_w_, rows_;
+  int height_, width_, pixel_h_, pixel_w_, first_, rows_;
   const float* image_;
   const float* weight_;
   std::int64_t weight_step_;
@@ -328,7 +337,8 @@ __device__ void add_stage(const Stage<Form>& stage, int count,
   const int thread = static_cast<int>(threadIdx.x);
   const int row = thread / Form::kThreadPixels * Form::kOwnRows;
   const int pixel = thread % Form::kThreadPixels * Form::kOwnPixels;
-#pragma unroll 2
+  constexpr int kAhead = Form::kOwnRows * Form::kOwnPixels > 16 ? 2 : 4;  // of reads before their sums
+#pragma unroll kAhead
   for (int term = 0; term < count; term += 4) {
     float weight[Form::kOwnRows][4];
 #pragma unroll
@@ -490,7 +500,8 @@ struct Tiles {
 // Order: a chain for each block of 1,024 k, terms ascending, one fma each; then the blocks, ascending, from
 // +0, and the bias.
 template <class Form, bool many_blocks>
-__global__ void __launch_bounds__(Form::kThreads) dots(const __grid_constant__ Problem p, Tiles tiles) {
+__global__ void __launch_bounds__(Form::kThreads, Form::kBlocks)
+    dots(const __grid_constant__ Problem p, Tiles tiles) {
   __shared__ Memory<Form> memory;
   const Part& part = memory.part;
   for (std::int64_t tile = blockIdx.x; tile < tiles.count; tile += gridDim.x) {

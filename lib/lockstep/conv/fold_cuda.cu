@@ -28,9 +28,9 @@ constexpr int kApart =
 struct Problem {
   ConvWeightGradient call;
   std::int64_t pixels, out_h, out_w;  ///< of a sample's result
-  std::int64_t channels, filters;  ///< of a group
-  std::int64_t kernel, taps;       ///< of an input channel; of a filter, where they are wanted
-  std::int64_t columns;            ///< taps, and the bias
+  std::int64_t channels, filters;     ///< of a group
+  std::int64_t kernel, taps;          ///< of an input channel; of a filter, where they are wanted
+  std::int64_t columns;               ///< taps, and the bias
 
   __device__ std::int64_t image_pixels() const { return call.geometry.in_h * call.geometry.in_w; }
   /// The gradients of a filter in a sample, and the first channel of a group there.
@@ -129,8 +129,8 @@ __device__ Tap tap_of(const Problem& p, std::int64_t column) {
   const int channel = static_cast<int>(column) / kernel, rest = static_cast<int>(column) - channel * kernel;
   const int row = rest / kernel_w, col = rest - row * kernel_w;
   const int shift_h = row * static_cast<int>(g.dilation_h), shift_w = col * static_cast<int>(g.dilation_w);
-  return {channel * static_cast<int>(p.image_pixels()) + shift_h * static_cast<int>(g.in_w) + shift_w, shift_h,
-          shift_w};
+  return {channel * static_cast<int>(p.image_pixels()) + shift_h * static_cast<int>(g.in_w) + shift_w,
+          shift_h, shift_w};
 }
 
 /// Copies rows to shared memory, a lane each; a warp takes one filter or tap after the other.
@@ -171,8 +171,7 @@ class Loader {
       const ConvGeometry& g = p_.call.geometry;
       const int h = row_.middle * static_cast<int>(g.stride_h) - static_cast<int>(g.pad_h);
       const int w = row_.low * static_cast<int>(g.stride_w) - static_cast<int>(g.pad_w);
-      load_image(p_.image(sample, place_.group) + (static_cast<std::int64_t>(h) * width_ + w),
-                 is_row ? h : kNowhere, w, to);
+      load_image(kept(p_.image(sample, place_.group)), h * width_ + w, is_row ? h : kNowhere, w, to);
     }
     row_.advance(step_, out_h_, out_w_);
   }
@@ -182,20 +181,30 @@ class Loader {
   __device__ static int warp() { return static_cast<int>(threadIdx.x) / kLanes; }
 
   __device__ void load_gradients(const float* from, bool is_row, Stage<Form>& to) const {
-    from += warp() * p_.pixels;
+    from = kept(from);
+    const auto pixels = static_cast<int>(p_.pixels);
+    const int filters = place_.filters;
 #pragma unroll 4
-    for (int filter = warp(); filter < place_.filters; filter += Form::kWarps) {
-      copy_or_zero(&to.gradient[filter][lane()], from, is_row);
-      from += Form::kWarps * p_.pixels;
-    }
+    for (int filter = warp(); filter < filters; filter += Form::kWarps)
+      copy_or_zero(&to.gradient[filter][lane()], from + static_cast<std::int64_t>(filter) * pixels, is_row);
   }
 
-  __device__ void load_image(const float* from, int first_h, int first_w, Stage<Form>& to) const {
-#pragma unroll 4
-    for (int column = warp(); column < taps_; column += Form::kWarps) {
-      const Tap tap = tap_[column];
-      copy_or_zero(&to.image[column][lane()], from + tap.offset,
-                   is_inside(first_h + tap.shift_h, height_) && is_inside(first_w + tap.shift_w, width_));
+  /// Taps are asked for some at a time.
+  __device__ void load_image(const float* image, int first, int first_h, int first_w, Stage<Form>& to) const {
+    constexpr int kAtOnce = Form::kColumns / Form::kWarps < 4 ? Form::kColumns / Form::kWarps : 4;
+#pragma unroll 1
+    for (int at = warp(); at < taps_; at += kAtOnce * Form::kWarps) {
+      Tap tap[kAtOnce];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) tap[i] = tap_[at + i * Form::kWarps];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int column = at + i * Form::kWarps;
+        if (column >= taps_) break;
+        copy_or_zero(
+            &to.image[column][lane()], image + (first + tap[i].offset),
+            is_inside(first_h + tap[i].shift_h, height_) && is_inside(first_w + tap[i].shift_w, width_));
+      }
     }
   }
 
@@ -235,7 +244,8 @@ struct Own {
 
   /// Order: each chain takes the stage's rows, ascending, one fma each.
   __device__ void add_stage(const Stage<Form>& stage, int count) {
-#pragma unroll 2
+    constexpr int kAhead = Form::kOwnFilters * Form::kOwnColumns > 4 ? 2 : 8;  // of reads before their sums
+#pragma unroll kAhead
     for (int row = 0; row < count; row += 4) {
       float4 gradient[Form::kOwnFilters], image[Form::kOwnColumns];
 #pragma unroll
