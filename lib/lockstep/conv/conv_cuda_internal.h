@@ -2,15 +2,23 @@
 // What the CUDA forms of the dots and of the folds share.
 
 #include <cstdint>
-#include <cuda_pipeline_primitives.h>
-#include <cuda_runtime_api.h>
 
 #include "lockstep/base/host_device.h"
+#include "lockstep/conv/conv.h"
 
 namespace lockstep::conv_internal {
 
-/// The tiled kernels count inside a sample in 32 bits. So far no sum of two numbers leaves them.
-constexpr std::int64_t kMostNarrow = std::int64_t{1} << 29;
+/// The tiled kernels count inside a sample's group in 32 bits.
+constexpr bool is_narrow(const ConvGeometry& g) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 29;  // no sum of two of them leaves 32 bits
+  // What a tap reads lies so far from the image's corner at most, inside of the image or not.
+  const std::int64_t h = g.in_h + 2 * g.pad_h + g.kernel_h * g.dilation_h + g.stride_h;
+  const std::int64_t w = g.in_w + 2 * g.pad_w + g.kernel_w * g.dilation_w + g.stride_w;
+  const std::int64_t channels = g.in_channels / g.groups, filters = g.out_channels / g.groups;
+  return h <= kMost && w <= kMost && h * w <= kMost && channels * g.in_h * g.in_w <= kMost &&
+         filters * g.out_pixels() <= kMost && filters * g.taps() <= kMost;
+}
+
 /// Where a tap, a pixel or both do not exist: outside of any image that the tiled kernels take.
 constexpr int kNowhere = -(1 << 29);
 

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cuda_pipeline_primitives.h>
 #include <cuda_runtime_api.h>
 
 #include "lockstep/base/cuda_check_internal.h"
@@ -549,17 +550,11 @@ void launch_either(const Problem& p, cudaStream_t on) {
   Tiles::of<Wide>(p).count >= kBlocksThatFill ? launch<Wide>(p, on) : launch<Narrow>(p, on);
 }
 
-bool is_narrow(const Axis& a) {
-  return std::max({a.source, a.results}) * a.stride + a.kernel * a.dilation + a.pad <= kMostNarrow;
-}
-
-void run(const Problem& p, void* stream) {
+void run(const Problem& p, bool is_narrow, void* stream) {
   const std::int64_t count = p.samples * p.groups * p.results * p.out_pixels();
   if (count == 0) return;
   auto* const on = static_cast<cudaStream_t>(stream);
-  const bool narrow = is_narrow(p.h) && is_narrow(p.w) && p.sources * p.image_pixels() <= kMostNarrow &&
-                      p.weight_group_step <= kMostNarrow && p.out_pixels() <= kMostNarrow;
-  if (!narrow || p.results <= 2) {
+  if (!is_narrow || p.results <= 2) {
     const auto blocks = static_cast<unsigned>(std::min(ceil_div(count, 256), kMostBlocks));
     dots_one_by_one<<<blocks, 256, 0, on>>>(p);
     return check_launch("conv: dots_one_by_one");
@@ -590,7 +585,7 @@ void conv_cuda(const Conv& call, void* stream) {
        filters * g.taps(), g.taps(), g.kernel_h * g.kernel_w,
        forward_axis(g.in_h, g.out_h(), g.kernel_h, g.stride_h, g.pad_h, g.dilation_h),
        forward_axis(g.in_w, g.out_w(), g.kernel_w, g.stride_w, g.pad_w, g.dilation_w)},
-      stream);
+      is_narrow(g), stream);
 }
 
 void input_gradient_cuda(const ConvInputGradient& call, void* stream) {
@@ -600,7 +595,7 @@ void input_gradient_cuda(const ConvInputGradient& call, void* stream) {
        filters * g.taps(), g.kernel_h * g.kernel_w, g.taps(),
        gradient_axis(g.in_h, g.out_h(), g.kernel_h, g.stride_h, g.pad_h, g.dilation_h),
        gradient_axis(g.in_w, g.out_w(), g.kernel_w, g.stride_w, g.pad_w, g.dilation_w)},
-      stream);
+      is_narrow(g), stream);
 }
 
 }  // namespace lockstep::conv_internal

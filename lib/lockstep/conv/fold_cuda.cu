@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cuda_pipeline_primitives.h>
 #include <cuda_runtime_api.h>
 
 #include "lockstep/base/cuda_check_internal.h"
@@ -390,18 +391,6 @@ void launch(const Problem& p, const FoldPlan& plan, cudaStream_t on) {
     fold_partials<<<fold_blocks, 256, 0, on>>>(p, first, static_cast<int>(count), p.call.scratch);
     check_launch("conv: fold_partials");
   }
-}
-
-bool is_narrow(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, std::int64_t pad,
-               std::int64_t dilation) {
-  return in + (out + 1) * stride + kernel * dilation + pad <= kMostNarrow;
-}
-
-bool is_narrow(const ConvGeometry& g) {
-  return is_narrow(g.in_h, g.out_h(), g.kernel_h, g.stride_h, g.pad_h, g.dilation_h) &&
-         is_narrow(g.in_w, g.out_w(), g.kernel_w, g.stride_w, g.pad_w, g.dilation_w) &&
-         g.in_channels / g.groups * g.in_h * g.in_w <= kMostNarrow && g.out_pixels() <= kMostNarrow &&
-         g.taps() <= kMostNarrow;
 }
 
 }  // namespace

@@ -13,6 +13,5 @@ namespace {
 
 void conv_cuda(const Conv&, void*) { refuse("conv"); }
 void input_gradient_cuda(const ConvInputGradient&, void*) { refuse("conv_input_gradient"); }
-void weight_gradient_cuda(const ConvWeightGradient&, void*) { refuse("conv_weight_gradient"); }
 
 }  // namespace lockstep::conv_internal
