@@ -358,19 +358,22 @@ __device__ void add_stage(const Stage<Form>& stage, int count,
   }
 }
 
-/// What a thread block has in shared memory.
+/// What a thread block has in shared memory. Short stages need more of them, so that a copy has the time that
+/// it takes.
 template <class Form>
 struct Memory {
-  Stage<Form> stages[2];
-  Term terms[2][kStageTerms];
+  static constexpr int kStages = 4 * sizeof(Stage<Form>) <= 44 << 10 ? 4 : 2;
+  Stage<Form> stages[kStages];
+  Term terms[kStages][kStageTerms];
   Part part;
 };
 
-/// Order: a block of 1,024 k is a chain, whose terms are `first` … `end` - 1. While a stage is summed the
-/// next one is under way, and the first warp works out the terms of the one behind it.
+/// Order: a block of 1,024 k is a chain, whose terms are `first` … `end` - 1. While a stage is summed those
+/// behind it are under way, and the first warp works out the terms of the next.
 template <class Form>
 __device__ void run_chain(Terms& terms, const Loader<Form>& loader, int first, int end, Memory<Form>& memory,
                           float (&chain)[Form::kOwnRows][Form::kOwnPixels]) {
+  constexpr int kStages = Memory<Form>::kStages;
 #pragma unroll
   for (int i = 0; i < Form::kOwnRows; ++i) {
 #pragma unroll
@@ -378,21 +381,25 @@ __device__ void run_chain(Terms& terms, const Loader<Form>& loader, int first, i
   }
   if (first >= end) return;
   const bool finds_terms = threadIdx.x < kLanes;
+  const auto rest = [&](int stage) { return end - first - stage * kStageTerms; };
   __syncthreads();  // stages and terms are free
   if (finds_terms) {
     terms.seek(first);
-    terms.next(end - first, memory.terms[0]);
+    for (int stage = 0; stage < kStages; ++stage) terms.next(rest(stage), memory.terms[stage]);
   }
   __syncthreads();
-#pragma unroll 1  // a first round of its own would be as much code again
-  for (int at = first, slot = 0;; at += kStageTerms, slot ^= 1) {
-    if (at < end) loader.load(end - at, memory.terms[slot], memory.stages[slot]);
+#pragma unroll 1  // the first rounds, which only copy, would be as much code again
+  for (int stage = 1 - kStages; rest(stage) > 0; ++stage) {
+    if (stage >= 0) {
+      __pipeline_wait_prior(kStages - 2);
+      __syncthreads();  // every thread's copies of this stage are there, and the stage before is free
+    }
+    const int next = stage + kStages - 1;
+    if (rest(next) > 0) loader.load(rest(next), memory.terms[next % kStages], memory.stages[next % kStages]);
     __pipeline_commit();
-    if (finds_terms) terms.next(end - at - kStageTerms, memory.terms[slot ^ 1]);
-    if (at > first) add_stage(memory.stages[slot ^ 1], min(end - at + kStageTerms, kStageTerms), chain);
-    if (at >= end) break;
-    __pipeline_wait_prior(0);
-    __syncthreads();  // every thread's copies of this stage are there, and the other stage is free
+    if (stage < 0) continue;
+    if (finds_terms) terms.next(rest(stage + kStages), memory.terms[stage % kStages]);
+    add_stage(memory.stages[stage % kStages], min(rest(stage), kStageTerms), chain);
   }
 }
 
@@ -409,10 +416,6 @@ __device__ __noinline__ int terms_below(const Problem& p, const Part& part, std:
                           (part.h.has(row) ? part.w.below(col) : 0));
 }
 
-__device__ float with_bias(const Problem& p, const Part& part, float dot, std::int64_t channel) {
-  return p.bias == nullptr ? dot : dot + p.bias[part.group * p.results + channel];
-}
-
 /// Those of a thread's results that are NaN, once more.
 template <class Form>
 __device__ __noinline__ void ask_each_tap(const Problem& p, const Part& part, std::int64_t first_channel,
@@ -422,10 +425,22 @@ __device__ __noinline__ void ask_each_tap(const Problem& p, const Part& part, st
     for (int i = 0; i < Form::kOwnRows && first_channel + i < p.results; ++i) {
       const std::int64_t channel = first_channel + i;
       float* const out = part.out(p, pixel.sample, channel) + part.place(p, pixel.i, pixel.j);
-      if (*out != *out)
-        *out = with_bias(p, part, dot_tap_by_tap(p, part, pixel.sample, channel, pixel.i, pixel.j), channel);
+      if (*out == *out) continue;
+      const float dot = dot_tap_by_tap(p, part, pixel.sample, channel, pixel.i, pixel.j);
+      *out = p.bias == nullptr ? dot : dot + p.bias[part.group * p.results + channel];
     }
   }
+}
+
+template <int width>
+__device__ void write_beside(const float (&from)[width], float* to) {
+  static_assert(width == 1 || width == 2 || width == 4, "what a thread writes at once");
+  if constexpr (width == 4)
+    *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
+  else if constexpr (width == 2)
+    *reinterpret_cast<float2*>(to) = make_float2(from[0], from[1]);
+  else
+    *to = from[0];
 }
 
 /// The results of a thread on their way to memory.
@@ -436,43 +451,52 @@ class Ends {
       : p_(p),
         part_(part),
         channel_(first_channel + static_cast<int>(threadIdx.x) / Form::kThreadPixels * Form::kOwnRows),
-        index_(first_pixel + static_cast<int>(threadIdx.x) % Form::kThreadPixels * Form::kOwnPixels) {}
+        pixel_(first_pixel + static_cast<int>(threadIdx.x) % Form::kThreadPixels * Form::kOwnPixels) {
+    const std::int64_t channels = p.results - channel_;
+    channels_ = channels < Form::kOwnRows ? static_cast<int>(channels) : Form::kOwnRows;
+  }
 
   __device__ void write(const float (&sum)[Form::kOwnRows][Form::kOwnPixels]) const {
-    bool is_any_nan = false;
-    if (Form::kOwnPixels == 4 && takes_fours())
-      write_as<4>(sum, is_any_nan);
+    if (lie_beside())
+      write_in<Form::kOwnPixels>(sum);
     else
-      write_as<1>(sum, is_any_nan);
-    if (is_any_nan) ask_each_tap<Form>(p_, part_, channel_, index_);
+      write_in<1>(sum);
+    bool is_any_nan = false;
+#pragma unroll
+    for (int i = 0; i < Form::kOwnRows; ++i) {
+#pragma unroll
+      for (int j = 0; j < Form::kOwnPixels; ++j) is_any_nan = is_any_nan || sum[i][j] != sum[i][j];
+    }
+    if (is_any_nan) ask_each_tap<Form>(p_, part_, channel_, pixel_);
   }
 
  private:
-  /// Whether four results side by side can be written at once.
-  __device__ bool takes_fours() const {
-    return !p_.h.is_gradient && p_.out_pixels() % 4 == 0 &&
+  /// Whether a thread's pixels can be written at once.
+  __device__ bool lie_beside() const {
+    return p_.h.result_step() == 1 && p_.w.result_step() == 1 && p_.out_pixels() % Form::kOwnPixels == 0 &&
            reinterpret_cast<std::uintptr_t>(p_.out) % 16 == 0;
   }
+
   template <int width>
-  __device__ void write_as(const float (&sum)[Form::kOwnRows][Form::kOwnPixels], bool& is_any_nan) const {
-    Pixel pixel(part_, index_);
+  __device__ void write_in(const float (&sum)[Form::kOwnRows][Form::kOwnPixels]) const {
+    const bool has_bias = p_.bias != nullptr;
+    float bias[Form::kOwnRows];
+#pragma unroll
+    for (int i = 0; i < Form::kOwnRows; ++i) {
+      if (has_bias && i < channels_) bias[i] = p_.bias[part_.group * p_.results + channel_ + i];
+    }
+    Pixel pixel(part_, pixel_);
 #pragma unroll
     for (int j = 0; j < Form::kOwnPixels; j += width) {
       if (!pixel.exists(p_)) return;
       float* to = part_.out(p_, pixel.sample, channel_) + part_.place(p_, pixel.i, pixel.j);
 #pragma unroll
       for (int i = 0; i < Form::kOwnRows; ++i) {
-        if (channel_ + i >= p_.results) break;
+        if (i >= channels_) break;
         float out[width];
 #pragma unroll
-        for (int v = 0; v < width; ++v) {
-          is_any_nan = is_any_nan || sum[i][j + v] != sum[i][j + v];
-          out[v] = with_bias(p_, part_, sum[i][j + v], channel_ + i);
-        }
-        if constexpr (width == 4)
-          *reinterpret_cast<float4*>(to) = make_float4(out[0], out[1], out[2], out[3]);
-        else
-          *to = out[0];
+        for (int v = 0; v < width; ++v) out[v] = has_bias ? sum[i][j + v] + bias[i] : sum[i][j + v];
+        write_beside(out, to);
         to += p_.out_pixels();
       }
       pixel.advance(part_, width);
@@ -481,7 +505,8 @@ class Ends {
 
   const Problem& p_;
   const Part& part_;
-  std::int64_t channel_, index_;
+  std::int64_t channel_, pixel_;
+  int channels_;
 };
 
 /// How the results are cut into tiles: channels first, for neighbours to read the same pixels.

@@ -105,6 +105,8 @@ struct Form {
   static constexpr int kOwnFilters = own_filters, kOwnColumns = own_columns;
   static constexpr int kThreadColumns = columns / own_columns;
   static constexpr int kThreads = filters / own_filters * kThreadColumns, kWarps = kThreads / kLanes;
+  /// Short stages need more of them, so that a copy has the time that it takes.
+  static constexpr int kStages = own_filters * own_columns > 4 ? 2 : 4;
 };
 
 template <class Form>
@@ -291,20 +293,22 @@ __device__ __noinline__ float ask_each_tap(const Problem& p, std::int64_t segmen
 
 /// Order: the segment's rows, ascending.
 template <class Form>
-__device__ void run_chains(const order::FoldSegment& segment, Loader<Form>& loader, Stage<Form> (&stages)[2],
-                           Own<Form>& own) {
-  const auto rows = static_cast<int>(segment.rows);
-  if (rows == 0) return;
+__device__ void run_chains(const order::FoldSegment& segment, Loader<Form>& loader,
+                           Stage<Form> (&stages)[Form::kStages], Own<Form>& own) {
+  constexpr int kStages = Form::kStages;
+  const auto rest = [&](int stage) { return static_cast<int>(segment.rows) - stage * kStageRows; };
   loader.seek(segment.offset);
   __syncthreads();  // the stages are free
-#pragma unroll 1    // a first round of its own would be as much code again
-  for (int at = 0, slot = 0;; at += kStageRows, slot ^= 1) {
-    if (at < rows) loader.load(rows - at, stages[slot]);
+#pragma unroll 1    // the first rounds, which only copy, would be as much code again
+  for (int stage = 1 - kStages; rest(stage) > 0; ++stage) {
+    if (stage >= 0) {
+      __pipeline_wait_prior(kStages - 2);
+      __syncthreads();  // every thread's copies of this stage are there, and the stage before is free
+    }
+    const int next = stage + kStages - 1;
+    if (rest(next) > 0) loader.load(rest(next), stages[next % kStages]);
     __pipeline_commit();
-    if (at > 0) own.add_stage(stages[slot ^ 1], min(rows - at + kStageRows, kStageRows));
-    if (at >= rows) break;
-    __pipeline_wait_prior(0);
-    __syncthreads();  // every thread's copies of this stage are there, and the other stage is free
+    if (stage >= 0) own.add_stage(stages[stage % kStages], min(rest(stage), kStageRows));
   }
 }
 
@@ -325,7 +329,7 @@ template <class Form>
 __global__ void __launch_bounds__(Form::kThreads)
     fold_chunks(const __grid_constant__ Problem p, FoldPlan plan, std::int64_t first, std::int64_t count,
                 float* partials) {
-  __shared__ Stage<Form> stages[2];
+  __shared__ Stage<Form> stages[Form::kStages];
   __shared__ Place place;
   __shared__ Tap taps[Form::kColumns];
   const std::int64_t in_launch = quotient(blockIdx.x, plan.tiles());
@@ -333,8 +337,7 @@ __global__ void __launch_bounds__(Form::kThreads)
   __syncthreads();
   if (threadIdx.x < Form::kColumns) taps[threadIdx.x] = tap_of(p, place.column + threadIdx.x);
   Loader<Form> loader(p, place, taps);
-  loader.fill(stages[0]);
-  loader.fill(stages[1]);
+  for (Stage<Form>& stage : stages) loader.fill(stage);
   const std::int64_t begin = first + in_launch, end = partials == nullptr ? first + count : begin + 1;
   for (std::int64_t index = begin; index < end; ++index) {
     const order::FoldSegment segment = order::fold_segment(p.call.span, index);
