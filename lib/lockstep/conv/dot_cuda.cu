@@ -1,6 +1,6 @@
 // Forward and the gradient with respect to the input: dots of weights with the pixels that taps read, the
 // latter one problem for each remainder by the stride, as each has its own taps. A thread block has a tile
-// of result channels by pixels, whose operands come through shared memory a stage ahead of their sums; a
+// of result channels by pixels, whose operands come through shared memory some stages ahead of their sums; a
 // thread has some chains of it in registers. No bit depends on how they are cut.
 //
 // A tap outside of the image is read as +0. That changes no chain of finite weights: a sum starts at +0, and
@@ -142,8 +142,8 @@ __device__ float dot_tap_by_tap(const Problem& p, const Part& part, std::int64_t
   return sum + chain;
 }
 
-/// For results that are few, and images that are too large for the other form. Order: a result is a
-/// thread's, as above.
+/// For groups of few results and terms, where most of a tile would be idle, and for images that are too large
+/// to be counted in 32 bits. Order: a result is a thread's, as above.
 __global__ void __launch_bounds__(256) dots_one_by_one(const __grid_constant__ Problem p) {
   const std::int64_t pixels = p.out_pixels(), channels = p.groups * p.results;
   const std::int64_t count = p.samples * channels * pixels, step = std::int64_t{gridDim.x} * 256;
@@ -579,7 +579,7 @@ void run(const Problem& p, bool is_narrow, void* stream) {
   const std::int64_t count = p.samples * p.groups * p.results * p.out_pixels();
   if (count == 0) return;
   auto* const on = static_cast<cudaStream_t>(stream);
-  if (!is_narrow || p.results <= 2) {
+  if (!is_narrow || (p.results <= 2 && p.taps() <= 64)) {
     const auto blocks = static_cast<unsigned>(std::min(ceil_div(count, 256), kMostBlocks));
     dots_one_by_one<<<blocks, 256, 0, on>>>(p);
     return check_launch("conv: dots_one_by_one");

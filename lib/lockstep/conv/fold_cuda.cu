@@ -1,7 +1,7 @@
 // The gradients of weight and bias. A thread block has a tile of filters by columns, a column being a tap, or
 // the bias, whose tap reads 1: fma(dy, 1, chain) is chain + dy. Output pixels come through shared memory some
-// at a time, a stage ahead of their sums; a thread has some chains of the tile in registers. Chunks side by
-// side leave partials in scratch, which a second kernel folds in their order.
+// at a time, some stages ahead of their sums; a thread has some chains of the tile in registers. Chunks side
+// by side leave partials in scratch, which a second kernel folds in their order.
 //
 // A tap outside of the image is read as +0. That changes no chain of finite gradients but the sign of a zero,
 // which is lost in the total. Where a gradient is infinite or NaN the product is NaN and stays so: such a
