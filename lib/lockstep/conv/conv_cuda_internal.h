@@ -49,6 +49,24 @@ __device__ inline const float* kept(const float* pointer) {
   return pointer;
 }
 
+/// Reads from shared memory, on a boundary of four floats or of two.
+template <int count>
+__device__ inline void read_shared(const float* from, float (&to)[count]) {
+  if constexpr (count % 4 == 0) {
+#pragma unroll
+    for (int i = 0; i < count; i += 4) {
+      const float4 four = *reinterpret_cast<const float4*>(from + i);
+      to[i] = four.x, to[i + 1] = four.y, to[i + 2] = four.z, to[i + 3] = four.w;
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < count; i += 2) {
+      const float2 two = *reinterpret_cast<const float2*>(from + i);
+      to[i] = two.x, to[i + 1] = two.y;
+    }
+  }
+}
+
 __device__ inline bool is_inside(int at, int extent) {
   return static_cast<unsigned>(at) < static_cast<unsigned>(extent);
 }

@@ -545,6 +545,8 @@ TEST_F(ConvGpu, NumbersBeyond32BitsHaveAFormOfTheirOwn) {
   ConvGeometry far = plane(2, 3, 6, 4, 3, 1, 1);
   far.stride_w = std::int64_t{1} << 40;
   expect_the_cpus_bits(Problem(far));
+  far.dilation_w = 2;
+  expect_the_cpus_bits(Problem(far));
   far = plane(600, 3, 6, 4, 1, 1, 0, std::int64_t{1} << 40);
   expect_the_cpus_bits(Problem(far));
 }

@@ -56,9 +56,10 @@ struct Axis {
 
   __device__ Taps of(std::int64_t remainder) const {
     if (!is_gradient) return {results, stride, -pad, dilation, kernel, 0, 1};
+    const std::int64_t candidates = tap_step < kernel ? tap_step : kernel;
     std::int64_t first = 0;
-    while (first < tap_step && (remainder + pad - first * dilation) % stride != 0) ++first;
-    const bool has_taps = first < tap_step && first < kernel;
+    while (first < candidates && (remainder + pad - first * dilation) % stride != 0) ++first;
+    const bool has_taps = first < candidates;
     return {(results - remainder + stride - 1) / stride,
             1,
             has_taps ? (remainder + pad - first * dilation) / stride : 0,
@@ -314,23 +315,6 @@ class Loader {
   std::int64_t weight_step_;
 };
 
-template <int count>
-__device__ void read_shared(const float* from, float (&to)[count]) {
-  if constexpr (count % 4 == 0) {
-#pragma unroll
-    for (int i = 0; i < count; i += 4) {
-      const float4 four = *reinterpret_cast<const float4*>(from + i);
-      to[i] = four.x, to[i + 1] = four.y, to[i + 2] = four.z, to[i + 3] = four.w;
-    }
-  } else {
-#pragma unroll
-    for (int i = 0; i < count; i += 2) {
-      const float2 two = *reinterpret_cast<const float2*>(from + i);
-      to[i] = two.x, to[i + 1] = two.y;
-    }
-  }
-}
-
 /// Order: each chain takes the stage's terms, ascending, one fma each.
 template <class Form>
 __device__ void add_stage(const Stage<Form>& stage, int count,
@@ -388,7 +372,8 @@ __device__ void run_chain(Terms& terms, const Loader<Form>& loader, int first, i
     for (int stage = 0; stage < kStages; ++stage) terms.next(rest(stage), memory.terms[stage]);
   }
   __syncthreads();
-#pragma unroll 1  // the first rounds, which only copy, would be as much code again
+  // The first rounds only copy; unrolled they would be as much code again.
+#pragma unroll 1
   for (int stage = 1 - kStages; rest(stage) > 0; ++stage) {
     if (stage >= 0) {
       __pipeline_wait_prior(kStages - 2);

@@ -23,7 +23,7 @@ namespace {
 
 constexpr int kStageRows = 32;  // a lane each
 constexpr int kApart =
-    kStageRows + 4;  // of a tile's rows in shared memory, four banks apart, for reads of four
+    kStageRows + 4;  // of filters and columns in shared memory: by four banks, as reads of four
 
 /// A call, and what follows from its geometry.
 struct Problem {
@@ -250,36 +250,20 @@ struct Own {
     constexpr int kAhead = Form::kOwnFilters * Form::kOwnColumns > 4 ? 2 : 8;  // of reads before their sums
 #pragma unroll kAhead
     for (int row = 0; row < count; row += 4) {
-      float4 gradient[Form::kOwnFilters], image[Form::kOwnColumns];
+      float gradient[Form::kOwnFilters][4], image[Form::kOwnColumns][4];
 #pragma unroll
       for (int i = 0; i < Form::kOwnFilters; ++i)
-        gradient[i] = *reinterpret_cast<const float4*>(&stage.gradient[filter() + i][row]);
+        read_shared(&stage.gradient[filter() + i][row], gradient[i]);
 #pragma unroll
-      for (int j = 0; j < Form::kOwnColumns; ++j)
-        image[j] = *reinterpret_cast<const float4*>(&stage.image[column(j)][row]);
+      for (int j = 0; j < Form::kOwnColumns; ++j) read_shared(&stage.image[column(j)][row], image[j]);
 #pragma unroll
-      for (int i = 0; i < Form::kOwnFilters; ++i) {
+      for (int r = 0; r < 4; ++r) {
 #pragma unroll
-        for (int j = 0; j < Form::kOwnColumns; ++j)
-          chain[i][j] = std::fma(gradient[i].x, image[j].x, chain[i][j]);
-      }
+        for (int i = 0; i < Form::kOwnFilters; ++i) {
 #pragma unroll
-      for (int i = 0; i < Form::kOwnFilters; ++i) {
-#pragma unroll
-        for (int j = 0; j < Form::kOwnColumns; ++j)
-          chain[i][j] = std::fma(gradient[i].y, image[j].y, chain[i][j]);
-      }
-#pragma unroll
-      for (int i = 0; i < Form::kOwnFilters; ++i) {
-#pragma unroll
-        for (int j = 0; j < Form::kOwnColumns; ++j)
-          chain[i][j] = std::fma(gradient[i].z, image[j].z, chain[i][j]);
-      }
-#pragma unroll
-      for (int i = 0; i < Form::kOwnFilters; ++i) {
-#pragma unroll
-        for (int j = 0; j < Form::kOwnColumns; ++j)
-          chain[i][j] = std::fma(gradient[i].w, image[j].w, chain[i][j]);
+          for (int j = 0; j < Form::kOwnColumns; ++j)
+            chain[i][j] = std::fma(gradient[i][r], image[j][r], chain[i][j]);
+        }
       }
     }
   }
@@ -299,7 +283,8 @@ __device__ void run_chains(const order::FoldSegment& segment, Loader<Form>& load
   const auto rest = [&](int stage) { return static_cast<int>(segment.rows) - stage * kStageRows; };
   loader.seek(segment.offset);
   __syncthreads();  // the stages are free
-#pragma unroll 1    // the first rounds, which only copy, would be as much code again
+  // The first rounds only copy; unrolled they would be as much code again.
+#pragma unroll 1
   for (int stage = 1 - kStages; rest(stage) > 0; ++stage) {
     if (stage >= 0) {
       __pipeline_wait_prior(kStages - 2);
