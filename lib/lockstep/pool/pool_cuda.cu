@@ -99,11 +99,17 @@ struct MaxForward {
   }
 };
 
+/// The pixels of the image that a window spans, from its first to its last tap.
 template <class Index>
-__device__ bool lies_in(const BasicWindow<Index>& rows, const BasicWindow<Index>& cols, Index width,
-                        std::int64_t index) {
+__device__ Range<Index> span_of(const Axis<Index>& axis, Index window) {
+  const Index first = window * axis.stride - axis.pad;
+  return {max(first, Index{0}), min(first + axis.dilation * (axis.kernel - 1) + 1, axis.in)};
+}
+
+template <class Index>
+__device__ bool lies_in(const Range<Index>& rows, const Range<Index>& cols, Index width, Index pixel) {
   for (Index h = rows.begin; h < rows.end; ++h) {
-    const std::int64_t col = index - std::int64_t{h} * width;
+    const Index col = pixel - h * width;
     if (col >= cols.begin && col < cols.end) return true;
   }
   return false;
@@ -117,7 +123,7 @@ struct MaxBackward {
   Axis<Index> h, w;
 
   __device__ void operator()(const Place<Index>& at, Index i) const {
-    const std::int64_t pixel = std::int64_t{at.h} * w.in + at.w;
+    const Index pixel = at.h * w.in + at.w;
     const Range<Index> rows = windows_around(h, at.h), cols = windows_around(w, at.w);
     BlockSum<float> sum;
     bool is_lost = false;
@@ -127,11 +133,17 @@ struct MaxBackward {
         const std::int64_t index = indices[window];
         if (index == pixel)
           sum.add(dy[window]);
-        else if (index != -1 && !lies_in(window_of(h, row), window_of(w, col), w.in, index))
-          is_lost = true;
+        else
+          is_lost = is_lost || (index != -1 && !is_of(row, col, index));
       }
     }
     dx[i] = is_lost ? NAN : sum.value();
+  }
+
+  /// Whether a window's index can be its own.
+  __device__ bool is_of(Index row, Index col, std::int64_t index) const {
+    return index >= 0 && index < std::int64_t{h.in} * w.in &&
+           lies_in(span_of(h, row), span_of(w, col), w.in, static_cast<Index>(index));
   }
 };
 
