@@ -33,10 +33,7 @@ c10::DispatchKeySet keys_of(const at::Tensor& t) {
 
 void require_tokens(const char* name, const at::Tensor& t) {
   if (!t.defined()) refuse(name, "a tensor", "none");
-  invariant::require_plain(kName, keys_of(t));
-  if (!t.device().is_cpu() || !invariant::is_computed_in(t.scalar_type()))
-    refuse(name, "float32 (or, for tests, float64) on the CPU",
-           fmt::format("{} on {}", c10::toString(t.scalar_type()), t.device().str()), ErrorCode::unsupported);
+  invariant::require_supported(kName, keys_of(t), t);
   if (t.dim() != 3) refuse(name, "[tokens, heads, features]", invariant::shape_text(t));
 }
 

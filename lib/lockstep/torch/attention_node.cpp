@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 
 #include "lockstep/torch/attention_node_internal.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
 
@@ -81,12 +82,13 @@ class LockstepAttentionBackward final : public Node {
     if (task_should_compute_output(0)) results[0] = result_like(q, q.size(-1));
     if (task_should_compute_output(1)) results[1] = result_like(k, k.size(-1));
     if (task_should_compute_output(2)) results[2] = result_like(v, v.size(-1));
+    const OnDevice on("attention backward", d_o, q, k, v, o, call_.keep, call_.add);
     by_dtype(q, [&](auto zero) {
       using T = decltype(zero);
       const BasicConstHeadRows<T> rows{lse_.const_data_ptr<T>(), sample_stride(lse_), lse_.stride(-2)};
       attention_backward(operand<T>(d_o), operand<T>(q), operand<T>(k), operand<T>(v), operand<T>(o), rows,
                          result<T>(results[0]), result<T>(results[1]), result<T>(results[2]), call_.extents,
-                         call_.options<T>());
+                         call_.options<T>(), on.device(), on.stream());
     });
     return results;
   }
@@ -126,12 +128,13 @@ at::Tensor attend(AttentionCall call, const at::Tensor& q, const at::Tensor& k, 
     const at::Tensor q_rows = with_rows(q), k_rows = with_rows(k), v_rows = with_rows(v);
     o = result_like(q_rows, v.size(-1));
     if (needs_gradient) lse = make_lse(call, q);
+    const OnDevice on("attention", q_rows, k_rows, v_rows, call.keep, call.add);
     by_dtype(q, [&](auto zero) {
       using T = decltype(zero);
       BasicHeadRows<T> rows;
       if (needs_gradient) rows = {lse.mutable_data_ptr<T>(), sample_stride(lse), lse.stride(-2)};
       attention(operand<T>(q_rows), operand<T>(k_rows), operand<T>(v_rows), result<T>(o), rows, call.extents,
-                call.options<T>());
+                call.options<T>(), on.device(), on.stream());
     });
   }
   if (!needs_gradient) return o;

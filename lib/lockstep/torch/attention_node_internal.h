@@ -23,7 +23,7 @@ struct AttentionCall {
   BasicAttentionOptions<T> options() const;
 };
 
-/// attention() and its gradients with respect to q, k and v, which are float32 or float64 on the CPU.
+/// attention() and its gradients with respect to q, k and v, which are float32, or float64 on the CPU.
 at::Tensor attend(AttentionCall call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
 }  // namespace lockstep::invariant

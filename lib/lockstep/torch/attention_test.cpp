@@ -472,8 +472,8 @@ TEST(PackedAttentionErrors, SayWhatIsWrong) {
   refuses("the 8 features of the query", [&] { nn::packed_attention(q, torch::ones({7, 2, 4}), q, ends); });
   refuses("7 tokens and 2 heads", [&] { nn::packed_attention(q, q, torch::ones({6, 2, 8}), ends); });
   refuses(
-      "float64) on the CPU, got Half", [&] { nn::packed_attention(q.to(at::kHalf), q, q, ends); },
-      ErrorCode::unsupported);
+      "float64 on the CPU) in the invariant mode, got float16",
+      [&] { nn::packed_attention(q.to(at::kHalf), q, q, ends); }, ErrorCode::unsupported);
 }
 
 }  // namespace

@@ -6,10 +6,10 @@
 #include <torch/csrc/autograd/VariableTypeUtils.h>
 
 #include "lockstep/base/error.h"
-#include "lockstep/row_sum/row_sum.h"
 #include "lockstep/torch/broadcast_node_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/row_sum_internal.h"
 #include "lockstep/torch/sample_order_internal.h"
 
 namespace lockstep::invariant {
@@ -76,21 +76,23 @@ class LockstepBroadcastBackward final : public Node {
     const std::int64_t rows = cols == 0 ? 0 : dy.numel() / cols;
     const at::Tensor dense =
         operation_ == BroadcastOperation::subtract ? dy.neg().contiguous() : dy.contiguous();
-    FoldTarget target(*this, 1, PlaceKind::broadcast, window_, rows, micro_batch_, at::kDouble);
-    by_dtype(dense, [&](auto zero) { fold(dense.const_data_ptr<decltype(zero)>(), cols, target); });
+    FoldTarget target(*this, 1, PlaceKind::broadcast, window_, rows, micro_batch_,
+                      dense.options().dtype(at::kDouble));
+    by_dtype(dense, [&](auto zero) { fold<decltype(zero)>(dense, cols, target); });
     return target.returned(base);
   }
 
   template <class T>
-  void fold(const T* dy, std::int64_t cols, FoldTarget& target) {
+  void fold(const at::Tensor& dy, std::int64_t cols, FoldTarget& target) {
+    const bool scales = operation_ == BroadcastOperation::multiply;
+    const at::Tensor x = scales ? x_.unpack().contiguous() : at::Tensor();
+    OnDevice on("broadcast backward", dy, x);
     double* const total = target.total_data<double>();
     double* const open = target.open<double>();
-    if (operation_ == BroadcastOperation::multiply) {
-      const at::Tensor x = x_.unpack().contiguous();
-      row_product_sum_fold(dy, cols, x.const_data_ptr<T>(), cols, cols, target.span(), total, open);
-    } else {
-      row_sum_fold(dy, cols, cols, target.span(), total, open);
-    }
+    if (scales)
+      fold_row_products(on, dy.const_data_ptr<T>(), x.const_data_ptr<T>(), cols, target.span(), total, open);
+    else
+      fold_rows(on, dy.const_data_ptr<T>(), cols, cols, target.span(), total, open);
   }
 
   BroadcastOperation operation_ = BroadcastOperation::add;

@@ -14,6 +14,7 @@
 
 #include <torch/csrc/autograd/function.h>
 
+#include "lockstep/base/device.h"
 #include "lockstep/base/error.h"
 #include "lockstep/parallel/parallel.h"
 #include "lockstep/torch/dispatch_internal.h"
@@ -114,6 +115,30 @@ void audit(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::
   op.redispatchBoxed(past_high(keys), stack);
 }
 
+// LibTorch's CPU kernels take lists of tensors apart; so do the kernels that it has for any other device, to
+// which a key resolves that has none of its own. CUDA's own round a list's sums as no single operation does.
+void take_apart(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
+  op.redispatchBoxed(through_low(keys), stack);
+}
+
+// Of several that meet, a CUDA device keeps any.
+void refuse_on_cuda(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
+  if (is_on_cuda(keys))
+    fail(ErrorCode::unsupported,
+         {"invariant mode", full_name(op.operator_name()), "an operation with one result on a CUDA device",
+          "one that keeps any of several elements that meet",
+          "Write it with gather or index_select, or do it on the CPU"});
+  op.redispatchBoxed(past_high(keys), stack);
+}
+
+bool has_kernel(std::string_view name) {
+  const std::size_t dot = name.find('.');
+  const c10::OperatorName wanted("aten::" + std::string(name.substr(0, dot)),
+                                 dot == std::string_view::npos ? "" : std::string(name.substr(dot + 1)));
+  const auto op = c10::Dispatcher::singleton().findOp(wanted);
+  return op && op->hasKernelForDispatchKey(kHigh);
+}
+
 // Libraries undo their registrations when they are destroyed, which must not happen while a program ends.
 class Libraries {
  public:
@@ -128,6 +153,7 @@ class Libraries {
     register_losses(registrar);
     register_element_losses(registrar);
     register_elementwise(registrar);
+    register_clamps(registrar);
     register_activations(registrar);
     register_reductions(registrar);
     register_norms(registrar);
@@ -153,8 +179,12 @@ class Libraries {
   }
 
   static void pass_exact(torch::Library& high) {
+    for (const std::string_view name : list_operations())
+      high.impl(std::string(name).c_str(), torch::CppFunction::makeFromBoxedFunction<&take_apart>());
+    for (const char* name : {"scatter.src", "scatter_.src"})
+      high.impl(name, torch::CppFunction::makeFromBoxedFunction<&refuse_on_cuda>());
     for (const std::string_view name : exact_operations())
-      high.impl(std::string(name).c_str(), torch::CppFunction::makeFallthrough());
+      if (!has_kernel(name)) high.impl(std::string(name).c_str(), torch::CppFunction::makeFallthrough());
   }
 
   // So that the frequent ones do not pay for the audit.
@@ -224,6 +254,11 @@ void Registrar::redirect_to_low(const c10::OperatorHandle& op, c10::DispatchKeyS
   op.redispatchBoxed(through_low(keys), stack);
 }
 
+void Registrar::redirect_cuda_to_low(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
+                                     torch::jit::Stack* stack) {
+  op.redispatchBoxed(is_on_cuda(keys) ? through_low(keys) : past_high(keys), stack);
+}
+
 void require_plain(const char* operation, c10::DispatchKeySet keys) {
   if (c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::FuncTorchDynamicLayerFrontMode))
     fail(ErrorCode::unsupported, {operation, "call", "plain eager execution in the invariant mode",
@@ -235,11 +270,30 @@ void require_plain(const char* operation, c10::DispatchKeySet keys) {
           "Trace outside of the mode: the traced module runs on the mode's kernels inside it"});
   if (keys.has_any(kAutocast))
     fail(ErrorCode::unsupported, {operation, "precision", "float32 in the invariant mode", "autocast",
-                                  "Leave autocast: on the CPU the contracts hold for float32 alone"});
+                                  "Leave autocast: the contracts hold for float32 alone"});
   if (keys.has_any(kWrapped))
     fail(ErrorCode::unsupported,
          {operation, "tensor", "a plain tensor in the invariant mode", toString(keys & kWrapped),
           "torch.compile, FakeTensor, tensor subclasses and dispatch modes do not work inside the mode"});
+}
+
+thread_local bool t_cpu_alone = false;
+
+bool set_cpu_alone(bool on) { return std::exchange(t_cpu_alone, on); }
+
+static void require_device(const char* operation, at::Device device) {
+  if (device.is_cpu()) return;
+  if (t_cpu_alone)
+    fail(ErrorCode::unsupported, {operation, "device", "cpu, since force_cpu is true", device.str(),
+                                  "Make the BatchInvariantConfig with force_cpu = false"});
+  if (!device.is_cuda())
+    fail(ErrorCode::unsupported, {operation, "device", "cpu or cuda in the invariant mode", device.str(),
+                                  "Move the model and its input to the CPU or to a CUDA device"});
+  static const std::string trouble = cuda_trouble();
+  if (!trouble.empty())
+    fail(ErrorCode::unsupported,
+         {operation, "device", "cpu in the invariant mode of this build", device.str() + " (" + trouble + ")",
+          "Move the model and its input to the CPU"});
 }
 
 static std::string dtype_text(at::ScalarType type) {
@@ -257,14 +311,16 @@ static std::string dtype_text(at::ScalarType type) {
 
 void require_supported(const char* operation, c10::DispatchKeySet keys, const at::Tensor& tensor) {
   require_plain(operation, keys);
-  if (!tensor.device().is_cpu())
-    fail(ErrorCode::unsupported, {operation, "device", "cpu in the invariant mode", tensor.device().str(),
-                                  "Move the model and its input to the CPU"});
+  require_device(operation, tensor.device());
   if (!is_computed_in(tensor.scalar_type()))
     fail(ErrorCode::unsupported,
-         {operation, "dtype", "float32 (or, for tests, float64) in the invariant mode",
+         {operation, "dtype", "float32 (or, for tests, float64 on the CPU) in the invariant mode",
           dtype_text(tensor.scalar_type()),
-          "On the CPU the contracts hold for float32 alone; convert with .to(torch::kFloat)"});
+          "The contracts hold for float32 alone; convert with .to(torch::kFloat)"});
+  if (tensor.is_cuda() && tensor.scalar_type() == at::kDouble)
+    fail(ErrorCode::unsupported,
+         {operation, "dtype", "float32 on a CUDA device in the invariant mode", "float64",
+          "float64 is there for tests, on the CPU: convert with .to(torch::kFloat) or .to(torch::kCPU)"});
 }
 
 void take_over_thread_count() {

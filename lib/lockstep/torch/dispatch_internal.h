@@ -72,8 +72,11 @@ CallCounter& call_counter(const std::string& operation);
 /// Refuses tensors that are not plain: fake and meta tensors, subclasses, torch.func's wrappers.
 /// Throws Error(unsupported).
 void require_plain(const char* operation, c10::DispatchKeySet keys);
-/// require_plain, and float32 or float64 on the CPU. Throws Error(unsupported).
+/// require_plain, and float32 on the CPU or on a CUDA device that this build has kernels for, or float64 on
+/// the CPU. Throws Error(unsupported).
 void require_supported(const char* operation, c10::DispatchKeySet keys, const at::Tensor& tensor);
+/// Whether this thread's mode refuses tensors on a CUDA device. Returns what was before.
+bool set_cpu_alone(bool on);
 /// The kernels use as many threads as LibTorch does.
 void take_over_thread_count();
 
@@ -96,6 +99,13 @@ struct Registrar {
     high.impl(name, torch::CppFunction::makeFromBoxedFunction<&redirect_to_low>());
     low.impl(name, std::forward<Function>(function));
   }
+  /// An exact operation of which LibTorch's CUDA kernel has other bits than its CPU kernel: the CUDA form is
+  /// ours, with the bits of the CPU's.
+  template <class Function>
+  void compute_on_cuda(const char* name, Function&& function) {
+    high.impl(name, torch::CppFunction::makeFromBoxedFunction<&redirect_cuda_to_low>());
+    low.impl(name, std::forward<Function>(function));
+  }
   /// An operation with an autograd node of ours.
   template <class Function>
   void whole(const char* name, Function&& function) {
@@ -107,7 +117,12 @@ struct Registrar {
   static void note(const char* name);
   static void redirect_to_low(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
                               torch::jit::Stack* stack);
+  static void redirect_cuda_to_low(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
+                                   torch::jit::Stack* stack);
 };
+
+/// Whether a tensor among the arguments of a call lies on a CUDA device.
+inline bool is_on_cuda(c10::DispatchKeySet keys) { return keys.has_backend(c10::BackendComponent::CUDABit); }
 
 void register_linear(Registrar& registrar);
 void register_matmul(Registrar& registrar);
@@ -115,6 +130,7 @@ void register_rowwise(Registrar& registrar);
 void register_losses(Registrar& registrar);
 void register_element_losses(Registrar& registrar);
 void register_elementwise(Registrar& registrar);
+void register_clamps(Registrar& registrar);
 void register_activations(Registrar& registrar);
 void register_reductions(Registrar& registrar);
 void register_norms(Registrar& registrar);

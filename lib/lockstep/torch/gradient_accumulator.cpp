@@ -82,7 +82,7 @@ void GradientAccumulator::begin(std::int64_t samples, std::optional<double> coun
   batch.global_samples = samples;
   batch.next_sample = batch.next_row = 0;
   batch.count = count.value_or(0);
-  batch.derived_count = 0;
+  batch.derived_count = at::Tensor();
 }
 
 GradientAccumulator::Scope GradientAccumulator::micro_batch(std::int64_t first_sample, std::int64_t samples,
@@ -148,6 +148,50 @@ bool GradientAccumulator::is_open() const {
   return open && !open->ended;
 }
 
+namespace {
+
+/// What the host learns of the losses, with the numbers of the whole batch.
+struct Losses {
+  std::vector<double> totals, counted;
+  double count = 0;
+};
+
+/// One copy, however many they are.
+Losses fetch(const Accumulation& batch) {
+  std::vector<at::Tensor> numbers;
+  for (const invariant::LossPlace& loss : batch.losses) {
+    numbers.push_back(loss.sums.select(0, 0));
+    numbers.push_back(loss.counted);
+  }
+  if (batch.derived_count.defined()) numbers.push_back(batch.derived_count);
+  Losses losses{{}, {}, batch.count};
+  if (numbers.empty()) return losses;
+  for (at::Tensor& number : numbers) number = number.to(numbers.front().device());
+  const at::Tensor all = at::stack(numbers).to(at::kCPU);
+  const auto* next = all.const_data_ptr<double>();
+  for (std::size_t i = 0; i < batch.losses.size(); ++i) {
+    losses.totals.push_back(*next++);
+    losses.counted.push_back(*next++);
+  }
+  if (!(batch.count > 0) && batch.derived_count.defined()) losses.count = *next;
+  return losses;
+}
+
+void check_counted(const Accumulation& batch, const Losses& losses) {
+  for (std::size_t i = 0; i < batch.losses.size(); ++i) {
+    if (!batch.losses[i].is_mean) continue;
+    if (!(losses.count > 0))
+      refuse("finish", "targets counted by the loss", "at least one", "none",
+             "Every target is ignored, or has weight 0");
+    if (std::abs(losses.counted[i] - losses.count) > kCountTolerance * losses.count)
+      refuse("finish", "targets counted by the loss",
+             fmt::format("{}, as begin() was told or the first micro-batch showed", losses.count),
+             fmt::to_string(losses.counted[i]), "Give begin() the count of the global batch");
+  }
+}
+
+}  // namespace
+
 void GradientAccumulator::check_complete() const {
   const Accumulation& batch = *accumulation_;
   if (batch.next_sample != batch.global_samples)
@@ -159,30 +203,27 @@ void GradientAccumulator::check_complete() const {
           "finish", entry.name, "a gradient", "none",
           "It was not used in the forward, or backward() was not called; leave it out of the accumulator or "
           "set requires_grad to false");
-  const double count = batch.count > 0 ? batch.count : batch.derived_count;
-  for (const invariant::LossPlace& loss : batch.losses)
-    if (loss.is_mean && std::abs(loss.counted - count) > kCountTolerance * count)
-      refuse("finish", "targets counted by the loss",
-             fmt::format("{}, as begin() was told or the first micro-batch showed", count),
-             fmt::to_string(loss.counted), "Give begin() the count of the global batch");
 }
 
 float GradientAccumulator::finish() {
   if (!accumulation_->begun) refuse("finish", "state", "a begun batch", "none", "Call begin() first");
   if (is_open()) refuse("finish", "state", "no open micro-batch", "one", "Let its scope end first");
   const invariant::InsideKernel inside;
+  const at::NoGradGuard no_grad;
+  Losses losses;
   try {
     check_complete();
+    losses = fetch(*accumulation_);
+    check_counted(*accumulation_, losses);
   } catch (...) {
     end();
     throw;
   }
   Accumulation& batch = *accumulation_;
-  const at::NoGradGuard no_grad;
   losses_.clear();
-  const double count = batch.count > 0 ? batch.count : batch.derived_count;
-  for (const invariant::LossPlace& loss : batch.losses)
-    losses_.push_back(static_cast<float>(loss.total) / (loss.is_mean ? static_cast<float>(count) : 1.0f));
+  for (std::size_t i = 0; i < losses.totals.size(); ++i)
+    losses_.push_back(static_cast<float>(losses.totals[i]) /
+                      (batch.losses[i].is_mean ? static_cast<float>(losses.count) : 1.0f));
   for (Accumulation::Entry& entry : batch.entries)
     entry.parameter.mutable_grad() = entry.places.sum(entry.parameter);
   end();

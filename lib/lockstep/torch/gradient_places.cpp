@@ -189,10 +189,10 @@ Places& places_of(const at::Tensor& parameter, const MicroBatchPtr& micro_batch,
                                        "forward",
                                        "one after the scope has ended",
                                        {}});
-  if (micro_batch->backward_task >= 0 && micro_batch->backward_task != task)
+  int backward = -1;
+  if (!micro_batch->backward_task.compare_exchange_strong(backward, task) && backward != task)
     fail(ErrorCode::invalid_argument, {"invariant mode backward", "micro-batch", "one backward()",
                                        "a second one", "Add the losses and call backward() once"});
-  micro_batch->backward_task = task;
   Accumulation::Entry* const entry = accumulation->find(parameter);
   if (entry == nullptr)
     fail(ErrorCode::invalid_argument,
@@ -224,7 +224,7 @@ Parameter resolve_parameter(const at::Tensor& tensor) {
   return {base, window(tensor.storage_offset() - base.storage_offset())};
 }
 
-Place& Places::next(PlaceKind kind, int task, const Window& window, at::ScalarType sums,
+Place& Places::next(PlaceKind kind, int task, const Window& window, const at::TensorOptions& sums,
                     const std::string& parameter) {
   if (task_ != task) visits_.clear();
   task_ = task;
@@ -306,7 +306,7 @@ std::shared_ptr<torch::autograd::Node> prepare_parameter(const at::Tensor& param
 
 FoldTarget::FoldTarget(const torch::autograd::Node& node, std::size_t input, PlaceKind kind,
                        const Window& window, std::int64_t rows, const MicroBatchPtr& micro_batch,
-                       at::ScalarType sums)
+                       const at::TensorOptions& sums)
     : place_(&own_), kept_(false) {
   const int task = torch::autograd::get_current_graph_task_id();
   if (const AccumulateGrad* const accumulate = keeper(node, input)) {

@@ -3,6 +3,7 @@
 // to write into one (contracts, section 4).
 
 #include <ATen/core/Tensor.h>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -34,7 +35,8 @@ struct Parameter {
 };
 Parameter resolve_parameter(const at::Tensor& tensor);
 
-/// One accumulator, contiguous, of the window's shape: float64 for plain sums, else of the parameter's type.
+/// One accumulator, contiguous, of the window's shape, on the parameter's device: float64 for plain sums,
+/// else of the parameter's type.
 struct Place {
   Window window;
   at::Tensor total, open;  ///< open: undefined until a cut leaves a chunk unfinished
@@ -45,7 +47,7 @@ struct Place {
 class Places {
  public:
   /// The place of this visit in the backward `task`. Throws Error(unsupported) for more than 8 of a kind.
-  Place& next(PlaceKind kind, int task, const Window& window, at::ScalarType sums,
+  Place& next(PlaceKind kind, int task, const Window& window, const at::TensorOptions& sums,
               const std::string& parameter);
   bool met_in(int task) const { return task_ == task && !places_.empty(); }
   bool empty() const { return places_.empty(); }
@@ -70,7 +72,7 @@ struct MicroBatch {
   std::vector<std::int64_t> lengths;  ///< rows of each sample where they differ; else empty
   std::int64_t first_row = 0;         ///< the rows of the samples before, where lengths are given
   bool ended = false;
-  int backward_task = -1;
+  std::atomic<int> backward_task = -1;  ///< each device has a thread of its own
   int loss_visits = 0;
 
   bool last() const { return first_sample + samples == global_samples; }
@@ -100,10 +102,10 @@ std::shared_ptr<torch::autograd::Node> prepare_parameter(const at::Tensor& param
 class FoldTarget {
  public:
   /// For input `input` of `node`, which now runs: `rows` rows of `micro_batch` (null: of the whole batch).
-  /// `sums` is what the room folds in.
+  /// `sums` is what the room folds in, and where: the gradient's device.
   /// Throws Error(invalid_argument, unsupported) where the gradient cannot be kept in order.
   FoldTarget(const torch::autograd::Node& node, std::size_t input, PlaceKind kind, const Window& window,
-             std::int64_t rows, const MicroBatchPtr& micro_batch, at::ScalarType sums);
+             std::int64_t rows, const MicroBatchPtr& micro_batch, const at::TensorOptions& sums);
   /// place_ may point into the object itself.
   FoldTarget(FoldTarget&& other) noexcept
       : place_(other.place_ == &other.own_ ? &own_ : other.place_),
@@ -134,11 +136,12 @@ class FoldTarget {
   bool kept_;
 };
 
-/// A loss's sum over the rows of the global batch, with the number of targets (or the weight) counted so far.
+/// A loss's sum over the rows of the global batch, with the number of targets (or the weight) counted so far:
+/// float64, on the loss's device.
 struct LossPlace {
-  double total = 0, open = 0;
+  at::Tensor sums;  ///< the total, and the partial of a chunk that is open
+  at::Tensor counted;
   std::int64_t rows = 0;
-  double counted = 0;
   bool is_mean = false;  ///< over the count of the global batch; else a sum
 };
 
@@ -158,7 +161,7 @@ class Accumulation {
   std::int64_t next_row = 0;  ///< where every micro-batch gave lengths
   at::Tensor draws;           ///< LibTorch's generator as the first micro-batch met it
   double count = 0;           ///< 0: not given
-  double derived_count = 0;   ///< from the first micro-batch's loss, where it was not given
+  at::Tensor derived_count;   ///< from the first micro-batch's loss, where it was not given: a float64 scalar
   std::vector<LossPlace> losses;
   bool begun = false;
 

@@ -7,8 +7,9 @@ namespace {
 
 using Names = std::vector<std::string_view>;
 
-// One IEEE operation an element, or none: a vector loop and its scalar tail cannot differ. Sums with a scalar
-// call the sum of tensors, which is looked at again.
+// One IEEE operation an element, or none: a vector loop and its scalar tail cannot differ, nor the CPU and a
+// CUDA device, but for clamps (operations_clamp.cpp) and quotients by numbers (division_internal.h). Sums
+// with a scalar call the sum of tensors, which is looked at again.
 const Names kOneOperation = {
     "add.Scalar",
     "add_.Scalar",
@@ -19,7 +20,6 @@ const Names kOneOperation = {
     "mul.out",
     "mul.Scalar",
     "mul_.Scalar",
-    "div.out",
     "div.Scalar",
     "div_.Scalar",
     "neg",
@@ -215,7 +215,7 @@ const Names kCopies = {
     "repeat",
     "gather",
     "gather.out",
-    "scatter.src",  // of several that meet, LibTorch keeps the last along the axis, whatever the threads
+    "scatter.src",  // of several that meet, LibTorch's CPU kernel keeps the last along the axis
     "scatter_.src",
     "scatter.value",
     "scatter_.value",
@@ -278,7 +278,7 @@ const Names kFactories = {
     "linspace.out",
 };
 
-// Lists of tensors, which LibTorch's CPU kernels take apart into the operations above, each looked at again.
+// Lists of tensors, which are taken apart into the operations above, each looked at again.
 const Names kLists = {
     "_foreach_add.List",
     "_foreach_add_.List",
@@ -328,6 +328,8 @@ const Names kWholeNumbers = {
 bool is_exact_for_whole_numbers(std::string_view name) {
   return std::find(kWholeNumbers.begin(), kWholeNumbers.end(), name) != kWholeNumbers.end();
 }
+
+const std::vector<std::string_view>& list_operations() { return kLists; }
 
 const std::vector<std::string_view>& exact_operations() {
   static const Names all = [] {

@@ -5,25 +5,27 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/matmul/matmul.h"
-#include "lockstep/row_sum/row_sum.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/linear_node_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
+#include "lockstep/torch/row_sum_internal.h"
 #include "lockstep/torch/sample_order_internal.h"
 #include "lockstep/torch/tensor_matrix_internal.h"
 
 namespace lockstep::invariant {
 namespace {
 
-at::Tensor forward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+at::Tensor forward(const char* operation, const at::Tensor& x, const at::Tensor& weight,
+                   const at::Tensor& bias) {
   const at::Tensor rows = as_rows(x);                                           // [rows, in]
   const at::Tensor y = at::empty({rows.size(0), weight.size(0)}, x.options());  // [rows, out]
   const at::Tensor offset = bias.defined() ? bias.contiguous() : bias;
+  const OnDevice on(operation, rows, weight, offset);
   by_dtype(x, [&](auto zero) {
     using T = decltype(zero);
-    matmul(const_matrix<T>(rows), const_transposed<T>(weight), matrix<T>(y),
-           BasicMatmulEpilogue<T>{1, 0, data_or_null<T>(offset)});
+    multiply(on, const_matrix<T>(rows), const_transposed<T>(weight), matrix<T>(y),
+             BasicMatmulEpilogue<T>{1, 0, data_or_null<T>(offset)});
   });
   if (x.dim() == 2) return y;
   std::vector<std::int64_t> sizes = x.sizes().vec();
@@ -79,29 +81,30 @@ class LockstepLinearBackward final : public Node {
   template <class T>
   variable_list computed(const at::Tensor& gradient, const at::Tensor& x, const at::Tensor& weight) {
     const at::Tensor dy = as_rows(gradient), rows = as_rows(x);  // [rows, out], [rows, in]
+    OnDevice on("linear backward", dy, rows, weight);
     variable_list results(3);
     if (task_should_compute_output(0)) {
       const at::Tensor dx = at::empty({rows.size(0), rows.size(1)}, x.options().requires_grad(false));
-      matmul(const_matrix<T>(dy), const_matrix<T>(part_of(weight, window_)), matrix<T>(dx));
+      multiply(on, const_matrix<T>(dy), const_matrix<T>(part_of(weight, window_)), matrix<T>(dx));
       results[0] = dx.view(x.sizes());
     }
     if (task_should_compute_output(1)) {
-      FoldTarget target(*this, 1, PlaceKind::matmul, window_, rows.size(0), micro_batch_,
-                        weight.scalar_type());
+      FoldTarget target(*this, 1, PlaceKind::matmul, window_, rows.size(0), micro_batch_, weight.options());
       matmul_fold(const_matrix<T>(dy), const_matrix<T>(rows), target.span(), matrix<T>(target.total()),
-                  target.open<T>());
+                  target.open<T>(), on.device(), on.stream());
       results[1] = target.returned(weight);
     }
-    if (has_bias_ && task_should_compute_output(2)) results[2] = bias_gradient<T>(dy);
+    if (has_bias_ && task_should_compute_output(2)) results[2] = bias_gradient<T>(on, dy);
     return results;
   }
 
   template <class T>
-  at::Tensor bias_gradient(const at::Tensor& dy) {
-    FoldTarget target(*this, 2, PlaceKind::bias, bias_window_, dy.size(0), micro_batch_, at::kDouble);
+  at::Tensor bias_gradient(OnDevice& on, const at::Tensor& dy) {
+    FoldTarget target(*this, 2, PlaceKind::bias, bias_window_, dy.size(0), micro_batch_,
+                      dy.options().dtype(at::kDouble));
     const at::Tensor dense = dy.stride(1) == 1 ? dy : dy.contiguous();
-    row_sum_fold(dense.const_data_ptr<T>(), dense.stride(0), dense.size(1), target.span(),
-                 target.total_data<double>(), target.open<double>());
+    fold_rows(on, dense.const_data_ptr<T>(), dense.stride(0), dense.size(1), target.span(),
+              target.total_data<double>(), target.open<double>());
     return target.returned(bias_.unpack());
   }
 
@@ -139,7 +142,7 @@ at::Tensor linear(const char* operation, const at::Tensor& x, const at::Tensor& 
   const bool needs_gradient = needs_node(x, weight, bias);
   if (!needs_gradient) {
     const Computation computation;
-    return forward(x, weight, bias);
+    return forward(operation, x, weight, bias);
   }
   if (const std::int64_t axis = sample_axis_of(operation, x); axis != 0)
     return in_sample_order(x, axis,
@@ -154,7 +157,7 @@ at::Tensor linear(const char* operation, const at::Tensor& x, const at::Tensor& 
   at::Tensor y;
   {
     const Computation computation;
-    y = forward(x, weight, bias);
+    y = forward(operation, x, weight, bias);
   }
   torch::autograd::set_history(y, node);
   return y;

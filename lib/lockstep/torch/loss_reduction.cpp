@@ -3,28 +3,33 @@
 #include <fmt/format.h>
 
 #include "lockstep/base/error.h"
-#include "lockstep/row_sum/row_sum.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/gradient_places_internal.h"
 #include "lockstep/torch/loss_reduction_internal.h"
+#include "lockstep/torch/row_sum_internal.h"
 
 namespace lockstep::invariant {
 namespace {
 
-[[noreturn]] void refuse_empty_mean(const char* operation) {
+/// Only on the CPU does the host know the count.
+void require_counted(const char* operation, const at::Tensor& count) {
+  if (!count.is_cpu() || count.item<double>() > 0) return;
   fail(ErrorCode::invalid_argument, {operation, "mean", "at least one target that counts", "none",
                                      "Every target is ignored, or has weight 0"});
 }
 
-void fold(const at::Tensor& rows, const order::FoldSpan& span, double* total, double* open) {
-  by_dtype(rows,
-           [&](auto zero) { row_sum_fold(rows.const_data_ptr<decltype(zero)>(), 1, 1, span, total, open); });
+/// sums: float64, the total and, where a cut leaves a chunk open, its partial.
+void fold(const char* operation, const at::Tensor& rows, const order::FoldSpan& span,
+          const at::Tensor& sums) {
+  OnDevice on(operation, rows, sums);
+  auto* const total = sums.mutable_data_ptr<double>();
+  by_dtype(rows, [&](auto zero) {
+    fold_rows(on, rows.const_data_ptr<decltype(zero)>(), 1, 1, span, total, total + 1);
+  });
 }
 
-double fold_alone(const at::Tensor& rows) {
-  double total = 0;
-  fold(rows, {0, rows.numel(), true}, &total, nullptr);
-  return total;
+at::Tensor no_sums_beside(const at::Tensor& rows) {
+  return at::zeros({2}, rows.options().dtype(at::kDouble));
 }
 
 LossPlace& next_place(const char* operation, MicroBatch& micro_batch, Accumulation& accumulation) {
@@ -37,36 +42,57 @@ LossPlace& next_place(const char* operation, MicroBatch& micro_batch, Accumulati
 }
 
 /// The count of the global batch, which the first micro-batch tells when begin() was not told.
-double global_count(const MicroBatch& micro_batch, Accumulation& accumulation, double counted) {
-  if (accumulation.count > 0) return accumulation.count;
-  if (accumulation.derived_count == 0)
-    accumulation.derived_count =
-        counted / static_cast<double>(micro_batch.samples) * static_cast<double>(micro_batch.global_samples);
-  return accumulation.derived_count;
+at::Tensor global_count(const MicroBatch& micro_batch, Accumulation& accumulation,
+                        const at::Tensor& counted) {
+  if (accumulation.count > 0) return count_beside(counted, accumulation.count);
+  if (!accumulation.derived_count.defined())
+    accumulation.derived_count = counted.div(count_beside(counted, static_cast<double>(micro_batch.samples)))
+                                     .mul(static_cast<double>(micro_batch.global_samples));
+  return accumulation.derived_count.to(counted.device());
+}
+
+void add_to(LossPlace& place, const char* operation, const at::Tensor& rows, const at::Tensor& counted,
+            bool is_last) {
+  if (!place.sums.defined()) {
+    place.sums = no_sums_beside(rows);
+    place.counted = count_beside(rows, 0);
+  }
+  fold(operation, rows, {place.rows, rows.numel(), is_last}, place.sums);
+  place.rows += rows.numel();
+  place.counted.add_(counted);
 }
 
 }  // namespace
 
-ReducedLoss reduce_loss(const char* operation, const at::Tensor& rows, double counted,
+at::Tensor count_beside(const at::Tensor& like, double count) {
+  return at::scalar_tensor(count, like.options().dtype(at::kDouble));
+}
+
+ReducedLoss reduce_loss(const char* operation, const at::Tensor& rows, const at::Tensor& counted,
                         std::int64_t reduction) {
   const bool is_mean = reduction == at::Reduction::Mean;
-  const MicroBatchPtr& micro_batch = open_micro_batch();
-  double count = is_mean ? counted : 1;
-  if (micro_batch) {
+  at::Tensor count = is_mean ? counted : count_beside(rows, 1);
+  if (const MicroBatchPtr& micro_batch = open_micro_batch()) {
     const auto accumulation = micro_batch->accumulation.lock();
     LossPlace& place = next_place(operation, *micro_batch, *accumulation);
-    if (is_mean) count = global_count(*micro_batch, *accumulation, counted);
-    fold(rows, {place.rows, rows.numel(), micro_batch->last()}, &place.total, &place.open);
-    place.rows += rows.numel();
-    place.counted += counted;
     place.is_mean = is_mean;
+    if (is_mean) count = global_count(*micro_batch, *accumulation, counted);
+    add_to(place, operation, rows, counted, micro_batch->last());
   }
-  if (!(count > 0)) refuse_empty_mean(operation);
-  return by_dtype(rows, [&](auto zero) -> ReducedLoss {
-    using T = decltype(zero);
-    const auto total = static_cast<T>(fold_alone(rows)), divisor = static_cast<T>(count);
-    return {at::scalar_tensor(total / divisor, rows.options()), divisor, 1 / divisor};
-  });
+  require_counted(operation, count);
+  const at::Tensor alone = no_sums_beside(rows), divisor = count.to(rows.scalar_type());
+  fold(operation, rows, {0, rows.numel(), true}, alone);
+  return {alone.select(0, 0).to(rows.scalar_type()).div(divisor), divisor, divisor.reciprocal()};
+}
+
+LossGradients::LossGradients(const at::Tensor& dy, std::int64_t reduction, const at::Tensor& scale,
+                             at::IntArrayRef sizes) {
+  if (reduction == at::Reduction::None) {
+    each_ = dy.contiguous();
+    return;
+  }
+  const at::Tensor all = dy.mul(scale);
+  (dy.is_cpu() ? all_ : each_) = dy.is_cpu() ? all : all.expand(sizes).contiguous();
 }
 
 }  // namespace lockstep::invariant

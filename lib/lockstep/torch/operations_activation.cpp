@@ -2,11 +2,13 @@
 // loops and their scalar tails differ, so that an element's bits depend on where it lies.
 
 #include <ATen/ATen.h>
+#include <type_traits>
 
 #include "lockstep/activation/activation.h"
 #include "lockstep/base/error.h"
 #include "lockstep/math/math.h"
 #include "lockstep/parallel/parallel.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 
@@ -15,21 +17,22 @@ namespace {
 
 constexpr std::int64_t kGrain = 16384;
 
-/// write(x, y, count) into a new tensor.
+/// write(x, y, count, device, stream) into a new tensor.
 template <class Write>
 at::Tensor unary(const char* name, c10::DispatchKeySet keys, const at::Tensor& self, Write&& write) {
   require_supported(name, keys, self);
   const InsideKernel inside;
   take_over_thread_count();
   const at::Tensor x = self.contiguous(), y = at::empty(x.sizes(), x.options());
+  const OnDevice on(name, x, y);
   by_dtype(x, [&](auto zero) {
     using T = decltype(zero);
-    write(x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), x.numel());
+    write(x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), x.numel(), on.device(), on.stream());
   });
   return y;
 }
 
-/// write(dy, saved, dx, count) into a new tensor.
+/// write(dy, saved, dx, count, device, stream) into a new tensor.
 template <class Write>
 at::Tensor gradient_of(const char* name, c10::DispatchKeySet keys, const at::Tensor& gradient,
                        const at::Tensor& given, Write&& write) {
@@ -38,9 +41,11 @@ at::Tensor gradient_of(const char* name, c10::DispatchKeySet keys, const at::Ten
   take_over_thread_count();
   const at::Tensor dy = gradient.contiguous(), saved = given.contiguous(),
                    dx = at::empty(dy.sizes(), dy.options());
+  const OnDevice on(name, dy, saved);
   by_dtype(dy, [&](auto zero) {
     using T = decltype(zero);
-    write(dy.const_data_ptr<T>(), saved.const_data_ptr<T>(), dx.mutable_data_ptr<T>(), dy.numel());
+    write(dy.const_data_ptr<T>(), saved.const_data_ptr<T>(), dx.mutable_data_ptr<T>(), dy.numel(),
+          on.device(), on.stream());
   });
   return dx;
 }
@@ -63,11 +68,14 @@ at::Tensor low_unary_backward(c10::DispatchKeySet keys, const at::Tensor& gradie
 template <Name name, auto function>
 at::Tensor low_elementary(c10::DispatchKeySet keys, const at::Tensor& self) {
   LOCKSTEP_COUNT_CALL(name.text);
-  return unary(name.text, keys, self, [](const auto* x, auto* y, std::int64_t n) {
-    parallel::for_each_range(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
-      function(x + begin, y + begin, end - begin);
-    });
-  });
+  return unary(name.text, keys, self,
+               []<class T>(const T* x, T* y, std::int64_t n, Device device, void* stream) {
+                 if constexpr (std::is_same_v<T, float>)
+                   if (device == Device::cuda) return function(x, y, n, device, stream);
+                 parallel::for_each_range(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
+                   function(x + begin, y + begin, end - begin);
+                 });
+               });
 }
 template <Name name, auto function>
 at::Tensor& low_elementary_(c10::DispatchKeySet keys, at::Tensor& self) {
@@ -85,16 +93,18 @@ at::Tensor low_gelu(c10::DispatchKeySet keys, const at::Tensor& self, c10::strin
   LOCKSTEP_COUNT_CALL("aten::gelu");
   const GeluForm form = gelu_form(approximate);
   return unary("aten::gelu", keys, self,
-               [form](const auto* x, auto* y, std::int64_t n) { gelu(x, y, n, form); });
+               [form](const auto* x, auto* y, std::int64_t n, Device device, void* stream) {
+                 gelu(x, y, n, form, device, stream);
+               });
 }
 
 at::Tensor low_gelu_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, const at::Tensor& self,
                              c10::string_view approximate) {
   LOCKSTEP_COUNT_CALL("aten::gelu_backward");
   const GeluForm form = gelu_form(approximate);
-  return gradient_of(
-      "aten::gelu_backward", keys, gradient, self,
-      [form](const auto* dy, const auto* x, auto* dx, std::int64_t n) { gelu_backward(dy, x, dx, n, form); });
+  return gradient_of("aten::gelu_backward", keys, gradient, self,
+                     [form](const auto* dy, const auto* x, auto* dx, std::int64_t n, Device device,
+                            void* stream) { gelu_backward(dy, x, dx, n, form, device, stream); });
 }
 
 template <class T>
@@ -105,18 +115,20 @@ BasicSoftplusOptions<T> softplus_options(const at::Scalar& beta, const at::Scala
 at::Tensor low_softplus(c10::DispatchKeySet keys, const at::Tensor& self, const at::Scalar& beta,
                         const at::Scalar& threshold) {
   LOCKSTEP_COUNT_CALL("aten::softplus");
-  return unary("aten::softplus", keys, self, [&]<class T>(const T* x, T* y, std::int64_t n) {
-    softplus(x, y, n, softplus_options<T>(beta, threshold));
-  });
+  return unary("aten::softplus", keys, self,
+               [&]<class T>(const T* x, T* y, std::int64_t n, Device device, void* stream) {
+                 softplus(x, y, n, softplus_options<T>(beta, threshold), device, stream);
+               });
 }
 
 at::Tensor low_softplus_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, const at::Tensor& self,
                                  const at::Scalar& beta, const at::Scalar& threshold) {
   LOCKSTEP_COUNT_CALL("aten::softplus_backward");
-  return gradient_of("aten::softplus_backward", keys, gradient, self,
-                     [&]<class T>(const T* dy, const T* x, T* dx, std::int64_t n) {
-                       softplus_backward(dy, x, dx, n, softplus_options<T>(beta, threshold));
-                     });
+  return gradient_of(
+      "aten::softplus_backward", keys, gradient, self,
+      [&]<class T>(const T* dy, const T* x, T* dx, std::int64_t n, Device device, void* stream) {
+        softplus_backward(dy, x, dx, n, softplus_options<T>(beta, threshold), device, stream);
+      });
 }
 
 // Whole powers that are one or two products, a root and a quotient stay IEEE operations; the rest is ours.
@@ -130,9 +142,14 @@ at::Tensor low_pow(c10::DispatchKeySet keys, const at::Tensor& self, const at::S
   if (exponent.equal(0.5)) return self.sqrt();
   if (exponent.equal(-1)) return self.reciprocal();
   const at::Tensor powers = at::full_like(self, exponent, self.options(), at::MemoryFormat::Contiguous);
-  return unary("aten::pow", keys, self, [&]<class T>(const T* x, T* y, std::int64_t n) {
-    math::pow(x, powers.const_data_ptr<T>(), y, n);
-  });
+  return unary("aten::pow", keys, self,
+               [&]<class T>(const T* x, T* y, std::int64_t n, [[maybe_unused]] Device device,
+                            [[maybe_unused]] void* stream) {
+                 if constexpr (std::is_same_v<T, float>)
+                   math::pow(x, powers.const_data_ptr<T>(), y, n, device, stream);
+                 else
+                   math::pow(x, powers.const_data_ptr<T>(), y, n);
+               });
 }
 
 template <Name name, Name in_place_name, auto function, auto backward>

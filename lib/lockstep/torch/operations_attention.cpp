@@ -12,6 +12,7 @@
 #include "lockstep/softmax/softmax.h"
 #include "lockstep/torch/attention_node_internal.h"
 #include "lockstep/torch/broadcast_node_internal.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
@@ -95,13 +96,16 @@ at::Tensor seen(const at::Tensor& mask) {
   return mask > static_cast<double>(std::numeric_limits<float>::lowest()) / 2;
 }
 
-/// Tiles of keys begin at a sample's first key, so padding before it would give other bits.
-void require_first_key(const at::Tensor& mask) {
-  if (mask.size(-1) <= 1) return;
+/// Tiles of keys begin at a sample's first key, so padding before it would give other bits. On a CUDA device
+/// nobody waits for the mask: the samples and heads to be refused are the result, [..., 1, 1], and become
+/// NaN.
+at::Tensor require_first_key(const at::Tensor& mask) {
+  if (mask.size(-1) <= 1) return {};
   const at::Tensor first = seen(mask.select(-1, 0)).any(-1);  // [..., heads]
-  if (first.all().item<bool>()) return;
+  if (mask.is_cpu() && first.all().item<bool>()) return {};
   const at::Tensor hidden = seen(mask).any(-1).any(-1).logical_and(first.logical_not());
-  if (!hidden.any().item<bool>()) return;
+  if (!mask.is_cpu()) return hidden.unsqueeze(-1).unsqueeze(-1);
+  if (!hidden.any().item<bool>()) return {};
   refuse(ErrorCode::unsupported, "attn_mask", "samples whose first key is seen",
          "one whose first key is hidden from all queries (padding on the left)",
          "Pad on the right, or pack the samples (lockstep/torch/attention.h)");
@@ -171,6 +175,12 @@ at::Tensor written_out(const Request& of) {
   return at::matmul(at::dropout(at::_safe_softmax(s, -1), of.dropout, true), x.v);
 }
 
+std::vector<std::int64_t> sizes_of_result(const at::Tensor& q, const at::Tensor& v) {
+  std::vector<std::int64_t> sizes = q.sizes().vec();
+  sizes.back() = v.size(-1);
+  return sizes;
+}
+
 at::Tensor high_attention(c10::DispatchKeySet keys, const at::Tensor& query, const at::Tensor& key,
                           const at::Tensor& value, const std::optional<at::Tensor>& attn_mask,
                           double dropout_p, bool is_causal, std::optional<double> scale, bool enable_gqa) {
@@ -184,18 +194,18 @@ at::Tensor high_attention(c10::DispatchKeySet keys, const at::Tensor& query, con
   call.extents = extents_of(x);
   call.scale = of.scale;
   call.causal = is_causal ? Causal::upper_left : Causal::none;
+  at::Tensor refused;
   if (of.mask.defined()) {
     const Computation computation;
-    require_first_key(of.mask);
+    refused = require_first_key(of.mask);
     const at::Tensor mask = spread_mask(of.mask.detach(), leading, call.extents);
     (mask.scalar_type() == at::kBool ? call.keep : call.add) = mask;
   }
   if (dropout_p > 0) return written_out(of);
   const at::Tensor o = attend(std::move(call), x.q, x.k, x.v);
-  if (o.dim() == spread_out.q.dim()) return o;
-  std::vector<std::int64_t> sizes = spread_out.q.sizes().vec();
-  sizes.back() = value.size(-1);
-  return o.reshape(sizes);
+  const at::Tensor shaped =
+      o.dim() == spread_out.q.dim() ? o : o.reshape(sizes_of_result(spread_out.q, value));
+  return refused.defined() ? shaped.masked_fill(refused, std::numeric_limits<double>::quiet_NaN()) : shaped;
 }
 
 /// Softmax over the last axis but one: a row of -inf alone is 0, where softmax has NaN.
@@ -210,9 +220,10 @@ at::Tensor low_safe_softmax(c10::DispatchKeySet keys, const at::Tensor& self, st
   const std::int64_t axis = self.dim() == 0 ? 1 : x.size(-1);
   at::Tensor y = at::empty(x.sizes(), x.options());
   const AxisExtents extents{axis == 0 ? 0 : x.numel() / axis, axis, 1};
+  const OnDevice on("aten::_safe_softmax", x);
   by_dtype(x, [&](auto zero) {
     using T = decltype(zero);
-    softmax(x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), extents);
+    softmax(x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), extents, on.device(), on.stream());
   });
   return y.masked_fill_(empty_rows, 0).transpose(dim, -1);
 }

@@ -11,6 +11,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/reduce/reduce.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 
@@ -147,10 +148,11 @@ std::tuple<at::Tensor, at::Tensor> variance_of(const char* name, c10::DispatchKe
   take_over_thread_count();
   const RowAxes of = row_axes(name, x, axes, keep);
   const at::Tensor variance = at::empty(of.sizes, x.options()), mean = at::empty(of.sizes, x.options());
+  const OnDevice on(name, of.source);
   by_dtype(x, [&](auto zero) {
     using T = decltype(zero);
     reduce_variance(of.source.const_data_ptr<T>(), variance.mutable_data_ptr<T>(), mean.mutable_data_ptr<T>(),
-                    of.shape, correction.value_or(1).toDouble());
+                    of.shape, correction.value_or(1).toDouble(), on.device(), on.stream());
   });
   return {variance, mean};
 }

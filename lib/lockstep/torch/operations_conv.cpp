@@ -9,6 +9,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/conv/conv.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
@@ -108,10 +109,12 @@ class LockstepConvolutionBackward final : public Node {
   at::Tensor input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
     const at::Tensor x = x_.unpack(), dense = weight.contiguous();
     const at::Tensor dx = at::empty(x.sizes(), x.options().memory_format(at::MemoryFormat::Contiguous));
+    const OnDevice on("convolution backward", dy, dense);
     by_dtype(dy, [&](auto zero) {
       using T = decltype(zero);
       conv_input_gradient(BasicConvInputGradient<T>{dy.const_data_ptr<T>(), dense.const_data_ptr<T>(),
-                                                    dx.mutable_data_ptr<T>(), geometry_});
+                                                    dx.mutable_data_ptr<T>(), geometry_},
+                          on.device(), on.stream());
     });
     return dx;
   }
@@ -122,16 +125,19 @@ class LockstepConvolutionBackward final : public Node {
     std::optional<FoldTarget> dweight, dbias;
     if (task_should_compute_output(1))
       dweight.emplace(*this, 1, PlaceKind::convolution, window_of(weight), rows, micro_batch_,
-                      weight.scalar_type());
+                      weight.options());
     if (has_bias_ && task_should_compute_output(2))
-      dbias.emplace(*this, 2, PlaceKind::bias, window_of(bias), rows, micro_batch_, bias.scalar_type());
+      dbias.emplace(*this, 2, PlaceKind::bias, window_of(bias), rows, micro_batch_, bias.options());
     if (!dweight && !dbias) return;
     const at::Tensor x = dweight ? x_.unpack().contiguous() : at::Tensor();
+    const OnDevice on("convolution backward", dy, x);
     by_dtype(dy, [&](auto zero) {
       using T = decltype(zero);
-      conv_weight_gradient(BasicConvWeightGradient<T>{
-          dy.const_data_ptr<T>(), data_or_null<T>(x), memory_of<BasicConvFold, T>(dweight),
-          memory_of<BasicConvFold, T>(dbias), dweight ? dweight->span() : dbias->span(), geometry_});
+      conv_weight_gradient(
+          BasicConvWeightGradient<T>{dy.const_data_ptr<T>(), data_or_null<T>(x),
+                                     memory_of<BasicConvFold, T>(dweight), memory_of<BasicConvFold, T>(dbias),
+                                     dweight ? dweight->span() : dbias->span(), geometry_},
+          on.device(), on.stream());
     });
     if (dweight) results[1] = dweight->returned(weight);
     if (dbias) results[2] = dbias->returned(bias);
@@ -152,10 +158,12 @@ at::Tensor forward(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   if (x.dim() == 4) sizes.push_back(std::max<std::int64_t>(0, g.out_h()));
   sizes.push_back(std::max<std::int64_t>(0, g.out_w()));
   const at::Tensor y = at::empty(sizes, image.options());
+  const OnDevice on(kName, image, filters, offsets);
   by_dtype(image, [&](auto zero) {
     using T = decltype(zero);
     conv(BasicConv<T>{image.const_data_ptr<T>(), filters.const_data_ptr<T>(), data_or_null<T>(offsets),
-                      y.mutable_data_ptr<T>(), g});
+                      y.mutable_data_ptr<T>(), g},
+         on.device(), on.stream());
   });
   return y;
 }

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "lockstep/dropout/dropout.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/sample_order_internal.h"
@@ -48,10 +49,11 @@ struct Draws {
   at::Tensor apply(const at::Tensor& tensor) const {
     const at::Tensor x = tensor.contiguous(), y = at::empty(x.sizes(), x.options().requires_grad(false));
     const std::int64_t rows = x.dim() == 0 ? 1 : x.size(0);
+    const OnDevice on(kName, x);
     by_dtype(x, [&](auto zero) {
       using T = decltype(zero);
-      dropout(x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), rows, rows == 0 ? 0 : x.numel() / rows, p,
-              draw);
+      dropout(x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), rows, rows == 0 ? 0 : x.numel() / rows, p, draw,
+              on.device(), on.stream());
     });
     return y;
   }

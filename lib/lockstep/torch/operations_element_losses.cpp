@@ -9,6 +9,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/loss/loss.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/loss_reduction_internal.h"
 #include "lockstep/torch/node_internal.h"
@@ -39,50 +40,55 @@ struct LossCall {
   template <class T>
   void forward(const at::Tensor& first, const at::Tensor& second, const at::Tensor& third,
                const at::Tensor& loss) const {
+    const OnDevice on(name, first, second, third, weight, positive_weight);
     const T *a = first.const_data_ptr<T>(), *b = second.const_data_ptr<T>();
     T* const out = loss.mutable_data_ptr<T>();
     const LossExtents shape = extents(first);
     switch (kind) {
       case ElementLoss::mse:
-        return mse(a, b, out, shape);
+        return mse(a, b, out, shape, on.device(), on.stream());
       case ElementLoss::l1:
-        return l1(a, b, out, shape);
+        return l1(a, b, out, shape, on.device(), on.stream());
       case ElementLoss::bce_with_logits:
-        return bce_with_logits(a, b, weights<T>(), out, shape);
+        return bce_with_logits(a, b, weights<T>(), out, shape, on.device(), on.stream());
       case ElementLoss::margin_ranking:
-        return margin_ranking(a, b, third.const_data_ptr<T>(), static_cast<T>(margin), out, shape);
+        return margin_ranking(a, b, third.const_data_ptr<T>(), static_cast<T>(margin), out, shape,
+                              on.device(), on.stream());
     }
   }
 
   template <class T>
   void backward(const at::Tensor& first, const at::Tensor& second, const at::Tensor& third,
                 const BasicLossGradient<T>& gradient, const at::Tensor& result) const {
+    const OnDevice on("loss backward", first, second, third, weight, positive_weight);
     const T *a = first.const_data_ptr<T>(), *b = second.const_data_ptr<T>();
     T* const out = result.mutable_data_ptr<T>();
     const LossExtents shape = extents(first);
     switch (kind) {
       case ElementLoss::mse:
-        return mse_backward(a, b, gradient, out, shape);
+        return mse_backward(a, b, gradient, out, shape, on.device(), on.stream());
       case ElementLoss::l1:
-        return l1_backward(a, b, gradient, out, shape);
+        return l1_backward(a, b, gradient, out, shape, on.device(), on.stream());
       case ElementLoss::bce_with_logits:
-        return bce_with_logits_backward(a, b, weights<T>(), gradient, out, shape);
+        return bce_with_logits_backward(a, b, weights<T>(), gradient, out, shape, on.device(), on.stream());
       case ElementLoss::margin_ranking:
         return margin_ranking_backward(a, b, third.const_data_ptr<T>(), static_cast<T>(margin), gradient, out,
-                                       shape);
+                                       shape, on.device(), on.stream());
     }
   }
 
   /// The reduced loss; its scale is left in `scale`.
-  at::Tensor reduced(const at::Tensor& loss, double& scale) const {
+  at::Tensor reduced(const at::Tensor& loss, at::Tensor& scale) const {
     if (reduction == at::Reduction::None) return loss;
     const LossExtents shape = extents(loss);
     const at::Tensor rows = at::empty({shape.rows}, loss.options());
+    const OnDevice on(name, loss);
     by_dtype(loss, [&](auto zero) {
       using T = decltype(zero);
-      row_losses(loss.const_data_ptr<T>(), rows.mutable_data_ptr<T>(), shape);
+      row_losses(loss.const_data_ptr<T>(), rows.mutable_data_ptr<T>(), shape, on.device(), on.stream());
     });
-    const ReducedLoss result = reduce_loss(name, rows, static_cast<double>(loss.numel()), reduction);
+    const auto count = static_cast<double>(loss.numel());
+    const ReducedLoss result = reduce_loss(name, rows, count_beside(rows, count), reduction);
     scale = result.scale;
     return result.value;
   }
@@ -97,10 +103,10 @@ class LockstepElementLossBackward final : public Node {
     third_ = at::Tensor();
   }
 
-  void save(LossCall call, double scale, const at::Tensor& first, const at::Tensor& second,
+  void save(LossCall call, at::Tensor scale, const at::Tensor& first, const at::Tensor& second,
             at::Tensor third) {
     call_ = std::move(call);
-    scale_ = scale;
+    scale_ = std::move(scale);
     first_ = SavedVariable(first, false);
     second_ = SavedVariable(second, false);
     third_ = std::move(third);
@@ -112,16 +118,11 @@ class LockstepElementLossBackward final : public Node {
     const Computation computation;
     LOCKSTEP_COUNT_CALL("loss backward");
     const at::Tensor first = first_.unpack().contiguous(), second = second_.unpack().contiguous();
-    const at::Tensor dy = gradients[0].contiguous();
+    const LossGradients losses(gradients[0], call_.reduction, scale_, first.sizes());
     const at::Tensor result = at::empty(first.sizes(), first.options().requires_grad(false));
     by_dtype(first, [&](auto zero) {
       using T = decltype(zero);
-      BasicLossGradient<T> gradient;
-      if (call_.reduction == at::Reduction::None)
-        gradient.elements = dy.const_data_ptr<T>();
-      else
-        gradient.all = dy.item<T>() * static_cast<T>(scale_);
-      call_.backward(first, second, third_, gradient, result);
+      call_.backward(first, second, third_, BasicLossGradient<T>{losses.each<T>(), losses.all<T>()}, result);
     });
     variable_list results(2);
     if (task_should_compute_output(1)) results[1] = result.neg();
@@ -131,9 +132,8 @@ class LockstepElementLossBackward final : public Node {
 
  private:
   LossCall call_;
-  double scale_ = 1;
   SavedVariable first_, second_;
-  at::Tensor third_;
+  at::Tensor third_, scale_;
 };
 
 void require_same_shape(const LossCall& call, const at::Tensor& first, const at::Tensor& second) {
@@ -149,8 +149,7 @@ at::Tensor element_loss(LossCall call, const at::Tensor& first, const at::Tensor
                         const at::Tensor& third) {
   require_same_shape(call, first, second);
   if (third.defined()) require_same_shape(call, first, third);
-  at::Tensor result, dense_third;
-  double scale = 1;
+  at::Tensor result, dense_third, scale;
   {
     const Computation computation;
     if (third.defined()) dense_third = third.contiguous();
@@ -161,7 +160,7 @@ at::Tensor element_loss(LossCall call, const at::Tensor& first, const at::Tensor
   }
   if (!needs_node(first, second)) return result;
   const auto node = make_node<LockstepElementLossBackward>(first, second);
-  node->save(std::move(call), scale, first, second, std::move(dense_third));
+  node->save(std::move(call), std::move(scale), first, second, std::move(dense_third));
   torch::autograd::set_history(result, node);
   return result;
 }

@@ -6,26 +6,31 @@
 
 #include "lockstep/elementwise/elementwise.h"
 #include "lockstep/torch/broadcast_node_internal.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/division_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/embedding_node_internal.h"
 
 namespace lockstep::invariant {
 namespace {
 
-/// A tensor as an elementwise operand of `count` elements: contiguous memory, or its one number, which may be
-/// of another dtype where LibTorch lets it be.
+/// A tensor as an elementwise operand of `out`: contiguous memory, or its one number, which may be of another
+/// dtype where LibTorch lets it be, and on the CPU beside a CUDA device. Nobody waits for a number that lies
+/// on a device.
 template <class T>
 class Values {
  public:
-  Values(const at::Tensor& tensor, at::IntArrayRef shape) {
-    const bool is_number = tensor.dim() == 0 || !tensor.is_floating_point() ||
-                           tensor.scalar_type() == c10::CppTypeToScalarType<T>::value;
-    if (tensor.numel() == 1 && is_number)
+  Values(const at::Tensor& tensor, const at::Tensor& out) {
+    constexpr at::ScalarType kType = c10::CppTypeToScalarType<T>::value;
+    const bool is_number = tensor.numel() == 1 && (tensor.dim() == 0 || !tensor.is_floating_point() ||
+                                                   tensor.scalar_type() == kType);
+    if (is_number && tensor.is_cpu() && (tensor.dim() == 0 || out.is_cpu()))
       number_ = tensor.item<T>();
     else
-      memory_ = tensor.expand(shape).contiguous();
+      memory_ = (is_number ? tensor.to(kType) : tensor).expand(out.sizes()).contiguous();
   }
+  const at::Tensor& memory() const { return memory_; }  ///< undefined: a number
   operator BasicOperand<T>() const {
     return memory_.defined() ? BasicOperand<T>(memory_.const_data_ptr<T>()) : BasicOperand<T>(number_);
   }
@@ -55,9 +60,12 @@ void add_into(const at::Tensor& out, const at::Tensor& x, const at::Tensor& othe
               const at::Scalar& alpha) {
   by_dtype(out, [&](auto zero) {
     using T = decltype(zero);
-    const Values<T> left(x, out.sizes()), right(other, out.sizes());
+    const Values<T> left(x, out), right(other, out);
+    const OnDevice on("aten::add", out, left.memory(), right.memory());
     const T factor = static_cast<T>(sign) * alpha.to<T>();
-    write_into<T>(out, [&](T* memory) { add_scaled(memory, left, right, factor, out.numel()); });
+    write_into<T>(out, [&](T* memory) {
+      add_scaled(memory, left, right, factor, out.numel(), on.device(), on.stream());
+    });
   });
 }
 
@@ -68,7 +76,9 @@ at::Tensor low_add(c10::DispatchKeySet keys, const at::Tensor& self, const at::T
   const InsideKernel inside;
   LOCKSTEP_COUNT_CALL("aten::add.Tensor");
   take_over_thread_count();
-  const at::Tensor out = result_like(self, at::infer_size(self.sizes(), other.sizes()));
+  const bool self_is_number = self.is_cpu() && self.dim() == 0 && other.is_cuda();
+  const at::Tensor out =
+      result_like(self_is_number ? other : self, at::infer_size(self.sizes(), other.sizes()));
   add_into(out, self, other, sign, alpha);
   return out;
 }
@@ -181,27 +191,35 @@ at::Tensor high_div(c10::DispatchKeySet keys, const at::Tensor& self, const at::
   const Broadcast broadcast("aten::div", keys, self, other);
   if (broadcast.right_parameter) require_no_computed_broadcast("aten::div", other, broadcast.shape);
   if (broadcast.left_parameter) require_no_computed_broadcast("aten::div", self, broadcast.shape);
-  return at::_ops::div_Tensor::redispatch(past_high(keys), self, other);
+  return at::_ops::div_Tensor::redispatch(past_high(keys), self, divisor_of(self, other));
 }
 
 at::Tensor& high_div_(c10::DispatchKeySet keys, at::Tensor& self, const at::Tensor& other) {
   const Broadcast broadcast("aten::div_", keys, self, other);
   if (broadcast.right_parameter) require_no_computed_broadcast("aten::div_", other, broadcast.shape);
-  return at::_ops::div__Tensor::redispatch(past_high(keys), self, other);
+  return at::_ops::div__Tensor::redispatch(past_high(keys), self, divisor_of(self, other));
+}
+
+at::Tensor& high_div_out(c10::DispatchKeySet keys, const at::Tensor& self, const at::Tensor& other,
+                         at::Tensor& out) {
+  require_plain("aten::div", keys);
+  return at::_ops::div_out::redispatch(past_high(keys), self, divisor_of(self, other), out);
 }
 
 // ---- addcmul, addcdiv, lerp
 // -------------------------------------------------------------------------------------------
 
 template <class Function>
-void ternary_into(Function function, const at::Tensor& out, const at::Tensor& x, const at::Tensor& a,
-                  const at::Tensor& b, const at::Scalar& value) {
+void ternary_into(const char* name, Function function, const at::Tensor& out, const at::Tensor& x,
+                  const at::Tensor& a, const at::Tensor& b, const at::Scalar& value) {
   take_over_thread_count();
   by_dtype(out, [&](auto zero) {
     using T = decltype(zero);
-    const Values<T> first(x, out.sizes()), second(a, out.sizes()), third(b, out.sizes());
-    write_into<T>(out,
-                  [&](T* memory) { function(memory, first, second, third, value.to<T>(), out.numel()); });
+    const Values<T> first(x, out), second(a, out), third(b, out);
+    const OnDevice on(name, out, first.memory(), second.memory(), third.memory());
+    write_into<T>(out, [&](T* memory) {
+      function(memory, first, second, third, value.to<T>(), out.numel(), on.device(), on.stream());
+    });
   });
 }
 
@@ -212,7 +230,7 @@ at::Tensor low_ternary(c10::DispatchKeySet keys, const at::Tensor& self, const a
   const InsideKernel inside;
   const auto shape = at::infer_size(at::infer_size(self.sizes(), a.sizes()), b.sizes());
   const at::Tensor out = result_like(self, shape);
-  ternary_into(function, out, self, a, b, value);
+  ternary_into(name.text, function, out, self, a, b, value);
   return out;
 }
 
@@ -221,7 +239,7 @@ at::Tensor& low_ternary_(c10::DispatchKeySet keys, at::Tensor& self, const at::T
                          const at::Scalar& value) {
   require_supported(name.text, keys, self);
   const InsideKernel inside;
-  ternary_into(function, self, self, a, b, value);
+  ternary_into(name.text, function, self, self, a, b, value);
   return self;
 }
 
@@ -229,8 +247,11 @@ void lerp_into(const at::Tensor& out, const at::Tensor& x, const at::Tensor& end
   take_over_thread_count();
   by_dtype(out, [&](auto zero) {
     using T = decltype(zero);
-    const Values<T> first(x, out.sizes()), last(end, out.sizes());
-    write_into<T>(out, [&](T* memory) { lerp(memory, first, last, weight.to<T>(), out.numel()); });
+    const Values<T> first(x, out), last(end, out);
+    const OnDevice on("aten::lerp", out, first.memory(), last.memory());
+    write_into<T>(out, [&](T* memory) {
+      lerp(memory, first, last, weight.to<T>(), out.numel(), on.device(), on.stream());
+    });
   });
 }
 
@@ -266,6 +287,7 @@ void register_elementwise(Registrar& registrar) {
   registrar.whole("mul_.Tensor", TORCH_FN(high_mul_));
   registrar.whole("div.Tensor", TORCH_FN(high_div));
   registrar.whole("div_.Tensor", TORCH_FN(high_div_));
+  registrar.whole("div.out", TORCH_FN(high_div_out));
   registrar.low.impl("add.Tensor", TORCH_FN(low_add<1>));
   registrar.low.impl("add_.Tensor", TORCH_FN(low_add_<1>));
   registrar.low.impl("sub.Tensor", TORCH_FN(low_add<-1>));

@@ -1,11 +1,13 @@
 // Embedding: a node of ours, since the gradient of its table is a fold over rows.
 
 #include <ATen/ATen.h>
+#include <cstddef>
 
 #include <fmt/format.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/embedding/embedding.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/embedding_node_internal.h"
 #include "lockstep/torch/node_internal.h"
@@ -52,12 +54,16 @@ class LockstepEmbeddingBackward final : public Node {
     const at::Tensor dy = gradients[0].contiguous();
     const at::Tensor table = table_.unpack();
     FoldTarget target(*this, 0, PlaceKind::embedding, window_of(table), index_.numel(), micro_batch_,
-                      table.scalar_type());
+                      table.options());
+    OnDevice on("embedding backward", dy, index_, table);
+    auto* const scratch = on.scratch<std::byte>(scratch_bytes(on, target.span()));
     by_dtype(dy, [&](auto zero) {
       using T = decltype(zero);
-      embedding_backward(BasicEmbeddingBackward<T>{
-          dy.const_data_ptr<T>(), index_.const_data_ptr<std::int64_t>(), vocabulary_, dim_, padding_,
-          target.span(), target.total_data<T>(), target.open<T>(embedding_open_elements(vocabulary_, dim_))});
+      embedding_backward(
+          BasicEmbeddingBackward<T>{dy.const_data_ptr<T>(), index_.const_data_ptr<std::int64_t>(),
+                                    vocabulary_, dim_, padding_, target.span(), target.total_data<T>(),
+                                    target.open<T>(embedding_open_elements(vocabulary_, dim_)), scratch},
+          on.device(), on.stream());
     });
     return {target.returned(table)};
   }
@@ -67,6 +73,10 @@ class LockstepEmbeddingBackward final : public Node {
   }
 
  private:
+  std::int64_t scratch_bytes(const OnDevice& on, const order::FoldSpan& span) const {
+    return on.is_cuda() ? embedding_backward_scratch_bytes(vocabulary_, dim_, span) : 0;
+  }
+
   SavedVariable table_;
   at::Tensor index_;
   std::int64_t vocabulary_ = 0, dim_ = 0, padding_ = -1;
@@ -77,10 +87,12 @@ at::Tensor look_up(const at::Tensor& table, const at::Tensor& index) {
   std::vector<std::int64_t> sizes = index.sizes().vec();
   sizes.push_back(table.size(1));
   const at::Tensor dense = table.contiguous(), y = at::empty(sizes, table.options());
+  const OnDevice on("aten::embedding", dense, index);
   by_dtype(table, [&](auto zero) {
     using T = decltype(zero);
     embedding(BasicEmbedding<T>{dense.const_data_ptr<T>(), index.const_data_ptr<std::int64_t>(),
-                                y.mutable_data_ptr<T>(), table.size(0), table.size(1), index.numel()});
+                                y.mutable_data_ptr<T>(), table.size(0), table.size(1), index.numel()},
+              on.device(), on.stream());
   });
   return y;
 }

@@ -9,6 +9,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/norm/norm.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
@@ -68,14 +69,17 @@ class LockstepGroupNormBackward final : public Node {
     const order::FoldSpan span = dgamma  ? dgamma->span()
                                  : dbeta ? dbeta->span()
                                          : order::FoldSpan{0, extents_.rows(), true};
+    const OnDevice on("group_norm backward", dy, x, scale);
     by_dtype(x, [&](auto zero) {
       using T = decltype(zero);
-      group_norm_backward(BasicGroupNormBackward<T>{
-          dy.const_data_ptr<T>(), x.const_data_ptr<T>(), statistics_.mean.const_data_ptr<T>(),
-          statistics_.rstd.const_data_ptr<T>(), data_or_null<T>(scale),
-          results[0].defined() ? results[0].mutable_data_ptr<T>() : nullptr,
-          memory_of<BasicNormFold, T>(dgamma), memory_of<BasicNormFold, T>(dbeta), span, extents_.samples,
-          extents_.channels, extents_.pixels, extents_.groups});
+      group_norm_backward(
+          BasicGroupNormBackward<T>{
+              dy.const_data_ptr<T>(), x.const_data_ptr<T>(), statistics_.mean.const_data_ptr<T>(),
+              statistics_.rstd.const_data_ptr<T>(), data_or_null<T>(scale),
+              results[0].defined() ? results[0].mutable_data_ptr<T>() : nullptr,
+              memory_of<BasicNormFold, T>(dgamma), memory_of<BasicNormFold, T>(dbeta), span, extents_.samples,
+              extents_.channels, extents_.pixels, extents_.groups},
+          on.device(), on.stream());
     });
     if (dgamma) results[1] = dgamma->returned(gamma);
     if (dbeta) results[2] = dbeta->returned(beta);
@@ -84,7 +88,7 @@ class LockstepGroupNormBackward final : public Node {
 
  private:
   FoldTarget target(std::size_t input, PlaceKind kind, const at::Tensor& parameter) {
-    return {*this, input, kind, window_of(parameter), extents_.rows(), micro_batch_, parameter.scalar_type()};
+    return {*this, input, kind, window_of(parameter), extents_.rows(), micro_batch_, parameter.options()};
   }
 
   SavedVariable x_, gamma_, beta_;
@@ -115,12 +119,14 @@ at::Tensor normalise(const char* name, const at::Tensor& x, std::int64_t groups,
     y = at::empty(image.sizes(), image.options());
     statistics = {at::empty({e.samples, groups}, image.options()),
                   at::empty({e.samples, groups}, image.options())};
+    const OnDevice on(name, image, scale, shift);
     by_dtype(image, [&](auto zero) {
       using T = decltype(zero);
       group_norm(BasicGroupNorm<T>{image.const_data_ptr<T>(), data_or_null<T>(scale), data_or_null<T>(shift),
                                    y.mutable_data_ptr<T>(), statistics.mean.mutable_data_ptr<T>(),
                                    statistics.rstd.mutable_data_ptr<T>(), e.samples, e.channels, e.pixels,
-                                   groups, eps});
+                                   groups, eps},
+                 on.device(), on.stream());
     });
   }
   if (!needs_node(x, gamma, beta)) return y;

@@ -7,14 +7,17 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/cross_entropy/cross_entropy.h"
-#include "lockstep/row_sum/row_sum.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/loss_reduction_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
+#include "lockstep/torch/row_sum_internal.h"
 
 namespace lockstep::invariant {
 namespace {
+
+constexpr const char* kName = "aten::cross_entropy_loss";
 
 /// Targets of rows, and the memory that they lie in.
 struct Targets {
@@ -43,30 +46,33 @@ struct Targets {
 
   /// What a mean divides by.
   template <class T>
-  double counted() const {
+  at::Tensor counted(const char* operation) const {
     const BasicClassTargets<T> targets = of<T>();
-    if (targets.weight == nullptr) return static_cast<double>(counted_targets(targets));
-    const at::Tensor weights = at::empty({targets.rows}, weight.options());
-    target_weights(targets, weights.mutable_data_ptr<T>());
-    double total = 0;
-    row_sum_fold(weights.const_data_ptr<T>(), 1, 1, {0, targets.rows, true}, &total, nullptr);
-    return total;
+    OnDevice on(operation, classes_of, weight);
+    if (targets.weight != nullptr) return counted_weight(on, targets);
+    if (on.is_cuda()) return classes_of.ne(ignore_index).sum().to(at::kDouble);
+    return count_beside(classes_of, static_cast<double>(counted_targets(targets)));
   }
 
   at::Tensor classes_of, weight;
   std::int64_t classes, ignore_index;
   double label_smoothing;
+
+ private:
+  template <class T>
+  at::Tensor counted_weight(OnDevice& on, const BasicClassTargets<T>& targets) const {
+    const at::Tensor weights = at::empty({targets.rows}, weight.options());
+    target_weights(targets, weights.mutable_data_ptr<T>(), on.device(), on.stream());
+    const at::Tensor total = count_beside(weight, 0);
+    fold_rows(on, weights.const_data_ptr<T>(), 1, 1, {0, targets.rows, true},
+              total.mutable_data_ptr<double>(), nullptr);
+    return total;
+  }
 };
 
-/// The gradient with respect to each row's loss, from that with respect to what a reduction made of them.
 template <class T>
-BasicRowGradients<T> row_gradients(const at::Tensor& dy, std::int64_t reduction, double scale) {
-  BasicRowGradients<T> rows;
-  if (reduction == at::Reduction::None)
-    rows.rows = dy.const_data_ptr<T>();
-  else
-    rows.all = dy.item<T>() * static_cast<T>(scale);
-  return rows;
+BasicRowGradients<T> row_gradients(const LossGradients& losses) {
+  return {losses.each<T>(), losses.all<T>()};
 }
 
 bool has_class_targets(const at::Tensor& scores, const at::Tensor& target) {
@@ -92,13 +98,14 @@ class LockstepCrossEntropyBackward final : public Node {
     const at::Tensor rows = at::empty({dense.size(0)}, options);
     row_max_ = at::empty_like(rows);
     row_log_sum_ = at::empty_like(rows);
+    const OnDevice on(kName, dense, targets_.classes_of, targets_.weight);
     return by_dtype(dense, [&](auto zero) {
       using T = decltype(zero);
       cross_entropy(dense.const_data_ptr<T>(), targets_.of<T>(), rows.mutable_data_ptr<T>(),
-                    row_max_.mutable_data_ptr<T>(), row_log_sum_.mutable_data_ptr<T>());
+                    row_max_.mutable_data_ptr<T>(), row_log_sum_.mutable_data_ptr<T>(), on.device(),
+                    on.stream());
       if (reduction_ == at::Reduction::None) return rows;
-      const ReducedLoss loss =
-          reduce_loss("aten::cross_entropy_loss", rows, targets_.counted<T>(), reduction_);
+      const ReducedLoss loss = reduce_loss(kName, rows, targets_.counted<T>(kName), reduction_);
       scale_ = loss.scale;
       return loss.value;
     });
@@ -113,12 +120,13 @@ class LockstepCrossEntropyBackward final : public Node {
     LOCKSTEP_COUNT_CALL("cross_entropy backward");
     const at::Tensor logits = logits_.unpack().contiguous();
     const at::Tensor result = at::empty(logits.sizes(), logits.options().requires_grad(false));
-    const at::Tensor dy = gradients[0].contiguous();
+    const LossGradients losses(gradients[0], reduction_, scale_, row_max_.sizes());
+    const OnDevice on("cross_entropy backward", logits, gradients[0]);
     by_dtype(logits, [&](auto zero) {
       using T = decltype(zero);
       cross_entropy_backward(logits.const_data_ptr<T>(), targets_.of<T>(), row_max_.const_data_ptr<T>(),
-                             row_log_sum_.const_data_ptr<T>(), row_gradients<T>(dy, reduction_, scale_),
-                             result.mutable_data_ptr<T>());
+                             row_log_sum_.const_data_ptr<T>(), row_gradients<T>(losses),
+                             result.mutable_data_ptr<T>(), on.device(), on.stream());
     });
     return {result};
   }
@@ -127,18 +135,17 @@ class LockstepCrossEntropyBackward final : public Node {
   Targets targets_;
   std::int64_t reduction_;
   SavedVariable logits_;
-  at::Tensor row_max_, row_log_sum_;
-  double scale_ = 1;
+  at::Tensor row_max_, row_log_sum_, scale_;
 };
 
 at::Tensor high_cross_entropy(c10::DispatchKeySet keys, const at::Tensor& logits, const at::Tensor& target,
                               const std::optional<at::Tensor>& weight, std::int64_t reduction,
                               c10::SymInt ignore_index, double label_smoothing) {
-  require_supported("aten::cross_entropy_loss", keys, logits);
+  require_supported(kName, keys, logits);
   if (!has_class_targets(logits, target))
     return at::_ops::cross_entropy_loss::redispatch(past_high(keys), logits, target, weight, reduction,
                                                     std::move(ignore_index), label_smoothing);
-  LOCKSTEP_COUNT_CALL("aten::cross_entropy_loss");
+  LOCKSTEP_COUNT_CALL(kName);
   const bool needs_gradient = needs_node(logits);
   const std::shared_ptr<LockstepCrossEntropyBackward> node(
       new LockstepCrossEntropyBackward(
@@ -162,12 +169,13 @@ std::tuple<at::Tensor, at::Tensor> low_nll_forward(c10::DispatchKeySet keys, con
                                                    const at::Tensor& target,
                                                    const std::optional<at::Tensor>& weight,
                                                    std::int64_t reduction, c10::SymInt ignore_index) {
-  require_supported("aten::nll_loss_forward", keys, scores);
+  constexpr const char* kForward = "aten::nll_loss_forward";
+  require_supported(kForward, keys, scores);
   const InsideKernel inside;
-  LOCKSTEP_COUNT_CALL("aten::nll_loss_forward");
+  LOCKSTEP_COUNT_CALL(kForward);
   if (!has_class_targets(scores, target))
     fail(ErrorCode::invalid_argument,
-         {"aten::nll_loss_forward", "operands", "scores [rows, classes] and int64 targets [rows]",
+         {kForward, "operands", "scores [rows, classes] and int64 targets [rows]",
           fmt::format("scores [{}], {} targets [{}]", fmt::join(scores.sizes(), ", "),
                       c10::toString(target.scalar_type()), fmt::join(target.sizes(), ", ")),
           "Flatten other axes into rows"});
@@ -175,12 +183,13 @@ std::tuple<at::Tensor, at::Tensor> low_nll_forward(c10::DispatchKeySet keys, con
   const at::Tensor dense = scores.contiguous();
   const Targets targets(dense, target, weight, ignore_index.expect_int(), 0);
   const at::Tensor rows = at::empty({dense.size(0)}, dense.options());
+  const OnDevice on(kForward, dense, targets.classes_of, targets.weight);
   return by_dtype(dense, [&](auto zero) -> std::tuple<at::Tensor, at::Tensor> {
     using T = decltype(zero);
-    nll(dense.const_data_ptr<T>(), targets.of<T>(), rows.mutable_data_ptr<T>());
+    nll(dense.const_data_ptr<T>(), targets.of<T>(), rows.mutable_data_ptr<T>(), on.device(), on.stream());
     if (reduction == at::Reduction::None) return {rows, at::scalar_tensor(0, dense.options())};
-    const ReducedLoss loss = reduce_loss("aten::nll_loss_forward", rows, targets.counted<T>(), reduction);
-    return {loss.value, at::scalar_tensor(loss.divisor, dense.options())};
+    const ReducedLoss loss = reduce_loss(kForward, rows, targets.counted<T>(kForward), reduction);
+    return {loss.value, loss.divisor};
   });
 }
 
@@ -193,11 +202,16 @@ at::Tensor low_nll_backward(c10::DispatchKeySet keys, const at::Tensor& gradient
   LOCKSTEP_COUNT_CALL("aten::nll_loss_backward");
   take_over_thread_count();
   const Targets targets(scores, target, weight, ignore_index.expect_int(), 0);
-  const at::Tensor result = at::empty(scores.sizes(), scores.options()), dy = gradient.contiguous();
+  const at::Tensor result = at::empty(scores.sizes(), scores.options());
+  const bool is_mean = reduction == at::Reduction::Mean;
+  const LossGradients losses(gradient, reduction,
+                             is_mean ? total_weight.reciprocal() : at::ones_like(total_weight),
+                             targets.classes_of.sizes());
+  const OnDevice on("aten::nll_loss_backward", result, gradient, targets.classes_of, targets.weight);
   by_dtype(result, [&](auto zero) {
     using T = decltype(zero);
-    const T scale = reduction == at::Reduction::Mean ? 1 / total_weight.item<T>() : 1;
-    nll_backward(targets.of<T>(), row_gradients<T>(dy, reduction, scale), result.mutable_data_ptr<T>());
+    nll_backward(targets.of<T>(), row_gradients<T>(losses), result.mutable_data_ptr<T>(), on.device(),
+                 on.stream());
   });
   return result;
 }

@@ -20,18 +20,19 @@ BasicConstMatrix<T> first_matrix(const at::Tensor& t) {
 }
 
 template <class T>
-void batched(const at::Tensor& left, const at::Tensor& right, const at::Tensor& out,
+void batched(const char* operation, const at::Tensor& left, const at::Tensor& right, const at::Tensor& out,
              const BasicMatmulEpilogue<T>& epilogue) {
   if (right.size(0) != left.size(0))
-    fail(ErrorCode::invalid_argument, {"aten::bmm",
+    fail(ErrorCode::invalid_argument, {operation,
                                        "matrices",
                                        fmt::format("{} on both sides", left.size(0)),
                                        fmt::format("{} on the right", right.size(0)),
                                        {}});
   const BasicMatrix<T> first{out.mutable_data_ptr<T>(), out.size(1), out.size(2), out.stride(1),
                              out.stride(2)};
+  const OnDevice on(operation, left, right, out);
   matmul_batched(out.size(0), first_matrix<T>(left), left.stride(0), first_matrix<T>(right), right.stride(0),
-                 first, out.stride(0), epilogue);
+                 first, out.stride(0), epilogue, on.device(), on.stream());
 }
 
 at::Tensor low_mm(c10::DispatchKeySet keys, const at::Tensor& left, const at::Tensor& right) {
@@ -40,9 +41,10 @@ at::Tensor low_mm(c10::DispatchKeySet keys, const at::Tensor& left, const at::Te
   LOCKSTEP_COUNT_CALL("aten::mm");
   take_over_thread_count();
   const at::Tensor out = at::empty({left.size(0), right.size(1)}, left.options());
+  const OnDevice on("aten::mm", left, right);
   by_dtype(left, [&](auto zero) {
     using T = decltype(zero);
-    matmul(const_matrix<T>(left), const_matrix<T>(right), matrix<T>(out));
+    multiply(on, const_matrix<T>(left), const_matrix<T>(right), matrix<T>(out));
   });
   return out;
 }
@@ -54,10 +56,11 @@ at::Tensor low_addmm(c10::DispatchKeySet keys, const at::Tensor& offset, const a
   LOCKSTEP_COUNT_CALL("aten::addmm");
   take_over_thread_count();
   const at::Tensor out = offset.expand({left.size(0), right.size(1)}).clone(at::MemoryFormat::Contiguous);
+  const OnDevice on("aten::addmm", left, right, out);
   by_dtype(left, [&](auto zero) {
     using T = decltype(zero);
-    matmul(const_matrix<T>(left), const_matrix<T>(right), matrix<T>(out),
-           BasicMatmulEpilogue<T>{alpha.to<T>(), beta.to<T>(), nullptr});
+    multiply(on, const_matrix<T>(left), const_matrix<T>(right), matrix<T>(out),
+             BasicMatmulEpilogue<T>{alpha.to<T>(), beta.to<T>(), nullptr});
   });
   return out;
 }
@@ -68,7 +71,8 @@ at::Tensor low_bmm(c10::DispatchKeySet keys, const at::Tensor& left, const at::T
   LOCKSTEP_COUNT_CALL("aten::bmm");
   take_over_thread_count();
   const at::Tensor out = at::empty({left.size(0), left.size(1), right.size(2)}, left.options());
-  by_dtype(left, [&](auto zero) { batched(left, right, out, BasicMatmulEpilogue<decltype(zero)>{}); });
+  by_dtype(left,
+           [&](auto zero) { batched("aten::bmm", left, right, out, BasicMatmulEpilogue<decltype(zero)>{}); });
   return out;
 }
 
@@ -82,7 +86,7 @@ at::Tensor low_baddbmm(c10::DispatchKeySet keys, const at::Tensor& offset, const
       offset.expand({left.size(0), left.size(1), right.size(2)}).clone(at::MemoryFormat::Contiguous);
   by_dtype(left, [&](auto zero) {
     using T = decltype(zero);
-    batched(left, right, out, BasicMatmulEpilogue<T>{alpha.to<T>(), beta.to<T>(), nullptr});
+    batched("aten::baddbmm", left, right, out, BasicMatmulEpilogue<T>{alpha.to<T>(), beta.to<T>(), nullptr});
   });
   return out;
 }

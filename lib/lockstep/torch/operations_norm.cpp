@@ -7,6 +7,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/norm/norm.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/operands_internal.h"
@@ -17,6 +18,7 @@ namespace {
 
 /// What the operation saw, dense; `statistics` are written by the forward.
 struct NormCall {
+  const char* name = "";
   at::Tensor x, gamma, beta, mean, rstd;
   std::int64_t rows = 0, features = 0;
   double eps = 0;
@@ -26,19 +28,22 @@ struct NormCall {
     const at::Tensor y = at::empty(x.sizes(), x.options());
     rstd = at::empty({rows}, x.options());
     if (centred) mean = at::empty({rows}, x.options());
-    by_dtype(x, [&](auto zero) { write<decltype(zero)>(y); });
+    const OnDevice on(name, x, gamma, beta);
+    by_dtype(x, [&](auto zero) { write<decltype(zero)>(on, y); });
     return y;
   }
 
   template <class T>
-  void write(const at::Tensor& y) {
+  void write(const OnDevice& on, const at::Tensor& y) {
     if (centred)
       layer_norm(BasicLayerNorm<T>{x.const_data_ptr<T>(), data_or_null<T>(gamma), data_or_null<T>(beta),
                                    y.mutable_data_ptr<T>(), mean.mutable_data_ptr<T>(),
-                                   rstd.mutable_data_ptr<T>(), rows, features, eps});
+                                   rstd.mutable_data_ptr<T>(), rows, features, eps},
+                 on.device(), on.stream());
     else
       rms_norm(BasicRmsNorm<T>{x.const_data_ptr<T>(), data_or_null<T>(gamma), y.mutable_data_ptr<T>(),
-                               rstd.mutable_data_ptr<T>(), rows, features, eps});
+                               rstd.mutable_data_ptr<T>(), rows, features, eps},
+               on.device(), on.stream());
   }
 };
 
@@ -76,9 +81,10 @@ class LockstepNormBackward final : public Node {
     const at::Tensor beta = has_beta_ ? beta_.unpack() : at::Tensor();
     if (has_gamma_ && task_should_compute_output(1)) dgamma.emplace(target(1, PlaceKind::scale, gamma));
     if (has_beta_ && task_should_compute_output(2)) dbeta.emplace(target(2, PlaceKind::bias, beta));
+    const OnDevice on("norm backward", dy, x, scale);
     by_dtype(x, [&](auto zero) {
       using T = decltype(zero);
-      write(dy.const_data_ptr<T>(), x.const_data_ptr<T>(), data_or_null<T>(scale),
+      write(on, dy.const_data_ptr<T>(), x.const_data_ptr<T>(), data_or_null<T>(scale),
             results[0].defined() ? results[0].mutable_data_ptr<T>() : nullptr, dgamma, dbeta);
     });
     if (dgamma) results[1] = dgamma->returned(gamma);
@@ -88,23 +94,25 @@ class LockstepNormBackward final : public Node {
 
  private:
   FoldTarget target(std::size_t input, PlaceKind kind, const at::Tensor& parameter) {
-    return {*this, input, kind, window_of(parameter), call_.rows, micro_batch_, parameter.scalar_type()};
+    return {*this, input, kind, window_of(parameter), call_.rows, micro_batch_, parameter.options()};
   }
 
   template <class T>
-  void write(const T* dy, const T* x, const T* scale, T* dx, std::optional<FoldTarget>& dgamma,
-             std::optional<FoldTarget>& dbeta) {
+  void write(const OnDevice& on, const T* dy, const T* x, const T* scale, T* dx,
+             std::optional<FoldTarget>& dgamma, std::optional<FoldTarget>& dbeta) {
     const order::FoldSpan span = dgamma  ? dgamma->span()
                                  : dbeta ? dbeta->span()
                                          : order::FoldSpan{0, call_.rows, true};
     const T* const rstd = call_.rstd.const_data_ptr<T>();
     if (call_.centred)
-      layer_norm_backward(BasicLayerNormBackward<T>{
-          dy, x, call_.mean.const_data_ptr<T>(), rstd, scale, dx, memory_of<BasicNormFold, T>(dgamma),
-          memory_of<BasicNormFold, T>(dbeta), span, call_.features});
+      layer_norm_backward(BasicLayerNormBackward<T>{dy, x, call_.mean.const_data_ptr<T>(), rstd, scale, dx,
+                                                    memory_of<BasicNormFold, T>(dgamma),
+                                                    memory_of<BasicNormFold, T>(dbeta), span, call_.features},
+                          on.device(), on.stream());
     else
       rms_norm_backward(BasicRmsNormBackward<T>{dy, x, rstd, scale, dx, memory_of<BasicNormFold, T>(dgamma),
-                                                span, call_.features});
+                                                span, call_.features},
+                        on.device(), on.stream());
   }
 
   SavedVariable x_, gamma_, beta_;
@@ -134,6 +142,7 @@ at::Tensor normalise(const char* name, const at::Tensor& x, at::IntArrayRef shap
         x, axis, [&](const at::Tensor& t) { return normalise(name, t, shape, gamma, beta, eps, centred); });
   require_shapes(name, x, shape, gamma, beta);
   NormCall call;
+  call.name = name;
   call.features = c10::multiply_integers(shape);
   call.rows = call.features == 0 ? 0 : x.numel() / call.features;
   call.eps = eps;

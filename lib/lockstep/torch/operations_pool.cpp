@@ -8,6 +8,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/pool/pool.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/operands_internal.h"
@@ -66,10 +67,12 @@ std::tuple<at::Tensor, at::Tensor> low_max_pool(c10::DispatchKeySet keys, const 
   const Axes axes(kName, x, kernel, stride, pad, dilation, ceil_mode);
   const at::Tensor y = empty_like_result(x, axes, x.scalar_type()),
                    indices = empty_like_result(x, axes, at::kLong);
+  const OnDevice on(kName, x);
   by_dtype(x, [&](auto zero) {
     using T = decltype(zero);
     max_pool(BasicMaxPool<T>{x.const_data_ptr<T>(), y.mutable_data_ptr<T>(),
-                             indices.mutable_data_ptr<std::int64_t>(), planes_of(x), axes.h, axes.w});
+                             indices.mutable_data_ptr<std::int64_t>(), planes_of(x), axes.h, axes.w},
+             on.device(), on.stream());
   });
   return {y, indices};
 }
@@ -84,10 +87,12 @@ at::Tensor low_max_pool_backward(c10::DispatchKeySet keys, const at::Tensor& gra
   take_over_thread_count();
   const at::Tensor dy = gradient.contiguous(), indices = given_indices.contiguous(), dx = empty_dense(self);
   const Axes axes(kName, self, kernel, stride, pad, dilation, ceil_mode);
+  const OnDevice on(kName, dy, indices);
   by_dtype(dy, [&](auto zero) {
     using T = decltype(zero);
     max_pool_backward(BasicMaxPoolBackward<T>{dy.const_data_ptr<T>(), indices.const_data_ptr<std::int64_t>(),
-                                              dx.mutable_data_ptr<T>(), planes_of(self), axes.h, axes.w});
+                                              dx.mutable_data_ptr<T>(), planes_of(self), axes.h, axes.w},
+                      on.device(), on.stream());
   });
   return dx;
 }
@@ -110,10 +115,12 @@ at::Tensor low_average_pool(c10::DispatchKeySet keys, const at::Tensor& self, at
   const at::Tensor x = self.contiguous();
   const Axes axes(kName, x, kernel, stride, pad, {1, 1}, ceil_mode);
   const at::Tensor y = empty_like_result(x, axes, x.scalar_type());
+  const OnDevice on(kName, x);
   by_dtype(x, [&](auto zero) {
     using T = decltype(zero);
     average_pool(BasicAveragePool<T>{x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), planes_of(x), axes.h,
-                                     axes.w, count_include_pad, divisor_or_zero(kName, divisor)});
+                                     axes.w, count_include_pad, divisor_or_zero(kName, divisor)},
+                 on.device(), on.stream());
   });
   return y;
 }
@@ -129,11 +136,13 @@ at::Tensor low_average_pool_backward(c10::DispatchKeySet keys, const at::Tensor&
   take_over_thread_count();
   const at::Tensor dy = gradient.contiguous(), dx = empty_dense(self);
   const Axes axes(kName, self, kernel, stride, pad, {1, 1}, ceil_mode);
+  const OnDevice on(kName, dy);
   by_dtype(dy, [&](auto zero) {
     using T = decltype(zero);
-    average_pool_backward(BasicAveragePoolBackward<T>{dy.const_data_ptr<T>(), dx.mutable_data_ptr<T>(),
-                                                      planes_of(self), axes.h, axes.w, count_include_pad,
-                                                      divisor_or_zero(kName, divisor)});
+    average_pool_backward(
+        BasicAveragePoolBackward<T>{dy.const_data_ptr<T>(), dx.mutable_data_ptr<T>(), planes_of(self), axes.h,
+                                    axes.w, count_include_pad, divisor_or_zero(kName, divisor)},
+        on.device(), on.stream());
   });
   return dx;
 }
@@ -149,10 +158,12 @@ at::Tensor low_adaptive_average_pool(c10::DispatchKeySet keys, const at::Tensor&
   const at::Tensor x = self.contiguous();
   const at::IntArrayRef out = C10_AS_INTARRAYREF_SLOW(size);
   const at::Tensor y = at::empty(sizes_with(x, out[0], out[1]), x.options());
+  const OnDevice on(kName, x);
   by_dtype(x, [&](auto zero) {
     using T = decltype(zero);
     adaptive_average_pool(BasicAdaptiveAveragePool<T>{x.const_data_ptr<T>(), y.mutable_data_ptr<T>(),
-                                                      planes_of(x), x.size(-2), x.size(-1), out[0], out[1]});
+                                                      planes_of(x), x.size(-2), x.size(-1), out[0], out[1]},
+                          on.device(), on.stream());
   });
   return y;
 }
@@ -165,11 +176,13 @@ at::Tensor low_adaptive_average_pool_backward(c10::DispatchKeySet keys, const at
   LOCKSTEP_COUNT_CALL(kName);
   take_over_thread_count();
   const at::Tensor dy = gradient.contiguous(), dx = empty_dense(self);
+  const OnDevice on(kName, dy);
   by_dtype(dy, [&](auto zero) {
     using T = decltype(zero);
     adaptive_average_pool_backward(
         BasicAdaptiveAveragePoolBackward<T>{dy.const_data_ptr<T>(), dx.mutable_data_ptr<T>(), planes_of(self),
-                                            self.size(-2), self.size(-1), dy.size(-2), dy.size(-1)});
+                                            self.size(-2), self.size(-1), dy.size(-2), dy.size(-1)},
+        on.device(), on.stream());
   });
   return dx;
 }

@@ -10,10 +10,12 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/reduce/reduce.h"
-#include "lockstep/row_sum/row_sum.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/division_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/gradient_places_internal.h"
+#include "lockstep/torch/row_sum_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -76,9 +78,10 @@ void lanes_into(const at::Tensor& x, const std::vector<std::int64_t>& axes, cons
     source = gathered(x, axes, false);
     shape.outer = y.numel();
   }
+  const OnDevice on("aten::sum", source);
   by_dtype(x, [&](auto zero) {
     using T = decltype(zero);
-    reduce_sum(source.const_data_ptr<T>(), y.mutable_data_ptr<T>(), shape);
+    reduce_sum(source.const_data_ptr<T>(), y.mutable_data_ptr<T>(), shape, on.device(), on.stream());
   });
 }
 
@@ -94,9 +97,10 @@ at::Tensor sum_of(const at::Tensor& x, at::OptionalIntArrayRef given, bool keep)
   const at::Tensor source = gathered(x, axes, true);  // [reduced, kept]
   const std::int64_t rows = extent_of(x, axes), cols = y.numel();
   const at::Tensor total = at::zeros({cols}, x.options().dtype(at::kDouble));
+  OnDevice on("aten::sum", source);
   by_dtype(x, [&](auto zero) {
-    row_sum_fold(source.const_data_ptr<decltype(zero)>(), cols, cols, {0, rows, true},
-                 total.mutable_data_ptr<double>(), nullptr);
+    fold_rows(on, source.const_data_ptr<decltype(zero)>(), cols, cols, {0, rows, true},
+              total.mutable_data_ptr<double>(), nullptr);
   });
   return y.copy_(total.view(y.sizes()));
 }
@@ -139,8 +143,9 @@ at::Tensor low_mean_axes(c10::DispatchKeySet keys, const at::Tensor& self, at::O
   const InsideKernel inside;
   LOCKSTEP_COUNT_CALL("aten::mean.dim");
   const at::Tensor sum = sum_of(self, axes, keep);
-  return sum.div_(static_cast<double>(self.numel()) /
-                  static_cast<double>(std::max<std::int64_t>(1, sum.numel())));
+  const double count =
+      static_cast<double>(self.numel()) / static_cast<double>(std::max<std::int64_t>(1, sum.numel()));
+  return sum.div_(divisor_of(sum, count));
 }
 
 at::Tensor low_mean(c10::DispatchKeySet keys, const at::Tensor& self, std::optional<at::ScalarType> dtype) {

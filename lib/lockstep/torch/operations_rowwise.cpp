@@ -5,6 +5,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/softmax/softmax.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 
@@ -29,9 +30,11 @@ at::Tensor low_forward(c10::DispatchKeySet keys, const at::Tensor& self, std::in
   take_over_thread_count();
   (void)half_to_float;  // of 16-bit input alone
   const at::Tensor x = self.contiguous(), y = at::empty(x.sizes(), x.options());
+  const OnDevice on(name.text, x);
   by_dtype(x, [&](auto zero) {
     using T = decltype(zero);
-    function(x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), extents_around(x, dim));
+    function(x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), extents_around(x, dim), on.device(),
+             on.stream());
   });
   return y;
 }
@@ -45,9 +48,11 @@ at::Tensor low_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, co
   take_over_thread_count();
   const at::Tensor dy = gradient.contiguous(), y = output.contiguous(),
                    dx = at::empty(y.sizes(), y.options());
+  const OnDevice on(name.text, dy, y);
   by_dtype(dy, [&](auto zero) {
     using T = decltype(zero);
-    function(dy.const_data_ptr<T>(), y.const_data_ptr<T>(), dx.mutable_data_ptr<T>(), extents_around(y, dim));
+    function(dy.const_data_ptr<T>(), y.const_data_ptr<T>(), dx.mutable_data_ptr<T>(), extents_around(y, dim),
+             on.device(), on.stream());
   });
   return dx;
 }

@@ -5,12 +5,14 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "lockstep/base/error.h"
 #include "lockstep/optimizer/optimizer.h"
 #include "lockstep/optimizer/optimizer_ref.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 
@@ -25,23 +27,30 @@ bool reduces_all(const at::Tensor& x, at::OptionalIntArrayRef axes) {
   return !axes.has_value() || axes->empty() || axes->size() == static_cast<std::size_t>(x.dim());
 }
 
-double norm_of(std::span<const float> elements) { return gradient_norm(std::span(&elements, 1)); }
-double norm_of(std::span<const double> elements) {
-  const std::vector<double> gradient(elements.begin(), elements.end());
-  return gradient_norm_ref<double>({gradient});
+template <class T>
+std::span<const T> elements_of(const at::Tensor& dense) {
+  return {dense.const_data_ptr<T>(), static_cast<std::size_t>(dense.numel())};
+}
+
+void norm_into(const at::Tensor& dense, float* norm) {
+  OnDevice on(kName, dense);
+  const std::span<const float> gradient = elements_of<float>(dense);
+  const std::span all(&gradient, 1);
+  gradient_norm(all, norm, on.scratch<float>(gradient_norm_scratch_elements(all)), on.device(), on.stream());
+}
+void norm_into(const at::Tensor& dense, double* norm) {
+  const std::span<const double> elements = elements_of<double>(dense);
+  *norm = gradient_norm_ref<double>({std::vector<double>(elements.begin(), elements.end())});
 }
 
 /// The norm of all elements as one vector, in the order of section 9 of the contracts.
 at::Tensor norm_of_all(const at::Tensor& x, bool keep) {
   take_over_thread_count();
   const at::Tensor dense = x.contiguous();
-  const double norm = by_dtype(dense, [&](auto zero) {
-    return norm_of(
-        std::span(dense.const_data_ptr<decltype(zero)>(), static_cast<std::size_t>(dense.numel())));
-  });
-  return at::full(
-      keep ? std::vector<std::int64_t>(static_cast<std::size_t>(x.dim()), 1) : std::vector<std::int64_t>{},
-      norm, x.options());
+  const std::vector<std::int64_t> sizes(keep ? static_cast<std::size_t>(x.dim()) : 0, 1);
+  const at::Tensor norm = at::empty(sizes, x.options());
+  by_dtype(dense, [&](auto zero) { norm_into(dense, norm.mutable_data_ptr<decltype(zero)>()); });
+  return norm;
 }
 
 /// Sums of squares along axes are sums like any other: lanes, or a fold over the batch.

@@ -1,9 +1,10 @@
 #pragma once
-// Tensors as matmul's strided matrices.
+// Tensors as matmul's strided matrices, and their product where they lie.
 
 #include <ATen/core/Tensor.h>
 
 #include "lockstep/matmul/matmul.h"
+#include "lockstep/torch/device_internal.h"
 
 namespace lockstep::invariant {
 
@@ -18,6 +19,11 @@ BasicConstMatrix<T> const_transposed(const at::Tensor& t) {
 template <class T>
 BasicMatrix<T> matrix(const at::Tensor& t) {
   return {t.mutable_data_ptr<T>(), t.size(0), t.size(1), t.stride(0), t.stride(1)};
+}
+template <class T>
+void multiply(const OnDevice& on, const BasicConstMatrix<T>& a, const BasicConstMatrix<T>& b,
+              const BasicMatrix<T>& c, const BasicMatmulEpilogue<T>& epilogue = {}) {
+  matmul(a, b, c, epilogue, on.device(), on.stream());
 }
 /// [..., features] as [rows, features], copied only where the strides ask for it.
 inline at::Tensor as_rows(const at::Tensor& t) {

@@ -1,0 +1,93 @@
+// Clamps on a CUDA device, where LibTorch's own make a clamped -0 of the bound +0 what the CPU does not:
+// there an element that is no further than its bound stays as it is. relu, relu6 and hardtanh are clamps too.
+
+#include <ATen/ATen.h>
+#include <cmath>
+
+#include "lockstep/activation/activation.h"
+#include "lockstep/torch/device_internal.h"
+#include "lockstep/torch/dispatch_internal.h"
+
+namespace lockstep::invariant {
+namespace {
+
+using Bound = std::optional<at::Scalar>;
+
+bool is_given(const Bound& bound) { return bound && !std::isnan(bound->toDouble()); }
+
+/// +0 from below alone, on floats: relu has the same bits in one pass.
+bool is_relu(const at::Tensor& x, const Bound& least, const Bound& most) {
+  return !most && x.scalar_type() == at::kFloat && least->toDouble() == 0 && !std::signbit(least->toDouble());
+}
+
+at::Tensor relu_of(const at::Tensor& self) {
+  const at::Tensor x = self.contiguous(), y = at::empty(x.sizes(), x.options());
+  const OnDevice on("aten::clamp_min", x);
+  relu(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), x.numel(), on.device(), on.stream());
+  return y;
+}
+
+/// A bound that is NaN makes everything NaN, as in LibTorch.
+at::Tensor clamped(const at::Tensor& x, const Bound& least, const Bound& most) {
+  const InsideKernel inside;
+  for (const Bound* bound : {&least, &most})
+    if (*bound && !is_given(*bound)) return at::full_like(x, **bound);
+  if (least && is_relu(x, least, most)) return relu_of(x);
+  at::Tensor y = x;
+  if (least) y = at::where(at::lt(y, *least), *least, y);
+  if (most) y = at::where(at::gt(y, *most), *most, y);
+  return y.is_same(x) ? x.clone() : y;
+}
+
+at::Tensor& into(at::Tensor& out, const at::Tensor& y) {
+  const InsideKernel inside;
+  if (out.sizes() != y.sizes()) out.resize_(y.sizes());
+  return out.copy_(y);
+}
+
+at::Tensor low_clamp(c10::DispatchKeySet, const at::Tensor& x, const Bound& least, const Bound& most) {
+  return clamped(x, least, most);
+}
+at::Tensor& low_clamp_(c10::DispatchKeySet, at::Tensor& x, const Bound& least, const Bound& most) {
+  return into(x, clamped(x, least, most));
+}
+at::Tensor& low_clamp_out(c10::DispatchKeySet, const at::Tensor& x, const Bound& least, const Bound& most,
+                          at::Tensor& out) {
+  return into(out, clamped(x, least, most));
+}
+at::Tensor low_clamp_min(c10::DispatchKeySet, const at::Tensor& x, const at::Scalar& least) {
+  return clamped(x, least, {});
+}
+at::Tensor& low_clamp_min_(c10::DispatchKeySet, at::Tensor& x, const at::Scalar& least) {
+  return into(x, clamped(x, least, {}));
+}
+at::Tensor& low_clamp_min_out(c10::DispatchKeySet, const at::Tensor& x, const at::Scalar& least,
+                              at::Tensor& out) {
+  return into(out, clamped(x, least, {}));
+}
+at::Tensor low_clamp_max(c10::DispatchKeySet, const at::Tensor& x, const at::Scalar& most) {
+  return clamped(x, {}, most);
+}
+at::Tensor& low_clamp_max_(c10::DispatchKeySet, at::Tensor& x, const at::Scalar& most) {
+  return into(x, clamped(x, {}, most));
+}
+at::Tensor& low_clamp_max_out(c10::DispatchKeySet, const at::Tensor& x, const at::Scalar& most,
+                              at::Tensor& out) {
+  return into(out, clamped(x, {}, most));
+}
+
+}  // namespace
+
+void register_clamps(Registrar& registrar) {
+  registrar.compute_on_cuda("clamp", TORCH_FN(low_clamp));
+  registrar.compute_on_cuda("clamp_", TORCH_FN(low_clamp_));
+  registrar.compute_on_cuda("clamp.out", TORCH_FN(low_clamp_out));
+  registrar.compute_on_cuda("clamp_min", TORCH_FN(low_clamp_min));
+  registrar.compute_on_cuda("clamp_min_", TORCH_FN(low_clamp_min_));
+  registrar.compute_on_cuda("clamp_min.out", TORCH_FN(low_clamp_min_out));
+  registrar.compute_on_cuda("clamp_max", TORCH_FN(low_clamp_max));
+  registrar.compute_on_cuda("clamp_max_", TORCH_FN(low_clamp_max_));
+  registrar.compute_on_cuda("clamp_max.out", TORCH_FN(low_clamp_max_out));
+}
+
+}  // namespace lockstep::invariant
