@@ -29,13 +29,14 @@ constexpr std::int64_t kTilesOfAThread = 16;
 constexpr float kTwoPi = 6.2831855F;
 
 void check(const char* where, const at::Tensor& tensor, const InitialDraw& draw) {
-  const bool fits = tensor.defined() && tensor.is_contiguous() && tensor.device().is_cpu() &&
+  const bool fits = tensor.defined() && tensor.is_contiguous() && (tensor.is_cpu() || tensor.is_cuda()) &&
                     tensor.scalar_type() == at::kFloat && tensor.numel() <= kMostElements;
   if (!fits)
-    fail(ErrorCode::invalid_argument,
-         {where, "tensor", "a contiguous float32 tensor on the CPU, of at most 2^34 elements",
-          tensor.defined() ? c10::str(tensor.toString(), " ", tensor.sizes()) : "an undefined tensor",
-          "Fill a contiguous float32 tensor, and convert or move it afterwards"});
+    fail(
+        ErrorCode::invalid_argument,
+        {where, "tensor", "a contiguous float32 tensor on the CPU or a CUDA device, of at most 2^34 elements",
+         tensor.defined() ? c10::str(tensor.toString(), " ", tensor.sizes()) : "an undefined tensor",
+         "Fill a contiguous float32 tensor, and convert or move it afterwards"});
   if (draw.site < 0 || draw.site >= kMostSites)
     fail(ErrorCode::invalid_argument, {where, "site", "0 to 2^31 - 1", std::to_string(draw.site),
                                        "Number the parameters of a model from 0"});
@@ -48,9 +49,17 @@ void check_number(const char* where, const char* what, bool right, const std::st
 /// A number in [0, 1) from a word's upper 24 bits.
 float unit(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24F; }
 
-/// Calls make(values, first element, count) for tiles of `tensor`, from several threads.
+/// Calls make(values, first element, count) for tiles of `tensor`, from several threads; what lies on a
+/// device is made on the CPU and copied.
 template <class Make>
 void for_each_tile(const at::Tensor& tensor, Make make) {
+  if (!tensor.is_cpu()) {
+    const torch::NoGradGuard no_grad;
+    const at::Tensor made = at::empty(tensor.sizes(), tensor.options().device(at::kCPU));
+    for_each_tile(made, make);
+    tensor.copy_(made);
+    return;
+  }
   float* const values = tensor.mutable_data_ptr<float>();
   const std::int64_t count = tensor.numel(), tiles = (count + kTile - 1) / kTile;
   parallel::for_each_range(tiles, kTilesOfAThread, [&](std::int64_t begin, std::int64_t end) {

@@ -20,12 +20,12 @@ struct InitialDraw {
   std::int64_t site = 0;   ///< number of the parameter in the module tree, 0 … 2^31 - 1
 };
 
-// Both of the below fill a contiguous float32 tensor of the CPU, of at most 2^34 elements, in place. Element
-// e takes word e mod 4 of philox(key = seed, counter = (2^31 + site, 0, 0, e / 4)); the highest bit keeps
-// these draws apart from dropout's. They bump the tensor's version and leave its history alone, so that a
-// parameter needs no torch::NoGradGuard. The order of operations stands in the room's README. Guarantees:
-// run_to_run, threads. Throw Error(invalid_argument) for another tensor, a site out of range, or bounds that
-// are not finite numbers in order.
+// Both of the below fill a contiguous float32 tensor of at most 2^34 elements in place, on the CPU or a CUDA
+// device, for which the CPU makes the elements. Element e takes word e mod 4 of philox(key = seed, counter =
+// (2^31 + site, 0, 0, e / 4)); the highest bit keeps these draws apart from dropout's. They bump the tensor's
+// version and leave its history alone, so that a parameter needs no torch::NoGradGuard. The order of
+// operations stands in the room's README. Guarantees: run_to_run, threads. Throw Error(invalid_argument) for
+// another tensor, a site out of range, or bounds that are not finite numbers in order.
 
 /// fma(high - low, u, low) with u = floor(word / 2^8) · 2^-24, and high - low rounded to float32.
 void fill_uniform(const at::Tensor& tensor, double low, double high, const InitialDraw& draw);

@@ -1,5 +1,6 @@
 #include "lockstep/torch/optimizer.h"
 
+#include <algorithm>
 #include <map>
 #include <span>
 #include <utility>
@@ -10,6 +11,7 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/optimizer/optimizer.h"
+#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
 
 namespace lockstep {
@@ -21,10 +23,10 @@ namespace {
 }
 
 void check_kind(const char* where, const char* what, const at::Tensor& tensor) {
-  const bool right =
-      tensor.layout() == at::kStrided && tensor.device().is_cpu() && tensor.scalar_type() == at::kFloat;
+  const bool right = tensor.layout() == at::kStrided && (tensor.is_cpu() || tensor.is_cuda()) &&
+                     tensor.scalar_type() == at::kFloat;
   if (!right)
-    refuse(ErrorCode::unsupported, where, what, "a dense float32 tensor on the CPU", tensor,
+    refuse(ErrorCode::unsupported, where, what, "a dense float32 tensor on the CPU or a CUDA device", tensor,
            "Take torch::optim's own class for it");
 }
 
@@ -39,6 +41,22 @@ void check_parameters(const char* where, torch::optim::Optimizer& optimizer) {
         refuse(ErrorCode::invalid_argument, where, "parameter", "contiguous memory", parameter,
                "Call contiguous() on it before the optimizer is made");
     }
+}
+
+/// A step's parameters that have a gradient, a list for each device, in the group's order.
+std::vector<std::vector<at::Tensor>> by_device(const torch::optim::OptimizerParamGroup& group) {
+  std::vector<std::vector<at::Tensor>> lists;
+  for (const at::Tensor& parameter : group.params()) {
+    if (!parameter.grad().defined()) continue;
+    const auto list = std::find_if(lists.begin(), lists.end(), [&](const auto& those) {
+      return those.front().device() == parameter.device();
+    });
+    if (list == lists.end())
+      lists.push_back({parameter});
+    else
+      list->push_back(parameter);
+  }
+  return lists;
 }
 
 /// The gradients' memory, held until a step's end.
@@ -93,13 +111,12 @@ AdamOptions plain(const Options& options, bool decoupled) {
           options.amsgrad(), false};
 }
 
-void step_group(torch::optim::SGD& optimizer, const torch::optim::OptimizerParamGroup& group) {
+void step_together(torch::optim::SGD& optimizer, const std::vector<at::Tensor>& of_one_device,
+                   const SgdOptions& options) {
   using State = torch::optim::SGDParamState;
-  const SgdOptions options = plain(static_cast<const torch::optim::SGDOptions&>(group.options()));
   Gradients gradients;
   std::vector<SgdParameter> parameters;
-  for (const at::Tensor& parameter : group.params()) {
-    if (!parameter.grad().defined()) continue;
+  for (const at::Tensor& parameter : of_one_device) {
     SgdParameter one{parameter.mutable_data_ptr<float>(), gradients.hold(parameter), nullptr,
                      parameter.numel()};
     if (options.momentum != 0) {
@@ -113,7 +130,13 @@ void step_group(torch::optim::SGD& optimizer, const torch::optim::OptimizerParam
     }
     parameters.push_back(one);
   }
-  sgd(parameters, options);
+  const invariant::OnDevice on("Sgd", of_one_device.front());
+  sgd(parameters, options, on.device(), on.stream());
+}
+
+void step_group(torch::optim::SGD& optimizer, const torch::optim::OptimizerParamGroup& group) {
+  const SgdOptions options = plain(static_cast<const torch::optim::SGDOptions&>(group.options()));
+  for (const auto& parameters : by_device(group)) step_together(optimizer, parameters, options);
   note_changes(group);
 }
 
@@ -130,14 +153,12 @@ State& adam_state(torch::optim::Optimizer& optimizer, const at::Tensor& paramete
 }
 
 /// Adam and AdamW, whose states differ in their type alone.
-template <class State, class Options>
-void step_adam_group(torch::optim::Optimizer& optimizer, const torch::optim::OptimizerParamGroup& group,
-                     bool decoupled) {
-  const AdamOptions options = plain(static_cast<const Options&>(group.options()), decoupled);
+template <class State>
+void step_together(torch::optim::Optimizer& optimizer, const std::vector<at::Tensor>& of_one_device,
+                   const AdamOptions& options) {
   Gradients gradients;
   std::map<std::int64_t, std::vector<AdamParameter>> by_step;  // a parameter may have begun later than others
-  for (const at::Tensor& parameter : group.params()) {
-    if (!parameter.grad().defined()) continue;
+  for (const at::Tensor& parameter : of_one_device) {
     State& state = adam_state<State>(optimizer, parameter, options.amsgrad);
     by_step[state.step() + 1].push_back(
         {parameter.mutable_data_ptr<float>(), gradients.hold(parameter),
@@ -146,7 +167,15 @@ void step_adam_group(torch::optim::Optimizer& optimizer, const torch::optim::Opt
          options.amsgrad ? state.max_exp_avg_sq().template mutable_data_ptr<float>() : nullptr,
          parameter.numel()});
   }
-  for (const auto& [step, parameters] : by_step) adam(parameters, options, step);
+  const invariant::OnDevice on(options.decoupled_weight_decay ? "AdamW" : "Adam", of_one_device.front());
+  for (const auto& [step, parameters] : by_step) adam(parameters, options, step, on.device(), on.stream());
+}
+
+template <class State, class Options>
+void step_adam_group(torch::optim::Optimizer& optimizer, const torch::optim::OptimizerParamGroup& group,
+                     bool decoupled) {
+  const AdamOptions options = plain(static_cast<const Options&>(group.options()), decoupled);
+  for (const auto& parameters : by_device(group)) step_together<State>(optimizer, parameters, options);
   for (const at::Tensor& parameter : group.params())
     if (parameter.grad().defined()) {
       auto* const state = state_of<State>(optimizer, parameter);
@@ -186,19 +215,27 @@ at::Tensor AdamW::step(LossClosure closure) {
   return loss;
 }
 
-float clip_gradient_norm(const std::vector<at::Tensor>& parameters, double max_norm) {
+at::Tensor clip_gradients(const std::vector<at::Tensor>& parameters, double max_norm) {
+  constexpr const char* kName = "clip_gradients";
   const torch::NoGradGuard no_grad;
   invariant::take_over_thread_count();
   std::vector<at::Tensor> dense;
   std::vector<std::span<float>> spans;
   for (const at::Tensor& parameter : parameters) {
     if (!parameter.grad().defined()) continue;
-    check_kind("clip_gradient_norm", "gradient", parameter.grad());
+    check_kind(kName, "gradient", parameter.grad());
     dense.push_back(parameter.grad().contiguous());
     spans.emplace_back(dense.back().mutable_data_ptr<float>(),
                        static_cast<std::size_t>(dense.back().numel()));
   }
-  const float norm = clip_gradient_norm(spans, static_cast<float>(max_norm));
+  const at::Tensor norm = at::empty({}, dense.empty() ? at::TensorOptions(at::kFloat) : dense[0].options());
+  {
+    invariant::OnDevice on(kName, norm);
+    for (const at::Tensor& gradient : dense) on.require_here(kName, gradient);
+    const std::vector<std::span<const float>> read(spans.begin(), spans.end());
+    clip_gradient_norm(spans, static_cast<float>(max_norm), norm.mutable_data_ptr<float>(),
+                       on.scratch<float>(gradient_norm_scratch_elements(read)), on.device(), on.stream());
+  }
   std::size_t next = 0;
   for (const at::Tensor& parameter : parameters) {
     if (!parameter.grad().defined()) continue;
@@ -209,6 +246,10 @@ float clip_gradient_norm(const std::vector<at::Tensor>& parameters, double max_n
       parameter.grad().copy_(scaled);
   }
   return norm;
+}
+
+float clip_gradient_norm(const std::vector<at::Tensor>& parameters, double max_norm) {
+  return clip_gradients(parameters, max_norm).item<float>();
 }
 
 }  // namespace lockstep

@@ -30,9 +30,10 @@ std::string archive_bytes(const torch::serialize::OutputArchive& archive) {
   return std::move(stream).str();
 }
 
-torch::serialize::InputArchive archive_of(const std::string& bytes) {
+/// Tensors are read to the device of `there`, wherever they lay when they were written.
+torch::serialize::InputArchive archive_of(const std::string& bytes, const std::vector<at::Tensor>& there) {
   torch::serialize::InputArchive archive;
-  archive.load_from(bytes.data(), bytes.size());
+  archive.load_from(bytes.data(), bytes.size(), there.empty() ? at::kCPU : there.front().device());
   return archive;
 }
 
@@ -68,7 +69,7 @@ void load_module(torch::nn::Module& module, const std::string& bytes) {
   std::vector<at::Tensor> before;
   for (const at::Tensor& parameter : module.parameters()) before.push_back(parameter.detach());
   guarded("model", [&] {
-    torch::serialize::InputArchive archive = archive_of(bytes);
+    torch::serialize::InputArchive archive = archive_of(bytes, before);
     module.load(archive);
   });
   check_shapes(module, before);
@@ -82,7 +83,7 @@ std::string optimizer_bytes(const torch::optim::Optimizer& optimizer) {
 
 void load_optimizer(torch::optim::Optimizer& optimizer, const std::string& bytes) {
   guarded("optimizer", [&] {
-    torch::serialize::InputArchive archive = archive_of(bytes);
+    torch::serialize::InputArchive archive = archive_of(bytes, optimizer.param_groups().front().params());
     optimizer.load(archive);
   });
 }

@@ -1,5 +1,8 @@
 #include "lockstep/torch/tensor_view.h"
 
+#include <c10/core/Stream.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
 #include <fmt/format.h>
 
 #include <torch/nn/module.h>
@@ -21,6 +24,14 @@ void check_layout(const at::Tensor& tensor) {
 }
 
 bool lazily_changed(const at::Tensor& tensor) { return tensor.is_conj() || tensor.is_neg(); }
+
+/// Through pinned memory, which LibTorch keeps for the next copy.
+at::Tensor fetched(const at::Tensor& dense) {
+  const at::Tensor copy = at::empty(dense.sizes(), dense.options().device(at::kCPU).pinned_memory(true));
+  copy.copy_(dense, /*non_blocking=*/true);
+  c10::impl::VirtualGuardImpl(dense.device().type()).getStream(dense.device()).synchronize();
+  return copy;
+}
 
 }  // namespace
 
@@ -114,7 +125,8 @@ at::Tensor viewable(const at::Tensor& tensor) {
   check_layout(tensor);
   const at::NoGradGuard no_grad;
   if (tensor.device().is_cpu() && tensor.is_contiguous() && !lazily_changed(tensor)) return tensor;
-  return tensor.detach().resolve_conj().resolve_neg().to(at::kCPU).contiguous();
+  const at::Tensor plain = tensor.detach().resolve_conj().resolve_neg();
+  return plain.is_cuda() ? fetched(plain.contiguous()) : plain.to(at::kCPU).contiguous();
 }
 
 fingerprint::Digest digest_of(const at::Tensor& tensor) {

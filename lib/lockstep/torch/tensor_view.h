@@ -24,7 +24,8 @@ at::ScalarType to_scalar_type(DType dtype);
 ConstView view_of(const at::Tensor& tensor);
 
 /// `tensor` itself when view_of() takes it; else a copy that view_of() takes: contiguous, on the CPU, without
-/// gradient. From a GPU this waits for the tensor. Throws Error(unsupported) for sparse and nested tensors.
+/// gradient. From a CUDA device it is copied on LibTorch's current stream, and waited for. Throws
+/// Error(unsupported) for sparse and nested tensors.
 at::Tensor viewable(const at::Tensor& tensor);
 
 /// Digest of a tensor of any device and layout that viewable() takes.

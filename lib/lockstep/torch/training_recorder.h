@@ -1,7 +1,8 @@
 #pragma once
 // record::Recorder for tensors, modules and optimizers. Whatever torch holds elsewhere than in contiguous CPU
-// memory is copied first (viewable()), and only in steps that are to be recorded. Thread-safety: one thread
-// at a time.
+// memory is copied first (viewable()), and only in steps that are to be recorded: what lies on a CUDA device,
+// to pinned memory on LibTorch's current stream, for which the recorder waits. Thread-safety: one thread at a
+// time.
 
 #include <ATen/core/Tensor.h>
 #include <cstdint>
