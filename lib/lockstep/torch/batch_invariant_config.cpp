@@ -9,7 +9,9 @@
 #include <mutex>
 #include <type_traits>
 
+#include "lockstep/base/device.h"
 #include "lockstep/base/error.h"
+#include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/generator_internal.h"
 
 namespace lockstep {
@@ -19,19 +21,19 @@ void check_precision(const std::string& precision) {
   if (precision == "fp32" || precision == "float32") return;
   for (const char* name : {"bf16", "bfloat16", "fp16", "float16", "half"})
     if (precision == name)
-      fail(ErrorCode::unsupported, {"BatchInvariantConfig", "precision", "fp32 on the CPU", precision,
+      fail(ErrorCode::unsupported, {"BatchInvariantConfig", "precision", "fp32", precision,
                                     "The contract of 16-bit types is the order in which a GPU's tensor cores "
                                     "add; CPUs have no instruction "
                                     "for it"});
   fail(ErrorCode::invalid_argument, {"BatchInvariantConfig", "precision", "fp32", precision,
-                                     "fp16 and bf16 are known, but not on the CPU"});
+                                     "fp16 and bf16 are known, but have no kernels"});
 }
 
 void check(const BatchInvariantOptions& options) {
   check_precision(options.precision);
-  if (!options.force_cpu)
-    fail(ErrorCode::unsupported, {"BatchInvariantConfig", "force_cpu", "true", "false",
-                                  "The mode's kernels of this build run on the CPU alone"});
+  if (const std::string trouble = options.force_cpu ? "" : cuda_trouble(); !trouble.empty())
+    fail(ErrorCode::unsupported,
+         {"BatchInvariantConfig", "force_cpu", "true", "false", "There is no CUDA device: " + trouble});
   if (options.threads < 0)
     fail(ErrorCode::invalid_argument, {"BatchInvariantConfig", "threads", "0 (as they are) or more",
                                        std::to_string(options.threads), "Pass a number of threads"});
@@ -127,6 +129,8 @@ BatchInvariantConfig::BatchInvariantConfig(BatchInvariantOptions options) : opti
   if (options_.enforce_deterministic_algorithms) set_determinism();
   if (options_.threads > 0)
     restorer_.change(at::get_num_threads(), options_.threads, [](int n) { at::set_num_threads(n); });
+  const bool cpu_alone = invariant::set_cpu_alone(options_.force_cpu);
+  restorer_.add([cpu_alone] { invariant::set_cpu_alone(cpu_alone); });
   mode_.emplace();
 }
 

@@ -13,7 +13,8 @@
 namespace lockstep {
 
 struct BatchInvariantOptions {
-  /// Tensors on the CPU. false is refused: this build has no kernels of the mode for another device.
+  /// Tensors on the CPU alone: the mode's operations refuse those on a CUDA device. false lets them; it is
+  /// refused where this build has no kernels for CUDA, or the machine no device.
   bool force_cpu = true;
   /// "fp32" (or "float32"): IEEE single precision, autocast off, default dtype float32, and wherever LibTorch
   /// would compute float32 products in TF32 or bfloat16 it does not.
@@ -37,8 +38,13 @@ struct BatchInvariantOptions {
 /// default dtype, the number of threads. Objects nest; they die in the thread that made them, in reverse
 /// order. Most of these switches belong to the process: two threads must not hold objects at the same time.
 ///
-/// Throws, with nothing changed: Error(unsupported) for fp16 and bf16 on the CPU, for force_cpu = false and
-/// where InvariantMode does; Error(invalid_argument) for another precision and a negative number of threads.
+/// CUDA's switches are set too: no TF32 in products and convolutions, no sums of reduced precision. The
+/// mode's own kernels need none of them, nor CUBLAS_WORKSPACE_CONFIG, since they call neither cuBLAS nor
+/// cuDNN.
+///
+/// Throws, with nothing changed: Error(unsupported) for fp16 and bf16, for force_cpu = false without a CUDA
+/// device and where InvariantMode does; Error(invalid_argument) for another precision and a negative number
+/// of threads.
 class BatchInvariantConfig {
  public:
   explicit BatchInvariantConfig(BatchInvariantOptions options = {});

@@ -6,13 +6,17 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/DefaultDtype.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <cstdlib>
+#include <dlfcn.h>
+#include <filesystem>
 #include <type_traits>
 
 #include <fmt/format.h>
 
 #include <torch/version.h>
 
+#include "lockstep/base/device.h"
 #include "lockstep/base/error.h"
 
 namespace lockstep {
@@ -89,7 +93,45 @@ void add_switches(Settings& settings) {
   settings["torch.default_dtype"] = std::string(c10::get_default_dtype().name());
 }
 
+[[noreturn]] void refuse_cuda(std::string what, std::string expected, std::string got, std::string next,
+                              ErrorCode code = ErrorCode::unsupported) {
+  fail(code, {"cuda_device", std::move(what), std::move(expected), std::move(got), std::move(next)});
+}
+
+/// The folder that libtorch_cpu.so was loaded from.
+std::filesystem::path libtorch_folder() {
+  Dl_info found;
+  if (dladdr(reinterpret_cast<const void*>(&at::get_num_threads), &found) == 0)
+    refuse_cuda("LibTorch", "a shared library", "one that the loader does not know", {});
+  return std::filesystem::path(found.dli_fname).parent_path();
+}
+
+void load_cuda_part() {
+  if (c10::impl::hasDeviceGuardImpl(at::kCUDA)) return;
+  const std::filesystem::path file = libtorch_folder() / "libtorch_cuda.so";
+  if (!std::filesystem::exists(file))
+    refuse_cuda("LibTorch", "a CUDA part", "none: no " + file.string(), "Install a LibTorch with CUDA");
+  if (dlopen(file.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr)
+    refuse_cuda("LibTorch's CUDA part", "a library that can be loaded", dlerror(),
+                "Install what it needs, or name its folder in LD_LIBRARY_PATH");
+}
+
 }  // namespace
+
+at::Device cuda_device(int index) {
+  const int devices = cuda_device_count();
+  if (index < 0) refuse_cuda("index", "0 or more", fmt::to_string(index), {}, ErrorCode::invalid_argument);
+  if (devices == 0) refuse_cuda("device", "a CUDA device", "none: " + cuda_trouble(), "Use the CPU");
+  if (index >= devices)
+    refuse_cuda("device", fmt::format("one of the {} CUDA devices, counted from 0", devices),
+                fmt::to_string(index), {});
+  load_cuda_part();
+  if (!at::hasCUDA())
+    refuse_cuda("call", "one before LibTorch is asked for CUDA for the first time", "one after that",
+                "Call cuda_device() first, or link the program with libtorch_cuda.so",
+                ErrorCode::invalid_argument);
+  return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
 
 std::map<std::string, std::string> torch_environment() {
   Settings settings;

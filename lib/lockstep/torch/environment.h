@@ -1,6 +1,7 @@
 #pragma once
 // What torch is and how it is set: for a recording's header; and the one call that makes torch repeatable.
 
+#include <c10/core/Device.h>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -19,5 +20,12 @@ std::map<std::string, std::string> torch_environment();
 /// this before the first use of CUDA), seeds set, `threads` intra-op threads (0: as they are). Returns each
 /// switch with its value, for people. Throws Error(invalid_argument) for a negative number of threads.
 std::map<std::string, std::string> enforce_determinism(std::uint64_t seed, int threads);
+
+/// CUDA device `index`, ready for tensors. A program that is linked with LibTorch's CPU part alone gets its
+/// CUDA part loaded (libtorch_cuda.so, beside libtorch_cpu.so): call this before anything else of LibTorch,
+/// which asks for CUDA once and remembers that there was none. Throws Error(unsupported) where this lockstep
+/// was built without CUDA, LibTorch has no CUDA part or cannot load it, or there is no such device;
+/// Error(invalid_argument) for a negative index and for a call that comes too late.
+at::Device cuda_device(int index = 0);
 
 }  // namespace lockstep
