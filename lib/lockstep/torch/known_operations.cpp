@@ -78,6 +78,8 @@ const Names kOneOperation = {
     "copysign.Tensor",
     "signbit",
     "nan_to_num",
+    "nan_to_num_",
+    "nan_to_num.out",
 };
 
 // Comparisons, selections and whole numbers.
