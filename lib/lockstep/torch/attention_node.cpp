@@ -1,9 +1,9 @@
 #include <ATen/ATen.h>
 
 #include "lockstep/torch/attention_node_internal.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/on_device.h"
 
 namespace lockstep::invariant {
 namespace {

@@ -691,10 +691,10 @@ TEST_F(GpuTensors, OnTwoDevicesAreRefused) {
         return torch::conv1d(there.unsqueeze(0), torch::ones({2, 4, 1}));
       },
   };
-  const InvariantMode mode;
-  for (const auto& call : calls) expect_error(ErrorCode::invalid_argument, "one device", call);
   const Tensors both = {numbers({3}).requires_grad_(true), numbers({3}).to(at::kCUDA).requires_grad_(true)};
   for (at::Tensor parameter : both) parameter.mutable_grad() = parameter.detach().clone();
+  const InvariantMode mode;
+  for (const auto& call : calls) expect_error(ErrorCode::invalid_argument, "one device", call);
   expect_error(ErrorCode::invalid_argument, "one device", [&] { clip_gradients(both, 1); });
 }
 

@@ -118,7 +118,7 @@ void load_cuda_part() {
 
 }  // namespace
 
-at::Device cuda_device(int index) {
+c10::Device cuda_device(int index) {
   const int devices = cuda_device_count();
   if (index < 0) refuse_cuda("index", "0 or more", fmt::to_string(index), {}, ErrorCode::invalid_argument);
   if (devices == 0) refuse_cuda("device", "a CUDA device", "none: " + cuda_trouble(), "Use the CPU");

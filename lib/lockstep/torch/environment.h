@@ -26,6 +26,6 @@ std::map<std::string, std::string> enforce_determinism(std::uint64_t seed, int t
 /// which asks for CUDA once and remembers that there was none. Throws Error(unsupported) where this lockstep
 /// was built without CUDA, LibTorch has no CUDA part or cannot load it, or there is no such device;
 /// Error(invalid_argument) for a negative index and for a call that comes too late.
-at::Device cuda_device(int index = 0);
+c10::Device cuda_device(int index = 0);
 
 }  // namespace lockstep

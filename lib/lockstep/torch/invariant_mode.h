@@ -24,7 +24,8 @@ namespace lockstep {
 ///              kernel, whose bits cannot depend on the batch
 ///   composite  made of other operations, each of which is looked at
 ///   allowed    named to allow_operation(): LibTorch's own kernel, at the caller's risk
-/// float32 on the CPU; float64, 16-bit floats and other devices are refused by the operations that are ours.
+/// float32, on the CPU and on CUDA devices with the same bits; float64 on the CPU, for tests. 16-bit floats
+/// and other devices are refused by the operations that are ours, as are tensors on two devices.
 ///
 /// The first object of a process registers the kernels (about 10 ms): make it before other threads run
 /// LibTorch operations. Until then, and while no object is alive, nothing is changed and nothing costs.

@@ -12,9 +12,9 @@
 #include "lockstep/softmax/softmax.h"
 #include "lockstep/torch/attention_node_internal.h"
 #include "lockstep/torch/broadcast_node_internal.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/on_device.h"
 #include "lockstep/torch/operands_internal.h"
 
 namespace lockstep::invariant {

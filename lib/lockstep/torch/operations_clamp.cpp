@@ -5,19 +5,18 @@
 #include <cmath>
 
 #include "lockstep/activation/activation.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/on_device.h"
 
 namespace lockstep::invariant {
 namespace {
 
 using Bound = std::optional<at::Scalar>;
 
-bool is_given(const Bound& bound) { return bound && !std::isnan(bound->toDouble()); }
-
 /// +0 from below alone, on floats: relu has the same bits in one pass.
 bool is_relu(const at::Tensor& x, const Bound& least, const Bound& most) {
-  return !most && x.scalar_type() == at::kFloat && least->toDouble() == 0 && !std::signbit(least->toDouble());
+  return least && !most && x.scalar_type() == at::kFloat && least->toDouble() == 0 &&
+         !std::signbit(least->toDouble());
 }
 
 at::Tensor relu_of(const at::Tensor& self) {
@@ -27,15 +26,16 @@ at::Tensor relu_of(const at::Tensor& self) {
   return y;
 }
 
-/// A bound that is NaN makes everything NaN, as in LibTorch.
+/// A bound that is NaN makes everything NaN, as in LibTorch. Bounds stay numbers: a tensor made of one would
+/// be copied to the device.
 at::Tensor clamped(const at::Tensor& x, const Bound& least, const Bound& most) {
   const InsideKernel inside;
   for (const Bound* bound : {&least, &most})
-    if (*bound && !is_given(*bound)) return at::full_like(x, **bound);
-  if (least && is_relu(x, least, most)) return relu_of(x);
+    if (*bound && std::isnan((*bound)->toDouble())) return at::full_like(x, **bound);
+  if (is_relu(x, least, most)) return relu_of(x);
   at::Tensor y = x;
-  if (least) y = at::where(at::lt(y, *least), *least, y);
-  if (most) y = at::where(at::gt(y, *most), *most, y);
+  if (least) y = y.masked_fill(y.lt(*least), *least);
+  if (most) y = y.masked_fill(y.gt(*most), *most);
   return y.is_same(x) ? x.clone() : y;
 }
 

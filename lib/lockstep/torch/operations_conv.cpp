@@ -9,9 +9,9 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/conv/conv.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/on_device.h"
 #include "lockstep/torch/operands_internal.h"
 
 namespace lockstep::invariant {

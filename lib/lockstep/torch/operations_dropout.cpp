@@ -8,9 +8,9 @@
 #include <fmt/format.h>
 
 #include "lockstep/dropout/dropout.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/on_device.h"
 #include "lockstep/torch/sample_order_internal.h"
 
 namespace lockstep::invariant {

@@ -9,10 +9,10 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/loss/loss.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/loss_reduction_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/on_device.h"
 
 namespace lockstep::invariant {
 namespace {

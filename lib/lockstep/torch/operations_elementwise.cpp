@@ -6,11 +6,11 @@
 
 #include "lockstep/elementwise/elementwise.h"
 #include "lockstep/torch/broadcast_node_internal.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/division_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/embedding_node_internal.h"
+#include "lockstep/torch/on_device.h"
 
 namespace lockstep::invariant {
 namespace {

@@ -7,10 +7,10 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/embedding/embedding.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/embedding_node_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/on_device.h"
 #include "lockstep/torch/sample_order_internal.h"
 
 namespace lockstep::invariant {

@@ -7,10 +7,10 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/cross_entropy/cross_entropy.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/loss_reduction_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/on_device.h"
 #include "lockstep/torch/operands_internal.h"
 #include "lockstep/torch/row_sum_internal.h"
 

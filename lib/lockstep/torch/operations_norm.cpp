@@ -7,9 +7,9 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/norm/norm.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/node_internal.h"
+#include "lockstep/torch/on_device.h"
 #include "lockstep/torch/operands_internal.h"
 #include "lockstep/torch/sample_order_internal.h"
 

@@ -10,11 +10,11 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/reduce/reduce.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/division_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/gradient_places_internal.h"
+#include "lockstep/torch/on_device.h"
 #include "lockstep/torch/row_sum_internal.h"
 
 namespace lockstep::invariant {

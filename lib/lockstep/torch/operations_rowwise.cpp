@@ -5,9 +5,9 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/softmax/softmax.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/dtype_internal.h"
+#include "lockstep/torch/on_device.h"
 
 namespace lockstep::invariant {
 namespace {

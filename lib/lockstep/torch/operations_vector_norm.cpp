@@ -12,9 +12,9 @@
 #include "lockstep/base/error.h"
 #include "lockstep/optimizer/optimizer.h"
 #include "lockstep/optimizer/optimizer_ref.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/dtype_internal.h"
+#include "lockstep/torch/on_device.h"
 
 namespace lockstep::invariant {
 namespace {

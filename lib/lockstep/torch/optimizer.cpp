@@ -11,8 +11,8 @@
 
 #include "lockstep/base/error.h"
 #include "lockstep/optimizer/optimizer.h"
-#include "lockstep/torch/device_internal.h"
 #include "lockstep/torch/dispatch_internal.h"
+#include "lockstep/torch/on_device.h"
 
 namespace lockstep {
 namespace {
@@ -130,7 +130,7 @@ void step_together(torch::optim::SGD& optimizer, const std::vector<at::Tensor>& 
     }
     parameters.push_back(one);
   }
-  const invariant::OnDevice on("Sgd", of_one_device.front());
+  const OnDevice on("Sgd", of_one_device.front());
   sgd(parameters, options, on.device(), on.stream());
 }
 
@@ -167,7 +167,7 @@ void step_together(torch::optim::Optimizer& optimizer, const std::vector<at::Ten
          options.amsgrad ? state.max_exp_avg_sq().template mutable_data_ptr<float>() : nullptr,
          parameter.numel()});
   }
-  const invariant::OnDevice on(options.decoupled_weight_decay ? "AdamW" : "Adam", of_one_device.front());
+  const OnDevice on(options.decoupled_weight_decay ? "AdamW" : "Adam", of_one_device.front());
   for (const auto& [step, parameters] : by_step) adam(parameters, options, step, on.device(), on.stream());
 }
 
@@ -230,7 +230,7 @@ at::Tensor clip_gradients(const std::vector<at::Tensor>& parameters, double max_
   }
   const at::Tensor norm = at::empty({}, dense.empty() ? at::TensorOptions(at::kFloat) : dense[0].options());
   {
-    invariant::OnDevice on(kName, norm);
+    OnDevice on(kName, norm);
     for (const at::Tensor& gradient : dense) on.require_here(kName, gradient);
     const std::vector<std::span<const float>> read(spans.begin(), spans.end());
     clip_gradient_norm(spans, static_cast<float>(max_norm), norm.mutable_data_ptr<float>(),

@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "lockstep/row_sum/row_sum.h"
-#include "lockstep/torch/device_internal.h"
+#include "lockstep/torch/on_device.h"
 
 namespace lockstep::invariant {
 

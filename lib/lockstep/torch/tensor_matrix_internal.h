@@ -4,7 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "lockstep/matmul/matmul.h"
-#include "lockstep/torch/device_internal.h"
+#include "lockstep/torch/on_device.h"
 
 namespace lockstep::invariant {
 

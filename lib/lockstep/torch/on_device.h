@@ -1,5 +1,6 @@
 #pragma once
-// Where the kernels of an operation run.
+// Where kernels on the memory of tensors run: for the mode's operations, and for rooms that are called by
+// hand.
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/DeviceGuard.h>
@@ -8,7 +9,7 @@
 
 #include "lockstep/base/view.h"
 
-namespace lockstep::invariant {
+namespace lockstep {
 
 /// The device of an operation's tensors and LibTorch's current stream on it, as the rooms take them. While
 /// the object lives, that device is the thread's current one.
@@ -25,7 +26,7 @@ class OnDevice {
   /// Throws as the constructor.
   void require_here(const char* operation, const at::Tensor& tensor) const;
 
-  bool is_cuda() const { return device_ == Device::cuda; }
+  bool is_cuda() const { return torch_device_.is_cuda(); }
   Device device() const { return device_; }
   /// The cudaStream_t; null on the CPU.
   void* stream() const { return stream_; }
@@ -50,4 +51,4 @@ class OnDevice {
   std::vector<at::Tensor> scratch_;
 };
 
-}  // namespace lockstep::invariant
+}  // namespace lockstep

@@ -1,11 +1,12 @@
+#include "lockstep/torch/on_device.h"
+
 #include <ATen/ATen.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include "lockstep/base/error.h"
-#include "lockstep/torch/device_internal.h"
 
-namespace lockstep::invariant {
+namespace lockstep {
 
 // By LibTorch's device-neutral interface, so that this library is built without CUDA's headers and runs with
 // a LibTorch that has no CUDA part.
@@ -28,4 +29,4 @@ void* OnDevice::allocate(std::int64_t bytes) {
   return scratch_.back().mutable_data_ptr();
 }
 
-}  // namespace lockstep::invariant
+}  // namespace lockstep
