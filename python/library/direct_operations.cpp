@@ -15,6 +15,7 @@
 #include "lockstep/norm/norm.h"
 #include "lockstep/parallel/parallel.h"
 #include "lockstep/torch/invariant_mode.h"
+#include "lockstep/torch/on_device.h"
 
 namespace {
 
@@ -62,49 +63,49 @@ void refuse_double_backward(const char* name) {
 // ---- the computation: LibTorch's operation inside the mode
 // --------------------------------------------------
 
-Tensor cpu_matmul(const Tensor& left, const Tensor& right) {
+Tensor computed_matmul(const Tensor& left, const Tensor& right) {
   const InvariantMode mode;
   return at::matmul(left, right);
 }
-Tensor cpu_linear(const Tensor& input, const Tensor& weight, const OptionalTensor& bias) {
+Tensor computed_linear(const Tensor& input, const Tensor& weight, const OptionalTensor& bias) {
   const InvariantMode mode;
   return at::linear(input, weight, bias);
 }
-Tensor cpu_sum(const Tensor& input, at::IntArrayRef dim, bool keep) {
+Tensor computed_sum(const Tensor& input, at::IntArrayRef dim, bool keep) {
   const InvariantMode mode;
   return at::sum(input, dim, keep);
 }
-Tensor cpu_softmax(const Tensor& input, std::int64_t dim) {
+Tensor computed_softmax(const Tensor& input, std::int64_t dim) {
   const InvariantMode mode;
   return at::_softmax(input, dim, false);
 }
-Tensor cpu_softmax_backward(const Tensor& gradient, const Tensor& output, std::int64_t dim) {
+Tensor computed_softmax_backward(const Tensor& gradient, const Tensor& output, std::int64_t dim) {
   const InvariantMode mode;
   return at::_softmax_backward_data(gradient, output, dim, output.scalar_type());
 }
-Tensor cpu_log_softmax(const Tensor& input, std::int64_t dim) {
+Tensor computed_log_softmax(const Tensor& input, std::int64_t dim) {
   const InvariantMode mode;
   return at::_log_softmax(input, dim, false);
 }
-Tensor cpu_log_softmax_backward(const Tensor& gradient, const Tensor& output, std::int64_t dim) {
+Tensor computed_log_softmax_backward(const Tensor& gradient, const Tensor& output, std::int64_t dim) {
   const InvariantMode mode;
   return at::_log_softmax_backward_data(gradient, output, dim, output.scalar_type());
 }
-Tensor cpu_gelu(const Tensor& input, c10::string_view approximate) {
+Tensor computed_gelu(const Tensor& input, c10::string_view approximate) {
   const InvariantMode mode;
   return at::gelu(input, approximate);
 }
-Tensor cpu_gelu_backward(const Tensor& gradient, const Tensor& input, c10::string_view approximate) {
+Tensor computed_gelu_backward(const Tensor& gradient, const Tensor& input, c10::string_view approximate) {
   const InvariantMode mode;
   return at::gelu_backward(gradient, input, approximate);
 }
-Tensor cpu_layer_norm(const Tensor& input, const Tensor& weight, const Tensor& bias, double eps) {
+Tensor computed_layer_norm(const Tensor& input, const Tensor& weight, const Tensor& bias, double eps) {
   const InvariantMode mode;
   return at::layer_norm(input, weight.sizes(), weight, bias, eps);
 }
-std::tuple<Tensor, Tensor, Tensor> cpu_layer_norm_backward(const Tensor& gradient, const Tensor& input,
-                                                           const Tensor& weight, const Tensor& bias,
-                                                           double eps) {
+std::tuple<Tensor, Tensor, Tensor> computed_layer_norm_backward(const Tensor& gradient, const Tensor& input,
+                                                                const Tensor& weight, const Tensor& bias,
+                                                                double eps) {
   for (const Tensor* tensor : {&gradient, &input, &weight, &bias})
     if (tensor->scalar_type() != at::kFloat)
       lockstep::fail(
@@ -114,11 +115,13 @@ std::tuple<Tensor, Tensor, Tensor> cpu_layer_norm_backward(const Tensor& gradien
                beta = bias.contiguous();
   const std::int64_t features = gamma.numel(), rows = features == 0 ? 0 : x.numel() / features;
   lockstep::parallel::set_thread_count(at::get_num_threads());
+  const lockstep::OnDevice on("lockstep::layer_norm_backward", dy, x, gamma, beta);
   // The statistics again: saving them would make them outputs that a program sees.
   const Tensor dx = at::empty_like(x), mean = at::empty({rows}, x.options()), rstd = at::empty_like(mean);
   lockstep::layer_norm({x.const_data_ptr<float>(), gamma.const_data_ptr<float>(),
                         beta.const_data_ptr<float>(), dx.mutable_data_ptr<float>(),
-                        mean.mutable_data_ptr<float>(), rstd.mutable_data_ptr<float>(), rows, features, eps});
+                        mean.mutable_data_ptr<float>(), rstd.mutable_data_ptr<float>(), rows, features, eps},
+                       on.device(), on.stream());
   const Tensor dgamma = at::zeros_like(gamma), dbeta = at::zeros_like(beta);
   lockstep::layer_norm_backward({dy.const_data_ptr<float>(),
                                  x.const_data_ptr<float>(),
@@ -129,7 +132,8 @@ std::tuple<Tensor, Tensor, Tensor> cpu_layer_norm_backward(const Tensor& gradien
                                  {dgamma.mutable_data_ptr<float>(), nullptr},
                                  {dbeta.mutable_data_ptr<float>(), nullptr},
                                  {0, rows, true},
-                                 features});
+                                 features},
+                                on.device(), on.stream());
   return {dx, dgamma, dbeta};
 }
 
@@ -323,21 +327,25 @@ Tensor layer_norm(const Tensor& input, const Tensor& weight, const Tensor& bias,
   return LayerNorm::apply(input, weight, bias, eps);
 }
 
+/// The mode tells devices apart itself.
+void register_computed(torch::Library& library) {
+  library.impl("matmul", &computed_matmul);
+  library.impl("linear", &computed_linear);
+  library.impl("sum", &computed_sum);
+  library.impl("softmax", &computed_softmax);
+  library.impl("softmax_backward", &computed_softmax_backward);
+  library.impl("log_softmax", &computed_log_softmax);
+  library.impl("log_softmax_backward", &computed_log_softmax_backward);
+  library.impl("gelu", &computed_gelu);
+  library.impl("gelu_backward", &computed_gelu_backward);
+  library.impl("layer_norm", &computed_layer_norm);
+  library.impl("layer_norm_backward", &computed_layer_norm_backward);
+}
+
 }  // namespace
 
-TORCH_LIBRARY_IMPL(lockstep, CPU, library) {
-  library.impl("matmul", &cpu_matmul);
-  library.impl("linear", &cpu_linear);
-  library.impl("sum", &cpu_sum);
-  library.impl("softmax", &cpu_softmax);
-  library.impl("softmax_backward", &cpu_softmax_backward);
-  library.impl("log_softmax", &cpu_log_softmax);
-  library.impl("log_softmax_backward", &cpu_log_softmax_backward);
-  library.impl("gelu", &cpu_gelu);
-  library.impl("gelu_backward", &cpu_gelu_backward);
-  library.impl("layer_norm", &cpu_layer_norm);
-  library.impl("layer_norm_backward", &cpu_layer_norm_backward);
-}
+TORCH_LIBRARY_IMPL(lockstep, CPU, library) { register_computed(library); }
+TORCH_LIBRARY_IMPL(lockstep, CUDA, library) { register_computed(library); }
 
 TORCH_LIBRARY_IMPL(lockstep, Meta, library) {
   library.impl("matmul", &meta_matmul);

@@ -84,11 +84,13 @@ def batch_invariant_config(force_cpu=True, precision="fp32", manual_seed=None, e
                            threads=0):
     """The invariant mode with torch's switches set for it; all of them restored on exit.
 
-    precision: "fp32"; the CPU refuses "fp16" and "bf16". threads: 0 leaves them. With force_cpu, tensors made without a
-    device are on the CPU, whatever torch.set_default_device() says.
+    precision: "fp32"; "fp16" and "bf16" are refused. threads: 0 leaves them. With force_cpu, tensors made without a
+    device are on the CPU, whatever torch.set_default_device() says, and the mode refuses those on a CUDA device; False
+    lets them, where there is a device.
     """
     config = BatchInvariantConfig(force_cpu, precision, manual_seed, enforce_deterministic_algorithms, threads)
-    on_cpu = torch.device("cpu") if torch.get_default_device().type != "cpu" else contextlib.nullcontext()
+    redirects = force_cpu and torch.get_default_device().type != "cpu"
+    on_cpu = torch.device("cpu") if redirects else contextlib.nullcontext()
     with on_cpu:
         config.enter()
         try:
