@@ -2,6 +2,7 @@
 // What every trainer takes. Settings that decide what is computed are semantic; the rest is placement and
 // must not.
 
+#include <c10/core/Device.h>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -36,6 +37,7 @@ struct TrainingOptions {
   int workers = 0;
   int prefetch_factor = 2;
   int threads = 1;  ///< of torch; 0: as torch finds it
+  c10::Device device = c10::kCPU;
   bool invariant =
       true;  ///< on lockstep's kernels: the same bits for every micro-batch and number of threads
   std::int64_t accum_steps = 1;
@@ -61,7 +63,8 @@ struct TrainingOptions {
 /// Declares the options of TrainingOptions.
 void declare_training_options(CommandLine& line, const TrainerDefaults& defaults);
 
-/// Throws Error(invalid_argument) for values that cannot work together.
+/// Throws Error(invalid_argument) for values that cannot work together, Error(unsupported) for a CUDA device
+/// that cannot be used. Comes before anything else of LibTorch (cuda_device).
 TrainingOptions read_training_options(const CommandLine& line);
 
 }  // namespace lockstep::trainers

@@ -31,7 +31,7 @@ record::RunInfo make_run_info(const TrainingSetup& setup, const TrainingOptions&
                     {"prefetch_factor", fmt::to_string(options.prefetch_factor)},
                     {"threads", fmt::to_string(options.threads)},
                     {"micro_batch", fmt::to_string(options.micro_batch)},
-                    {"device", "cpu"}};
+                    {"device", options.device.str()}};
   info.environment["data.source"] = setup.dataset->describe();
   if (options.max_steps >= 0) info.environment["run.max_steps"] = fmt::to_string(options.max_steps);
   info.guarantees = {"run_to_run", "workers"};

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "lockstep/base/error.h"
+#include "lockstep_loader/torch/batch_tensors.h"
 
 namespace lockstep::trainers {
 
@@ -16,6 +17,12 @@ const torch::Tensor& MicroBatch::field(const std::string& name) const {
   fail(ErrorCode::not_found,
        {"micro-batch", "field " + name, fmt::format("one of {}", fmt::join(names, ", ")), "none",
         "Name a field of the dataset"});
+}
+
+MicroBatch whole_batch(const loader::Batch& batch, torch::Device device) {
+  MicroBatch whole{loader::to_tensors(batch).fields, 0, batch.rows(), batch.rows()};
+  for (NamedTensor& field : whole.fields) field.tensor = field.tensor.to(device);
+  return whole;
 }
 
 torch::Tensor MicroBatch::part_of_mean(const torch::Tensor& loss) const {

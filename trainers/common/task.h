@@ -10,10 +10,11 @@
 #include <torch/torch.h>
 
 #include "lockstep/torch/training_recorder.h"
+#include "lockstep_loader/batch/batch.h"
 
 namespace lockstep::trainers {
 
-/// Consecutive samples of the global batch, as tensors over the loader's own memory.
+/// Consecutive samples of the global batch, as tensors over the loader's own memory or copies on a device.
 struct MicroBatch {
   std::vector<NamedTensor> fields;  ///< [rows, …record shape]
   std::int64_t first_sample = 0;    ///< in the global batch
@@ -27,6 +28,9 @@ struct MicroBatch {
   /// This micro-batch's part of the mean over the global batch, from `loss`, a loss function's own mean.
   torch::Tensor part_of_mean(const torch::Tensor& loss) const;
 };
+
+/// A whole batch as one part, on `device`.
+MicroBatch whole_batch(const loader::Batch& batch, torch::Device device);
 
 struct PartResult {
   torch::Tensor loss;                   ///< scalar, this micro-batch's part of the global batch's loss

@@ -19,7 +19,6 @@
 #include "lockstep/base/error.h"
 #include "lockstep/torch/gradient_accumulator.h"
 #include "lockstep/torch/invariant_mode.h"
-#include "lockstep_loader/torch/batch_tensors.h"
 
 namespace lockstep::trainers {
 namespace {
@@ -47,6 +46,7 @@ struct Training::Impl {
         progress_(!options.quiet && !options.verbose) {
     state_.program = setup.program;
     state_.semantic = semantic_settings(setup, options);
+    task.module().to(options.device);
     if (options.invariant && task.uses_autograd()) accumulator_.emplace(task.module());
   }
 
@@ -205,7 +205,7 @@ void Training::Impl::count(const StepResult& result, const loader::Batch& batch)
 }
 
 StepResult Training::Impl::accumulate(const loader::Batch& batch) {
-  const std::vector<NamedTensor> fields = loader::to_tensors(batch).fields;
+  const std::vector<NamedTensor> fields = whole_batch(batch, options_.device).fields;
   const bool whole = options_.micro_batch >= batch.rows();
   StepResult result;
   for (std::int64_t first = 0; first < batch.rows(); first += options_.micro_batch) {

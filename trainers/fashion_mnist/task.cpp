@@ -5,7 +5,6 @@
 #include "lockstep/torch/tensor_view.h"
 #include "lockstep_loader/prefetch/loader.h"
 #include "lockstep_loader/sampler/native.h"
-#include "lockstep_loader/torch/batch_tensors.h"
 
 namespace lockstep::trainers {
 namespace {
@@ -44,7 +43,7 @@ double ClassificationTask::accuracy(const loader::DatasetPtr& dataset, const Tra
   std::int64_t correct = 0;
   batches.begin(0);
   while (const auto batch = batches.next()) {
-    const MicroBatch whole{loader::to_tensors(*batch).fields, 0, batch->rows(), batch->rows()};
+    const MicroBatch whole = whole_batch(*batch, options.device);
     correct += count_correct(model_->forward(whole.field("image")), whole.field("label").to(torch::kLong));
   }
   return static_cast<double>(correct) / static_cast<double>(dataset->size());

@@ -62,7 +62,8 @@ class Attention : public torch::nn::Module {
     if (kind_ == AttentionKind::fused)
       return torch::scaled_dot_product_attention(q, k, v, {}, dropout, /*is_causal=*/true);
     const double scale = 1 / std::sqrt(static_cast<double>(q.size(3)));
-    const torch::Tensor later = torch::ones({q.size(2), q.size(2)}, torch::kBool).triu(1);  // [T, T]
+    const torch::Tensor later =
+        torch::ones({q.size(2), q.size(2)}, q.options().dtype(torch::kBool)).triu(1);  // [T, T]
     const torch::Tensor scores =
         (torch::matmul(q, k.transpose(2, 3)) * scale).masked_fill(later, -INFINITY);  // [B, H, T, T]
     return torch::matmul(torch::dropout(torch::softmax(scores, 3), dropout, is_training()), v);
@@ -175,7 +176,8 @@ Gpt2::Gpt2(const Gpt2Config& config, AttentionKind attention)
   register_module("ln_f", ln_f_);
 }
 
-torch::Tensor Gpt2::positions(std::int64_t samples, std::int64_t tokens) const {
+torch::Tensor Gpt2::positions(std::int64_t samples, std::int64_t tokens) {
+  if (places_.device() != wpe_->weight.device()) places_ = places_.to(wpe_->weight.device());
   // A row a token, so that the gradient of the table is a sum over rows.
   return places_.narrow(0, 0, tokens).expand({samples, tokens});
 }

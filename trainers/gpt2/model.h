@@ -52,14 +52,14 @@ class Gpt2 : public torch::nn::Module {
   void initialize(std::uint64_t seed);
 
  private:
-  torch::Tensor positions(std::int64_t samples, std::int64_t tokens) const;
+  torch::Tensor positions(std::int64_t samples, std::int64_t tokens);
 
   Gpt2Config config_;
   torch::nn::Embedding wte_, wpe_;
   torch::nn::Dropout drop_;
   std::vector<std::shared_ptr<Gpt2BlockImpl>> blocks_;
   torch::nn::LayerNorm ln_f_;
-  torch::Tensor places_;  // 0 … context - 1
+  torch::Tensor places_;  // 0 … context - 1, no buffer, since it is neither recorded nor saved
 };
 
 /// Elements of all parameters.

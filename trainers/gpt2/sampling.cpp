@@ -88,10 +88,12 @@ std::vector<std::int64_t> sample(Gpt2& model, std::vector<std::int64_t> prompt,
   check_prompt(prompt, model.config().vocabulary);
   const Evaluation evaluation(model);
   const InvariantMode mode(invariant);
+  const torch::Device device = model.parameters().front().device();
   for (std::int64_t i = 0; i < options.tokens; ++i) {
-    const torch::Tensor features = model.features(window_of(prompt, model.config().context));  // [T, C]
+    const torch::Tensor features =
+        model.features(window_of(prompt, model.config().context).to(device));  // [T, C]
     const torch::Tensor logits =
-        model.head(features.narrow(0, features.size(0) - 1, 1)).contiguous();  // [1, V]
+        model.head(features.narrow(0, features.size(0) - 1, 1)).cpu().contiguous();  // [1, V]
     const std::span<const float> row(logits.const_data_ptr<float>(),
                                      static_cast<std::size_t>(logits.numel()));
     prompt.push_back(choose_token(row, options, draw_of(options.seed, i)));

@@ -11,7 +11,6 @@
 #include "lockstep/torch/optimizer.h"
 #include "lockstep_loader/prefetch/loader.h"
 #include "lockstep_loader/sampler/native.h"
-#include "lockstep_loader/torch/batch_tensors.h"
 
 namespace lockstep::trainers {
 namespace {
@@ -33,7 +32,8 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const torch::nn::Module&
   return std::make_unique<AdamW>(groups, torch::optim::AdamWOptions(options.schedule.learning_rate));
 }
 
-double sum_in_order(const torch::Tensor& values) {
+double sum_in_order(const torch::Tensor& losses) {
+  const torch::Tensor values = losses.cpu();
   const float* const data = values.const_data_ptr<float>();
   double sum = 0;
   for (std::int64_t i = 0; i < values.numel(); ++i) sum += static_cast<double>(data[i]);
@@ -56,13 +56,14 @@ PartResult LanguageTask::accumulate(const MicroBatch& part) {
 void LanguageTask::update() {
   learning_rate_ = options_.schedule.at(step_);
   for (auto& group : optimizer_->param_groups()) group.options().set_lr(learning_rate_);
-  if (options_.clip > 0) gradient_norm_ = clip_gradient_norm(model_->parameters(), options_.clip);
+  if (options_.clip > 0) gradient_norm_ = clip_gradients(model_->parameters(), options_.clip);
   optimizer_->step();
 }
 
 std::string LanguageTask::step_report() {
-  return fmt::format("  learning rate {:.6e}{}\n", learning_rate_,
-                     options_.clip > 0 ? fmt::format("  |gradient| {:.6e}", gradient_norm_) : "");
+  return fmt::format(
+      "  learning rate {:.6e}{}\n", learning_rate_,
+      options_.clip > 0 ? fmt::format("  |gradient| {:.6e}", gradient_norm_.item<float>()) : "");
 }
 
 double LanguageTask::loss(const loader::DatasetPtr& windows, std::int64_t most,
@@ -79,7 +80,7 @@ double LanguageTask::loss(const loader::DatasetPtr& windows, std::int64_t most,
   while (left > 0) {
     const auto batch = batches.next();
     if (!batch) break;
-    const MicroBatch whole{loader::to_tensors(*batch).fields, 0, batch->rows(), batch->rows()};
+    const MicroBatch whole = whole_batch(*batch, options.device);
     const std::int64_t rows = std::min(left, batch->rows());
     const torch::Tensor targets = whole.field("targets").narrow(0, 0, rows).reshape({-1});
     const torch::Tensor logits = model_->forward(whole.field("tokens").narrow(0, 0, rows));
@@ -98,9 +99,9 @@ LanguageTask::Logits LanguageTask::logits(const loader::DatasetPtr& windows, con
   loader::Loader batches(windows, loader::native_sequential(windows->size()), one);
   batches.begin(0);
   const auto batch = batches.next();
-  const MicroBatch first{loader::to_tensors(*batch).fields, 0, 1, 1};
+  const MicroBatch first = whole_batch(*batch, options.device);
   const torch::Tensor tokens = first.field("tokens").clone();
-  return {tokens[0], model_->forward(tokens)};
+  return {tokens[0].cpu(), model_->forward(tokens).cpu()};
 }
 
 }  // namespace lockstep::trainers

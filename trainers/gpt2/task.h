@@ -41,7 +41,7 @@ class LanguageTask final : public Task {
     torch::Tensor tokens;  ///< int64 [T]
     torch::Tensor logits;  ///< float32 [T, V]
   };
-  /// Of the first window.
+  /// Of the first window, on the CPU.
   Logits logits(const loader::DatasetPtr& windows, const TrainingOptions& options);
 
  private:
@@ -50,7 +50,7 @@ class LanguageTask final : public Task {
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::int64_t step_ = 0;
   double learning_rate_ = 0;
-  float gradient_norm_ = 0;
+  torch::Tensor gradient_norm_;  // where the model is
 };
 
 }  // namespace lockstep::trainers

@@ -192,7 +192,7 @@ void save_gpt2(const Gpt2& model, const fs::path& folder) {
   std::vector<SafetensorsTensor> tensors;
   for (const auto& parameter : model.named_parameters()) {
     const torch::Tensor value = parameter.value().detach();
-    held.push_back(is_transposed(parameter.key()) ? value.t().contiguous() : value.contiguous());
+    held.push_back(viewable(is_transposed(parameter.key()) ? value.t() : value));
     tensors.push_back({kPrefix + parameter.key(), view_of(held.back())});
   }
   write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}});

@@ -19,7 +19,7 @@ constexpr std::int64_t kShown = 8;  // predictions that a report shows
 constexpr double kInitialDeviation = 0.01;
 
 std::vector<float> values_of(const torch::Tensor& tensor, std::int64_t most) {
-  const torch::Tensor flat = tensor.detach().reshape({-1}).contiguous();
+  const torch::Tensor flat = tensor.detach().reshape({-1}).cpu();
   const float* data = flat.const_data_ptr<float>();
   return {data, data + std::min(flat.numel(), most)};
 }
@@ -42,7 +42,8 @@ class Parameters : public torch::nn::Module {
 
 order::FoldSpan span_of(const MicroBatch& part) { return {part.first_sample, part.rows, part.last()}; }
 
-// Sums over the rows of the global batch, whatever it is cut into: lockstep's folds, called by hand.
+// Sums over the rows of the global batch, whatever it is cut into: lockstep's folds, called by hand, on the
+// CPU.
 
 /// Of rowsᵀ · factor.
 class ProductFold {
@@ -51,7 +52,8 @@ class ProductFold {
       : total_(torch::zeros({columns})), open_(torch::zeros({columns})) {}
 
   /// rows [B, columns], factor [B].
-  void add(const torch::Tensor& rows, const torch::Tensor& factor, const MicroBatch& part) {
+  void add(const torch::Tensor& rows_anywhere, const torch::Tensor& factor_anywhere, const MicroBatch& part) {
+    const torch::Tensor rows = rows_anywhere.cpu(), factor = factor_anywhere.cpu();
     matmul_fold({rows.const_data_ptr<float>(), rows.size(0), rows.size(1), rows.stride(0), rows.stride(1)},
                 {factor.const_data_ptr<float>(), factor.size(0), 1, factor.stride(0), 1}, span_of(part),
                 {total_.mutable_data_ptr<float>(), rows.size(1), 1, 1, 1}, open_.mutable_data_ptr<float>());
@@ -66,7 +68,8 @@ class ProductFold {
 class ValueFold {
  public:
   /// values [B].
-  void add(const torch::Tensor& values, const MicroBatch& part) {
+  void add(const torch::Tensor& values_anywhere, const MicroBatch& part) {
+    const torch::Tensor values = values_anywhere.cpu();
     row_sum_fold(values.const_data_ptr<float>(), values.stride(0), 1, span_of(part), &total_, &open_);
   }
   float total() const { return static_cast<float>(total_); }
@@ -121,7 +124,7 @@ class Scratch final : public RegressionTask {
   void add(torch::Tensor& parameter, const torch::Tensor& sum) {
     const torch::Tensor part = reduction_ == LossReduction::mean ? sum / batch_ : sum;
     torch::Tensor& gradient = parameter.mutable_grad();
-    gradient = gradient.defined() ? gradient + part : part;
+    gradient = gradient.defined() ? gradient + part : part.to(parameter.device());
   }
 
   torch::Tensor mean_gradient(const torch::Tensor& gradient) const {

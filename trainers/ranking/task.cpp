@@ -8,7 +8,6 @@
 #include "lockstep/torch/optimizer.h"
 #include "lockstep_loader/prefetch/loader.h"
 #include "lockstep_loader/sampler/native.h"
-#include "lockstep_loader/torch/batch_tensors.h"
 
 namespace lockstep::trainers {
 namespace {
@@ -69,7 +68,7 @@ double RankingTask::accuracy(const loader::DatasetPtr& pairs, const TrainingOpti
   std::int64_t correct = 0;
   batches.begin(0);
   while (const auto batch = batches.next()) {
-    const MicroBatch whole{loader::to_tensors(*batch).fields, 0, batch->rows(), batch->rows()};
+    const MicroBatch whole = whole_batch(*batch, options.device);
     correct +=
         count_correct(score(whole.field("data1")), score(whole.field("data2")), whole.field("targets"));
   }
