@@ -79,6 +79,17 @@ Samples samples_of(const char* name, const at::Tensor& ends, std::int64_t tokens
   return samples;
 }
 
+/// As AttentionCall has them.
+at::Tensor sequences_of(const Samples& queries, const Samples& keys) {
+  const invariant::Computation computation;
+  const auto samples = static_cast<std::int64_t>(queries.starts.size());
+  const at::Tensor all = at::empty({4, samples}, at::kLong);
+  auto* to = all.mutable_data_ptr<std::int64_t>();
+  for (const auto* row : {&queries.starts, &queries.lengths, &keys.starts, &keys.lengths})
+    to = std::copy(row->begin(), row->end(), to);
+  return all;
+}
+
 }  // namespace
 
 at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
@@ -106,10 +117,7 @@ at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, cons
       options.scale.value_or(1.0 / std::sqrt(static_cast<double>(std::max<std::int64_t>(1, query.size(2)))));
   call.causal = options.is_causal ? Causal::lower_right : Causal::none;
   call.is_packed = true;
-  call.query_starts = std::move(queries.starts);
-  call.query_lengths = std::move(queries.lengths);
-  call.key_starts = std::move(keys.starts);
-  call.key_lengths = std::move(keys.lengths);
+  call.sequences = sequences_of(queries, keys);
   return invariant::attend(std::move(call), query, key, value);
 }
 

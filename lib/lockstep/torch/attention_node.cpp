@@ -8,10 +8,6 @@
 namespace lockstep::invariant {
 namespace {
 
-const std::int64_t* values_or_null(const std::vector<std::int64_t>& values) {
-  return values.empty() ? nullptr : values.data();
-}
-
 /// Features are neighbours in memory.
 at::Tensor with_rows(const at::Tensor& t) {
   return t.size(-1) <= 1 || t.stride(-1) == 1 ? t : t.contiguous();
@@ -54,7 +50,7 @@ class LockstepAttentionBackward final : public Node {
   std::string name() const override { return "LockstepAttentionBackward"; }
   void release_variables() override {
     for (SavedVariable* saved : {&q_, &k_, &v_, &o_}) saved->reset_data();
-    lse_ = call_.keep = call_.add = at::Tensor();
+    lse_ = call_.keep = call_.add = call_.sequences = at::Tensor();
   }
 
   void save(AttentionCall call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -82,13 +78,15 @@ class LockstepAttentionBackward final : public Node {
     if (task_should_compute_output(0)) results[0] = result_like(q, q.size(-1));
     if (task_should_compute_output(1)) results[1] = result_like(k, k.size(-1));
     if (task_should_compute_output(2)) results[2] = result_like(v, v.size(-1));
-    const OnDevice on("attention backward", d_o, q, k, v, o, call_.keep, call_.add);
+    OnDevice on("attention backward", d_o, q, k, v, o, call_.keep, call_.add);
     by_dtype(q, [&](auto zero) {
       using T = decltype(zero);
+      void* const scratch =
+          on.is_cuda() ? on.scratch<char>(attention_backward_scratch_bytes(call_.extents)) : nullptr;
       const BasicConstHeadRows<T> rows{lse_.const_data_ptr<T>(), sample_stride(lse_), lse_.stride(-2)};
       attention_backward(operand<T>(d_o), operand<T>(q), operand<T>(k), operand<T>(v), operand<T>(o), rows,
                          result<T>(results[0]), result<T>(results[1]), result<T>(results[2]), call_.extents,
-                         call_.options<T>(), on.device(), on.stream());
+                         call_.options<T>(), on.device(), on.stream(), scratch);
     });
     return results;
   }
@@ -115,8 +113,11 @@ BasicAttentionOptions<T> AttentionCall::options() const {
     of.mask.query_stride = mask.stride(2);
     of.mask.key_stride = mask.stride(3);
   }
-  of.sequences = {values_or_null(query_lengths), values_or_null(key_lengths), values_or_null(query_starts),
-                  values_or_null(key_starts)};
+  if (sequences.defined()) {
+    const auto* const row = sequences.const_data_ptr<std::int64_t>();
+    const std::int64_t samples = sequences.size(1);
+    of.sequences = {row + samples, row + 3 * samples, row, row + 2 * samples};
+  }
   return of;
 }
 
@@ -127,6 +128,7 @@ at::Tensor attend(AttentionCall call, const at::Tensor& q, const at::Tensor& k, 
     const Computation computation;
     const at::Tensor q_rows = with_rows(q), k_rows = with_rows(k), v_rows = with_rows(v);
     o = result_like(q_rows, v.size(-1));
+    if (call.sequences.defined()) call.sequences = call.sequences.to(q.device());
     if (needs_gradient) lse = make_lse(call, q);
     const OnDevice on("attention", q_rows, k_rows, v_rows, call.keep, call.add);
     by_dtype(q, [&](auto zero) {

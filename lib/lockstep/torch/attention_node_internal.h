@@ -3,7 +3,6 @@
 
 #include <ATen/core/Tensor.h>
 #include <cstdint>
-#include <vector>
 
 #include "lockstep/attention/attention.h"
 
@@ -17,7 +16,8 @@ struct AttentionCall {
   /// Each undefined, or [samples, heads, queries, keys] in any strides; bool, and of the dtype of q.
   at::Tensor keep, add;
   bool is_packed = false;
-  std::vector<std::int64_t> query_starts, query_lengths, key_starts, key_lengths;  ///< of packed samples
+  /// int64 [4, samples], of packed samples: query_starts, query_lengths, key_starts, key_lengths.
+  at::Tensor sequences;
 
   template <class T>
   BasicAttentionOptions<T> options() const;

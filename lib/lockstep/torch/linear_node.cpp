@@ -21,7 +21,7 @@ at::Tensor forward(const char* operation, const at::Tensor& x, const at::Tensor&
   const at::Tensor rows = as_rows(x);                                           // [rows, in]
   const at::Tensor y = at::empty({rows.size(0), weight.size(0)}, x.options());  // [rows, out]
   const at::Tensor offset = bias.defined() ? bias.contiguous() : bias;
-  const OnDevice on(operation, rows, weight, offset);
+  OnDevice on(operation, rows, weight, offset);
   by_dtype(x, [&](auto zero) {
     using T = decltype(zero);
     multiply(on, const_matrix<T>(rows), const_transposed<T>(weight), matrix<T>(y),
@@ -90,8 +90,8 @@ class LockstepLinearBackward final : public Node {
     }
     if (task_should_compute_output(1)) {
       FoldTarget target(*this, 1, PlaceKind::matmul, window_, rows.size(0), micro_batch_, weight.options());
-      matmul_fold(const_matrix<T>(dy), const_matrix<T>(rows), target.span(), matrix<T>(target.total()),
-                  target.open<T>(), on.device(), on.stream());
+      fold_product(on, const_matrix<T>(dy), const_matrix<T>(rows), target.span(), matrix<T>(target.total()),
+                   target.open<T>());
       results[1] = target.returned(weight);
     }
     if (has_bias_ && task_should_compute_output(2)) results[2] = bias_gradient<T>(on, dy);

@@ -40,6 +40,14 @@ class OnDevice {
     return static_cast<T*>(allocate(elements * static_cast<std::int64_t>(sizeof(T))));
   }
 
+  /// The same, of zeros.
+  template <class T>
+  T* zeros(std::int64_t elements) {
+    T* const memory = scratch<T>(elements);
+    if (memory != nullptr) scratch_.back().zero_();
+    return memory;
+  }
+
  private:
   explicit OnDevice(at::Device device);
   void* allocate(std::int64_t bytes);

@@ -130,13 +130,15 @@ class LockstepConvolutionBackward final : public Node {
       dbias.emplace(*this, 2, PlaceKind::bias, window_of(bias), rows, micro_batch_, bias.options());
     if (!dweight && !dbias) return;
     const at::Tensor x = dweight ? x_.unpack().contiguous() : at::Tensor();
-    const OnDevice on("convolution backward", dy, x);
+    const order::FoldSpan span = dweight ? dweight->span() : dbias->span();
+    OnDevice on("convolution backward", dy, x);
     by_dtype(dy, [&](auto zero) {
       using T = decltype(zero);
+      const std::int64_t scratch = on.is_cuda() ? conv_weight_gradient_scratch_elements(geometry_, span) : 0;
       conv_weight_gradient(
           BasicConvWeightGradient<T>{dy.const_data_ptr<T>(), data_or_null<T>(x),
                                      memory_of<BasicConvFold, T>(dweight), memory_of<BasicConvFold, T>(dbias),
-                                     dweight ? dweight->span() : dbias->span(), geometry_},
+                                     span, geometry_, on.scratch<T>(scratch)},
           on.device(), on.stream());
     });
     if (dweight) results[1] = dweight->returned(weight);

@@ -30,9 +30,9 @@ void batched(const char* operation, const at::Tensor& left, const at::Tensor& ri
                                        {}});
   const BasicMatrix<T> first{out.mutable_data_ptr<T>(), out.size(1), out.size(2), out.stride(1),
                              out.stride(2)};
-  const OnDevice on(operation, left, right, out);
-  matmul_batched(out.size(0), first_matrix<T>(left), left.stride(0), first_matrix<T>(right), right.stride(0),
-                 first, out.stride(0), epilogue, on.device(), on.stream());
+  OnDevice on(operation, left, right, out);
+  multiply_batched(on, out.size(0), first_matrix<T>(left), left.stride(0), first_matrix<T>(right),
+                   right.stride(0), first, out.stride(0), epilogue);
 }
 
 at::Tensor low_mm(c10::DispatchKeySet keys, const at::Tensor& left, const at::Tensor& right) {
@@ -41,7 +41,7 @@ at::Tensor low_mm(c10::DispatchKeySet keys, const at::Tensor& left, const at::Te
   LOCKSTEP_COUNT_CALL("aten::mm");
   take_over_thread_count();
   const at::Tensor out = at::empty({left.size(0), right.size(1)}, left.options());
-  const OnDevice on("aten::mm", left, right);
+  OnDevice on("aten::mm", left, right);
   by_dtype(left, [&](auto zero) {
     using T = decltype(zero);
     multiply(on, const_matrix<T>(left), const_matrix<T>(right), matrix<T>(out));
@@ -56,7 +56,7 @@ at::Tensor low_addmm(c10::DispatchKeySet keys, const at::Tensor& offset, const a
   LOCKSTEP_COUNT_CALL("aten::addmm");
   take_over_thread_count();
   const at::Tensor out = offset.expand({left.size(0), right.size(1)}).clone(at::MemoryFormat::Contiguous);
-  const OnDevice on("aten::addmm", left, right, out);
+  OnDevice on("aten::addmm", left, right, out);
   by_dtype(left, [&](auto zero) {
     using T = decltype(zero);
     multiply(on, const_matrix<T>(left), const_matrix<T>(right), matrix<T>(out),
