@@ -36,6 +36,12 @@ struct BasicSequence {
     if (!is_causal || keys < end + causal_offset) return keys;
     return end + causal_offset > 0 ? end + causal_offset : 0;
   }
+  /// Whether a chain of kTermsPerChain keys ends behind the tile of the last of `visible` keys: +0 is added
+  /// then, which makes +0 of a total of -0.
+  LOCKSTEP_HOST_DEVICE bool ends_chains_behind(std::int64_t visible) const {
+    const std::int64_t last_end = keys > 0 ? (keys - 1) / kTermsPerChain * kTermsPerChain : 0;
+    return last_end > 0 && last_end >= (visible + kTileKeys - 1) / kTileKeys * kTileKeys;
+  }
   /// The first query that sees key j by its place, or the number of queries.
   LOCKSTEP_HOST_DEVICE std::int64_t first_query(std::int64_t j) const {
     if (!is_causal || j <= causal_offset) return 0;

@@ -409,6 +409,24 @@ void expect_checksums(const Results& got, const AttentionVector& vector, const s
   EXPECT_EQ(checksum(got.d_v), vector.d_v) << what;
 }
 
+/// A causal query past 1,024 keys, of more keys, whose total and last chain both underflow to -0; the ends of
+/// chains behind the last key that it sees make it +0.
+Problem underflowing_problem() {
+  Problem p(Case{{1, 1, 1, 1100, 2100, 1, 1}, Causal::upper_left});
+  p.of.scale = 1;
+  for (float& q : p.q) q = 1;
+  for (std::size_t j = 0; j < p.k.size(); ++j) p.k[j] = j < 1024 ? 0.0f : j == 1024 ? 30.0f : 28.8f;
+  for (std::size_t j = 0; j < p.v.size(); ++j) p.v[j] = j == 1024 ? -0.0f : -0x1p-149f;
+  return p;
+}
+
+TEST(Attention, ChainsEndBehindTheLastKeyThatIsSeen) {
+  const Problem p = underflowing_problem();
+  const Results expected = Ref::run(p);
+  EXPECT_EQ(bits(expected.o)[1090], 0u);
+  simd::in_every_form([&] { expect_same(Cpu::run(p), expected, p.of.text()); });
+}
+
 TEST(Attention, GivesTheExpectedBitsInEveryForm) {
   for (const AttentionVector& vector : kAttentionVectors) {
     const Problem p = problem_of(vector);
@@ -727,6 +745,8 @@ TEST_F(AttentionGpu, TotalsAreRescaled) {
   p.of.scale = 1.5f;
   expect_the_cpus_bits(p);
 }
+
+TEST_F(AttentionGpu, ChainsEndBehindTheLastKeyThatIsSeen) { expect_the_cpus_bits(underflowing_problem()); }
 
 TEST_F(AttentionGpu, MasksChooseTheKeys) {
   for (const Masks masks : {Masks::keep, Masks::add, Masks::both})

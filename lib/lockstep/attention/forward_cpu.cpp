@@ -272,6 +272,7 @@ void Forward::run(std::int64_t b, std::int64_t h, std::int64_t block) {
     add_values(first, keys, seen);
     block_.seeing |= seen;
   }
+  if (sequence_.ends_chains_behind(visible)) block_.o.close(block_.count);
   finish(b, h);
 }
 

@@ -95,8 +95,9 @@ class ForwardTile {
   std::int64_t b_, h_, kv_, first_, column_;
   Sequence sequence_;
   int count_, columns_, row_;
-  bool has_totals_ = false;  ///< the chains of 1,024 keys that have ended; they wait in o
-  unsigned seeing_ = 0;      ///< rows that have seen a key
+  bool has_totals_ = false;   ///< the chains of 1,024 keys that have ended; they wait in o
+  bool ends_behind_ = false;  ///< Sequence::ends_chains_behind
+  unsigned seeing_ = 0;       ///< rows that have seen a key
   float m_[kRows], l_[kRows], o_[kRows][Form::kThreadColumns];
 };
 
@@ -260,8 +261,8 @@ __device__ void ForwardTile<Form>::store() {
     float value[Form::kThreadColumns];
     float* const to = result_row(i);
     for_each_column([&](int c, int column) {
-      const float total = has_totals_ && sees ? to[column] : 0.0f;
-      value[c] = sees ? (total + o_[i][c]) / l_[i] : otherwise;
+      const float before = has_totals_ && sees ? to[column] : 0.0f, total = before + o_[i][c];
+      value[c] = sees ? (ends_behind_ ? total + 0.0f : total) / l_[i] : otherwise;
     });
 #pragma unroll
     for (int c = 0; c < Form::kThreadColumns; c += 4) {
@@ -309,10 +310,13 @@ __device__ void ForwardTile<Form>::run() {
     seeing_ |= seen;
     __syncwarp();
   }
+  ends_behind_ = sequence_.ends_chains_behind(visible);
   store();
   __syncthreads();  // before the block's next tile
 }
 
+// Order: of each query, tiles of keys ascending; in a tile chains over features, the tree of p, chains over
+// keys, one fma a term (README.md).
 template <class Form>
 __global__ void __launch_bounds__(Form::kThreads) forward_tiles(Problem p, ForwardPlan plan) {
   extern __shared__ __align__(16) float memory[];
