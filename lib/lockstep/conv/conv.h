@@ -101,8 +101,8 @@ void conv_weight_gradient(const ConvWeightGradient& call, Device device = Device
                           void* stream = nullptr);
 
 /// The elements of scratch that the gradients of weight and bias need on a CUDA device: partials of as many
-/// chunks as keep one busy, and so at most some times the weight and 16 MiB; 0 where the pixels lie in one
-/// chunk. Throws Error(invalid_argument) as conv_weight_gradient does.
+/// chunks as keep it busy, at most 16 MiB of them; 0 where the pixels lie in one chunk. Throws
+/// Error(invalid_argument) as conv_weight_gradient does.
 std::int64_t conv_weight_gradient_scratch_elements(const ConvGeometry& geometry, const order::FoldSpan& span);
 
 // The same in float64, in the same order: all float memory and numbers are double. For tests such as

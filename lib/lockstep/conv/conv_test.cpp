@@ -659,6 +659,10 @@ TEST(Conv, RefusesCudaWithoutScratch) {
   Values out(1000);
   EXPECT_GT(conv_weight_gradient_scratch_elements(g, span), 0);
   EXPECT_EQ(conv_weight_gradient_scratch_elements(plane(1, 4, 8, 6, 3), {0, 36, true}), 0);
+  for (const std::int64_t channels : {1, 16, 40, 64, 512}) {
+    const ConvGeometry large = plane(1024, channels, 64, channels, 3, 1, 1);
+    EXPECT_LE(conv_weight_gradient_scratch_elements(large, {0, 1024 * 64 * 64, true}), 4 << 20) << channels;
+  }
   expect_refusal([&] { conv_weight_gradient_scratch_elements(g, {0, 3201, true}); }, "span.rows");
   expect_refusal(
       [&] {

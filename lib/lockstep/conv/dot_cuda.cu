@@ -346,7 +346,7 @@ __device__ void add_stage(const Stage<Form>& stage, int count,
 /// it takes.
 template <class Form>
 struct Memory {
-  static constexpr int kStages = 4 * sizeof(Stage<Form>) <= 44 << 10 ? 4 : 2;
+  static constexpr int kStages = 4 * sizeof(Stage<Form>) <= 36 << 10 ? 4 : 2;
   Stage<Form> stages[kStages];
   Term terms[kStages][kStageTerms];
   Part part;
