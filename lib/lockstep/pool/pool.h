@@ -53,7 +53,7 @@ using MaxPool64 = BasicMaxPool<double>;
 void max_pool(const MaxPool& call, Device device = Device::cpu, void* stream = nullptr);
 
 /// dx[pixel] = sum of dy over the windows that it won, ascending. On a CUDA device, which cannot refuse an
-/// index, one that is neither -1 nor a pixel of its window makes the gradients of that window's pixels NaN.
+/// index, one that is neither -1 nor among the pixels that its window spans makes their gradients NaN.
 template <class T>
 struct BasicMaxPoolBackward {
   const T* dy = nullptr;
