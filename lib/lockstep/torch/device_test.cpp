@@ -25,7 +25,6 @@
 #include "lockstep/torch/optimizer.h"
 #include "lockstep/torch/serialize.h"
 #include "lockstep/torch/tensor_view.h"
-#include "lockstep/torch/training_recorder.h"
 
 namespace lockstep {
 namespace {

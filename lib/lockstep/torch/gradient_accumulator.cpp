@@ -38,6 +38,46 @@ void add_entry(Accumulation& accumulation, std::string name, const at::Tensor& p
   accumulation.entries.push_back({parameter, std::move(name), {}, invariant::prepare_parameter(parameter)});
 }
 
+/// What the host learns of the losses, with the numbers of the whole batch.
+struct Losses {
+  std::vector<double> totals, counted;
+  double count = 0;
+};
+
+/// One copy, however many they are.
+Losses fetch(const Accumulation& batch) {
+  std::vector<at::Tensor> numbers;
+  for (const invariant::LossPlace& loss : batch.losses) {
+    numbers.push_back(loss.sums.select(0, 0));
+    numbers.push_back(loss.counted);
+  }
+  if (batch.derived_count.defined()) numbers.push_back(batch.derived_count);
+  Losses losses{{}, {}, batch.count};
+  if (numbers.empty()) return losses;
+  for (at::Tensor& number : numbers) number = number.to(numbers.front().device());
+  const at::Tensor all = at::stack(numbers).to(at::kCPU);
+  const auto* next = all.const_data_ptr<double>();
+  for (std::size_t i = 0; i < batch.losses.size(); ++i) {
+    losses.totals.push_back(*next++);
+    losses.counted.push_back(*next++);
+  }
+  if (!(batch.count > 0) && batch.derived_count.defined()) losses.count = *next;
+  return losses;
+}
+
+void check_counted(const Accumulation& batch, const Losses& losses) {
+  for (std::size_t i = 0; i < batch.losses.size(); ++i) {
+    if (!batch.losses[i].is_mean) continue;
+    if (!(losses.count > 0))
+      refuse("finish", "targets counted by the loss", "at least one", "none",
+             "Every target is ignored, or has weight 0");
+    if (std::abs(losses.counted[i] - losses.count) > kCountTolerance * losses.count)
+      refuse("finish", "targets counted by the loss",
+             fmt::format("{}, as begin() was told or the first micro-batch showed", losses.count),
+             fmt::to_string(losses.counted[i]), "Give begin() the count of the global batch");
+  }
+}
+
 }  // namespace
 
 GradientAccumulator::GradientAccumulator(std::vector<at::Tensor> parameters)
@@ -147,50 +187,6 @@ bool GradientAccumulator::is_open() const {
   const auto open = open_.lock();
   return open && !open->ended;
 }
-
-namespace {
-
-/// What the host learns of the losses, with the numbers of the whole batch.
-struct Losses {
-  std::vector<double> totals, counted;
-  double count = 0;
-};
-
-/// One copy, however many they are.
-Losses fetch(const Accumulation& batch) {
-  std::vector<at::Tensor> numbers;
-  for (const invariant::LossPlace& loss : batch.losses) {
-    numbers.push_back(loss.sums.select(0, 0));
-    numbers.push_back(loss.counted);
-  }
-  if (batch.derived_count.defined()) numbers.push_back(batch.derived_count);
-  Losses losses{{}, {}, batch.count};
-  if (numbers.empty()) return losses;
-  for (at::Tensor& number : numbers) number = number.to(numbers.front().device());
-  const at::Tensor all = at::stack(numbers).to(at::kCPU);
-  const auto* next = all.const_data_ptr<double>();
-  for (std::size_t i = 0; i < batch.losses.size(); ++i) {
-    losses.totals.push_back(*next++);
-    losses.counted.push_back(*next++);
-  }
-  if (!(batch.count > 0) && batch.derived_count.defined()) losses.count = *next;
-  return losses;
-}
-
-void check_counted(const Accumulation& batch, const Losses& losses) {
-  for (std::size_t i = 0; i < batch.losses.size(); ++i) {
-    if (!batch.losses[i].is_mean) continue;
-    if (!(losses.count > 0))
-      refuse("finish", "targets counted by the loss", "at least one", "none",
-             "Every target is ignored, or has weight 0");
-    if (std::abs(losses.counted[i] - losses.count) > kCountTolerance * losses.count)
-      refuse("finish", "targets counted by the loss",
-             fmt::format("{}, as begin() was told or the first micro-batch showed", losses.count),
-             fmt::to_string(losses.counted[i]), "Give begin() the count of the global batch");
-  }
-}
-
-}  // namespace
 
 void GradientAccumulator::check_complete() const {
   const Accumulation& batch = *accumulation_;

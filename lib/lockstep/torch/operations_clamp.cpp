@@ -76,9 +76,24 @@ at::Tensor& low_clamp_max_out(c10::DispatchKeySet, const at::Tensor& x, const at
   return into(out, clamped(x, {}, most));
 }
 
+at::Tensor low_relu(c10::DispatchKeySet, const at::Tensor& x) { return clamped(x, at::Scalar(0), {}); }
+at::Tensor& low_relu_(c10::DispatchKeySet, at::Tensor& x) { return into(x, clamped(x, at::Scalar(0), {})); }
+at::Tensor low_hardtanh(c10::DispatchKeySet, const at::Tensor& x, const at::Scalar& least,
+                        const at::Scalar& most) {
+  return clamped(x, least, most);
+}
+at::Tensor& low_hardtanh_(c10::DispatchKeySet, at::Tensor& x, const at::Scalar& least,
+                          const at::Scalar& most) {
+  return into(x, clamped(x, least, most));
+}
+
 }  // namespace
 
 void register_clamps(Registrar& registrar) {
+  registrar.compute_on_cuda("relu", TORCH_FN(low_relu));
+  registrar.compute_on_cuda("relu_", TORCH_FN(low_relu_));
+  registrar.compute_on_cuda("hardtanh", TORCH_FN(low_hardtanh));
+  registrar.compute_on_cuda("hardtanh_", TORCH_FN(low_hardtanh_));
   registrar.compute_on_cuda("clamp", TORCH_FN(low_clamp));
   registrar.compute_on_cuda("clamp_", TORCH_FN(low_clamp_));
   registrar.compute_on_cuda("clamp.out", TORCH_FN(low_clamp_out));
