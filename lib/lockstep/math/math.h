@@ -29,6 +29,7 @@ void tanh(const float* x, float* y, std::int64_t count, Device device = Device::
 void erf(const float* x, float* y, std::int64_t count, Device device = Device::cpu, void* stream = nullptr);
 void sigmoid(const float* x, float* y, std::int64_t count, Device device = Device::cpu,
              void* stream = nullptr);
+void sqrt(const float* x, float* y, std::int64_t count, Device device = Device::cpu, void* stream = nullptr);
 void rsqrt(const float* x, float* y, std::int64_t count, Device device = Device::cpu, void* stream = nullptr);
 void sin(const float* x, float* y, std::int64_t count, Device device = Device::cpu, void* stream = nullptr);
 void cos(const float* x, float* y, std::int64_t count, Device device = Device::cpu, void* stream = nullptr);
@@ -50,6 +51,7 @@ void log1p(const double* x, double* y, std::int64_t count);
 void tanh(const double* x, double* y, std::int64_t count);
 void erf(const double* x, double* y, std::int64_t count);
 void sigmoid(const double* x, double* y, std::int64_t count);
+void sqrt(const double* x, double* y, std::int64_t count);
 void rsqrt(const double* x, double* y, std::int64_t count);
 void sin(const double* x, double* y, std::int64_t count);
 void cos(const double* x, double* y, std::int64_t count);

@@ -34,6 +34,7 @@ const Function kFunctions[] = {
     {"sin", lockstep::math::sin, std::sin, -100, 100},
     {"cos", lockstep::math::cos, std::cos, -100, 100},
     {"sigmoid", lockstep::math::sigmoid, [](float x) { return 1 / (1 + std::exp(-x)); }, -10, 10},
+    {"sqrt", lockstep::math::sqrt, [](float x) { return std::sqrt(x); }, 0.01f, 100},
     {"rsqrt", lockstep::math::rsqrt, [](float x) { return 1 / std::sqrt(x); }, 0.01f, 100},
 };
 

@@ -29,6 +29,8 @@ void run_cpu(Function function, const double* x, double* y, std::int64_t count) 
       return map([](double value) { return std::erf(value); });
     case Function::sigmoid:
       return map([](double value) { return 1 / (1 + std::exp(-value)); });
+    case Function::sqrt:
+      return map([](double value) { return std::sqrt(value); });
     case Function::rsqrt:
       return map([](double value) { return 1 / std::sqrt(value); });
     case Function::sin:

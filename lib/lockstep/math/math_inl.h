@@ -276,6 +276,8 @@ LOCKSTEP_HOST_DEVICE inline float tanh(float x) { return internal::tanh(x); }
 LOCKSTEP_HOST_DEVICE inline float erf(float x) { return internal::erf(x); }
 /// 1 / (1 + e^-x).
 LOCKSTEP_HOST_DEVICE inline float sigmoid(float x) { return internal::sigmoid(x); }
+/// The IEEE root, for callers that have it beside the others: one rounding.
+LOCKSTEP_HOST_DEVICE inline float sqrt(float x) { return internal::sqrt(x); }
 /// 1 / sqrt(x), two roundings.
 LOCKSTEP_HOST_DEVICE inline float rsqrt(float x) { return internal::rsqrt(x); }
 LOCKSTEP_HOST_DEVICE inline float sin(float x) { return internal::sin(x); }

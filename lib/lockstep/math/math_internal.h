@@ -8,7 +8,7 @@ namespace lockstep::math {
 /// The functions of one number, for what each of them has.
 #define LOCKSTEP_MATH_FUNCTIONS(each)                                                                  \
   each(exp) each(exp2) each(expm1) each(log) each(log2) each(log1p) each(tanh) each(erf) each(sigmoid) \
-      each(rsqrt) each(sin) each(cos)
+      each(sqrt) each(rsqrt) each(sin) each(cos)
 
 #define LOCKSTEP_MATH_NAME(name) name,
 enum class Function { LOCKSTEP_MATH_FUNCTIONS(LOCKSTEP_MATH_NAME) };

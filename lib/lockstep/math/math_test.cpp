@@ -79,6 +79,7 @@ const Case kCases[] = {
     {"erf", erf, one_by_one<erf>, erf, [](double x) { return std::erf(x); }, mpfr_erf, 0.77},
     {"sigmoid", sigmoid, one_by_one<sigmoid>, sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); },
      exact_sigmoid, 1.01},
+    {"sqrt", sqrt, one_by_one<sqrt>, sqrt, [](double x) { return std::sqrt(x); }, mpfr_sqrt, 0.5001},
     {"rsqrt", rsqrt, one_by_one<rsqrt>, rsqrt, [](double x) { return 1 / std::sqrt(x); }, mpfr_rec_sqrt, 1.5},
     {"sin", sin, one_by_one<sin>, sin, [](double x) { return std::sin(x); }, mpfr_sin, 0.501},
     {"cos", cos, one_by_one<cos>, cos, [](double x) { return std::cos(x); }, mpfr_cos, 0.501},
@@ -427,6 +428,7 @@ TEST(MathSpecial, ValuesAreCs) {
   same(erf(kInfinity), 1.0f), same(erf(-kInfinity), -1.0f), same(erf(-0.0f), -0.0f), same(erf(4.0f), 1.0f);
   same(sigmoid(0.0f), 0.5f), same(sigmoid(kInfinity), 1.0f), same(sigmoid(-kInfinity), 0.0f),
       same(sigmoid(-200.0f), 0.0f);
+  same(sqrt(4.0f), 2.0f), same(sqrt(-0.0f), -0.0f), same(sqrt(-1.0f), kNan);
   same(rsqrt(4.0f), 0.5f), same(rsqrt(0.0f), kInfinity), same(rsqrt(-0.0f), -kInfinity),
       same(rsqrt(-1.0f), kNan);
   same(rsqrt(kInfinity), 0.0f);
@@ -522,7 +524,8 @@ TEST(MathFp64, IsCloseToTheFloatForm) {
   };
   const WideCase wide[] = {{"exp", exp},         {"exp2", exp2},   {"expm1", expm1}, {"log", log},
                            {"log2", log2},       {"log1p", log1p}, {"tanh", tanh},   {"erf", erf},
-                           {"sigmoid", sigmoid}, {"rsqrt", rsqrt}, {"sin", sin},     {"cos", cos}};
+                           {"sigmoid", sigmoid}, {"sqrt", sqrt},   {"rsqrt", rsqrt}, {"sin", sin},
+                           {"cos", cos}};
   ASSERT_EQ(std::size(wide), std::size(kCases));
   for (std::size_t k = 0; k < std::size(wide); ++k) {
     ASSERT_EQ(wide[k].name, std::string(kCases[k].name));

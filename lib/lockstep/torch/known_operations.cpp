@@ -54,7 +54,6 @@ const Names kOneOperation = {
     "hardtanh",
     "hardtanh_",
     "hardtanh.out",
-    "hardtanh_backward",
     "leaky_relu",
     "leaky_relu_",
     "leaky_relu_backward",

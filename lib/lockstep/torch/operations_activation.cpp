@@ -11,6 +11,7 @@
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/on_device.h"
+#include "lockstep/torch/square_root_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -131,6 +132,19 @@ at::Tensor low_softplus_backward(c10::DispatchKeySet keys, const at::Tensor& gra
       });
 }
 
+// On a CUDA device.
+at::Tensor low_sqrt(c10::DispatchKeySet keys, const at::Tensor& self) {
+  require_supported("aten::sqrt", keys, self);
+  return square_root(self);
+}
+at::Tensor& low_sqrt_out(c10::DispatchKeySet keys, const at::Tensor& self, at::Tensor& out) {
+  const at::Tensor roots = low_sqrt(keys, self);
+  const InsideKernel inside;
+  if (out.sizes() != roots.sizes()) out.resize_(roots.sizes());
+  return out.copy_(roots);
+}
+at::Tensor& low_sqrt_(c10::DispatchKeySet keys, at::Tensor& self) { return low_sqrt_out(keys, self, self); }
+
 // Whole powers that are one or two products, a root and a quotient stay IEEE operations; the rest is ours.
 at::Tensor low_pow(c10::DispatchKeySet keys, const at::Tensor& self, const at::Scalar& exponent) {
   LOCKSTEP_COUNT_CALL("aten::pow.Tensor_Scalar");
@@ -139,7 +153,7 @@ at::Tensor low_pow(c10::DispatchKeySet keys, const at::Tensor& self, const at::S
   if (exponent.equal(2)) return self.mul(self);
   if (exponent.equal(3)) return self.mul(self).mul(self);
   if (exponent.equal(1)) return self.clone();
-  if (exponent.equal(0.5)) return self.sqrt();
+  if (exponent.equal(0.5)) return square_root(self);
   if (exponent.equal(-1)) return self.reciprocal();
   const at::Tensor powers = at::full_like(self, exponent, self.options(), at::MemoryFormat::Contiguous);
   return unary("aten::pow", keys, self,
@@ -187,6 +201,9 @@ void register_activations(Registrar& registrar) {
   register_elementary<"aten::log2", [](auto... a) { math::log2(a...); }>(registrar, "log2", "log2_");
   register_elementary<"aten::log1p", [](auto... a) { math::log1p(a...); }>(registrar, "log1p", "log1p_");
   register_elementary<"aten::erf", [](auto... a) { math::erf(a...); }>(registrar, "erf", "erf_");
+  registrar.compute_on_cuda("sqrt", TORCH_FN(low_sqrt));
+  registrar.compute_on_cuda("sqrt_", TORCH_FN(low_sqrt_));
+  registrar.compute_on_cuda("sqrt.out", TORCH_FN(low_sqrt_out));
   register_elementary<"aten::rsqrt", [](auto... a) { math::rsqrt(a...); }>(registrar, "rsqrt", "rsqrt_");
   register_elementary<"aten::sin", [](auto... a) { math::sin(a...); }>(registrar, "sin", "sin_");
   register_elementary<"aten::cos", [](auto... a) { math::cos(a...); }>(registrar, "cos", "cos_");

@@ -87,9 +87,18 @@ at::Tensor& low_hardtanh_(c10::DispatchKeySet, at::Tensor& x, const at::Scalar& 
   return into(x, clamped(x, least, most));
 }
 
+/// On every device: of NaN LibTorch's vector loop and its scalar tail disagree. The gradient passes there.
+at::Tensor low_hardtanh_backward(c10::DispatchKeySet keys, const at::Tensor& gradient, const at::Tensor& x,
+                                 const at::Scalar& least, const at::Scalar& most) {
+  require_supported("aten::hardtanh_backward", keys, gradient);
+  const InsideKernel inside;
+  return gradient.masked_fill(x.le(least).logical_or_(x.ge(most)), 0);
+}
+
 }  // namespace
 
 void register_clamps(Registrar& registrar) {
+  registrar.compute("hardtanh_backward", TORCH_FN(low_hardtanh_backward));
   registrar.compute_on_cuda("relu", TORCH_FN(low_relu));
   registrar.compute_on_cuda("relu_", TORCH_FN(low_relu_));
   registrar.compute_on_cuda("hardtanh", TORCH_FN(low_hardtanh));

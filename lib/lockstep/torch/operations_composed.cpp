@@ -14,6 +14,7 @@
 #include "lockstep/torch/dispatch_internal.h"
 #include "lockstep/torch/dtype_internal.h"
 #include "lockstep/torch/on_device.h"
+#include "lockstep/torch/square_root_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -167,7 +168,7 @@ at::Tensor low_std(c10::DispatchKeySet keys, const at::Tensor& x, at::OptionalIn
                    const std::optional<at::Scalar>& correction, bool keep) {
   LOCKSTEP_COUNT_CALL("aten::std.correction");
   const InsideKernel inside;
-  return std::get<0>(variance_of("aten::std", keys, x, axes, correction, keep)).sqrt_();
+  return square_root(std::get<0>(variance_of("aten::std", keys, x, axes, correction, keep)));
 }
 
 std::tuple<at::Tensor, at::Tensor> low_var_mean(c10::DispatchKeySet keys, const at::Tensor& x,
@@ -183,7 +184,7 @@ std::tuple<at::Tensor, at::Tensor> low_std_mean(c10::DispatchKeySet keys, const 
   LOCKSTEP_COUNT_CALL("aten::std_mean.correction");
   const InsideKernel inside;
   auto both = variance_of("aten::std_mean", keys, x, axes, correction, keep);
-  std::get<0>(both).sqrt_();
+  std::get<0>(both) = square_root(std::get<0>(both));
   return both;
 }
 

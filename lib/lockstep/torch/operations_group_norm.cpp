@@ -13,6 +13,7 @@
 #include "lockstep/torch/node_internal.h"
 #include "lockstep/torch/on_device.h"
 #include "lockstep/torch/operands_internal.h"
+#include "lockstep/torch/square_root_internal.h"
 
 namespace lockstep::invariant {
 namespace {
@@ -189,7 +190,7 @@ at::Tensor with_running_statistics(const at::Tensor& x, const at::Tensor& gamma,
   const Computation computation;
   std::vector<std::int64_t> shape(static_cast<std::size_t>(x.dim()), 1);
   shape[1] = x.size(1);
-  const at::Tensor rstd = at::sqrt(variance + eps).reciprocal();
+  const at::Tensor rstd = square_root(variance + eps).reciprocal();
   at::Tensor y = (x - mean.view(shape)).mul_(rstd.view(shape));
   if (gamma.defined()) y.mul_(gamma.view(shape));
   if (beta.defined()) y.add_(beta.view(shape));
