@@ -7,6 +7,7 @@
 
 #include <torch/torch.h>
 
+#include "lockstep/base/device.h"
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/torch/environment.h"
 
@@ -207,8 +208,9 @@ TEST(BatchInvariantConfig, RefusesInWordsAndChangesNothing) {
   for (const char* precision : {"fp8", "", "FP32 "})
     expect_error(ErrorCode::invalid_argument, "precision: expected fp32",
                  [&] { const BatchInvariantConfig config({.precision = precision}); });
-  expect_error(ErrorCode::unsupported, "force_cpu",
-               [&] { const BatchInvariantConfig config({.force_cpu = false}); });
+  if (cuda_device_count() == 0)
+    expect_error(ErrorCode::unsupported, "force_cpu",
+                 [&] { const BatchInvariantConfig config({.force_cpu = false}); });
   expect_error(ErrorCode::invalid_argument, "threads",
                [&] { const BatchInvariantConfig config({.threads = -1}); });
   EXPECT_EQ(settings(), before);
