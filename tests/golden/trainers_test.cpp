@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "../resume_trainers/process.h"
+#include "lockstep/base/device.h"
 #include "lockstep/checksum/sha256.h"
 #include "lockstep/record/reader.h"
 #include "lockstep/simd/targets.h"
@@ -128,6 +129,14 @@ TEST(TrainersGolden, FirstStepsInEveryInstructionSet) {
 TEST(TrainersGolden, FirstStepsInPiecesOnThreads) {
   for (const Case& one : cases())
     expect_steps(one, {"--micro-batch", "3", "--threads", "2", "--workers", "2"}, {});
+}
+
+TEST(TrainersGoldenGpu, FirstSteps) {
+  if (cuda_device_count() == 0) GTEST_SKIP() << cuda_trouble();
+  for (const Case& one : cases()) {
+    expect_steps(one, {"--device", "cuda"}, {});
+    expect_steps(one, {"--device", "cuda", "--micro-batch", "3", "--workers", "2"}, {});
+  }
 }
 
 // The twin that must fail: LibTorch's own kernels have other bits.

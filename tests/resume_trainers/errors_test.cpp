@@ -39,6 +39,8 @@ TEST(TrainerErrors, OptionsThatCannotWork) {
   expect_trouble({"--accum-steps", "0"}, "--accum-steps");
   expect_trouble({"--accum-steps", "2", "--micro-batch", "3"}, "one of the two");
   expect_trouble({"--order", "random"}, "native or torch");
+  expect_trouble({"--device", "gpu"}, "cpu, cuda or cuda:N, got gpu");
+  expect_trouble({"--device", "cuda:999"}, "cuda_device: device");  // with or without one
   expect_trouble({"--no-such-option"}, "--help");
   expect_trouble({"surplus"}, "surplus");
   expect_trouble({"--batch-size", "2000", "--last-batch", "drop"}, "--last-batch keep");
