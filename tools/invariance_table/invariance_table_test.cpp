@@ -59,7 +59,7 @@ TEST(InvarianceTable, CsvHasOneLineARowWithTheEnvironment) {
   std::size_t rows = 0;
   for (; std::getline(lines, line); ++rows) EXPECT_EQ(line.rfind("c,", 0), 0u) << line;
   EXPECT_EQ(rows, 27u) << "3 precisions of 9 batch sizes";
-  EXPECT_TRUE(has(result, "float32 (or, for tests, float64) in the invariant mode"))
+  EXPECT_TRUE(has(result, "float32 (or, for tests, float64 on the CPU) in the invariant mode"))
       << "why 16 bits are refused";
 }
 

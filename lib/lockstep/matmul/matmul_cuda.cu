@@ -230,23 +230,25 @@ struct Chains {
     across = warp % kWarpsAcross * kLanesAcross + lane_across;
   }
 
-  /// The elements of both operands at one depth that a thread needs.
-  struct Operands {
-    alignas(16) float left[T::kThreadRows], right[T::kThreadCols];
-  };
-  __device__ __forceinline__ void read(const float* slice, int depth, Operands& to) const {
-    Down::read(slice + depth * T::kLeftStep, down, to.left);
-    Across::read(slice + T::kDepth * T::kLeftStep + depth * T::kRightStep, across, to.right);
+  // The elements of an operand at one depth that a thread needs.
+  using Left = float[T::kThreadRows];
+  using Right = float[T::kThreadCols];
+  __device__ __forceinline__ void read_left(const float* slice, int depth, Left& to) const {
+    Down::read(slice + depth * T::kLeftStep, down, to);
   }
-  /// Goes to and fro, so that each fma has a factor of the one before; the other and the addend come from
-  /// different banks of registers. That is worth a quarter of the time.
-  __device__ __forceinline__ void add(const Operands& operands) {
+  __device__ __forceinline__ void read_right(const float* slice, int depth, Right& to) const {
+    Across::read(slice + T::kDepth * T::kLeftStep + depth * T::kRightStep, across, to);
+  }
+
+  /// Columns are passed forwards and backwards by turns, so that each fma has a factor of the one before; the
+  /// other and the addend come from different banks of registers. That is worth a quarter of the time.
+  __device__ __forceinline__ void add(const Left& left, const Right& right) {
 #pragma unroll
     for (int i = 0; i < T::kThreadRows; ++i)
 #pragma unroll
       for (int step = 0; step < T::kThreadCols; ++step) {
         const int j = i % 2 == 0 ? step : T::kThreadCols - 1 - step;
-        value[i][j ^ kSwap] = std::fma(operands.left[i], operands.right[j], value[i][j ^ kSwap]);
+        value[i][j ^ kSwap] = std::fma(left[i], right[j], value[i][j ^ kSwap]);
       }
   }
 
@@ -329,24 +331,35 @@ __device__ __forceinline__ void add_segment(const Problem& p, const Cut& cut, co
 #pragma unroll 1
   for (int stage = 0; stage < T::kStages - 1; ++stage) copy_stage(stage * T::kDepth, stage);
   wait_for_stage();
+  alignas(16) typename Chains<T>::Left a[2];
+  alignas(16) typename Chains<T>::Right b[2];
+  const auto read_ahead = [&](const float* slice, int k) {
+    chains.read_left(slice, k, a[k % 2]);
+    chains.read_right(slice, k, b[k % 2]);
+  };
   int stage = 0, from = 0;
-  typename Chains<T>::Operands operands;
+  read_ahead(shared, 0);
 #pragma unroll 1
   for (; depth - from >= T::kDepth; from += T::kDepth) {
-    const float* const slice = shared + stage * T::kStageFloats;
+    const float* slice = shared + stage * T::kStageFloats;
     copy_stage(from + (T::kStages - 1) * T::kDepth, stage == 0 ? T::kStages - 1 : stage - 1);
 #pragma unroll
     for (int k = 0; k < T::kDepth; ++k) {
-      chains.read(slice, k, operands);
-      chains.add(operands);
+      if (k + 1 == T::kDepth) {
+        wait_for_stage();
+        stage = next(stage);
+        slice = shared + stage * T::kStageFloats;
+      }
+      read_ahead(slice, (k + 1) % T::kDepth);
+      chains.add(a[k % 2], b[k % 2]);
     }
-    wait_for_stage();
-    stage = next(stage);
   }
 #pragma unroll 1
   for (int k = 0; k < depth - from; ++k) {
-    chains.read(shared + stage * T::kStageFloats, k, operands);
-    chains.add(operands);
+    const float* const slice = shared + stage * T::kStageFloats;
+    chains.read_left(slice, k, a[0]);
+    chains.read_right(slice, k, b[0]);
+    chains.add(a[0], b[0]);
   }
 }
 
@@ -590,13 +603,19 @@ __device__ __noinline__ void end_chains(const Problem& p, const Cut& cut, const 
 
 // ---- Blocks
 
-/// Of a block that has one. Those of several chains a tile are taken in their order, so that one that is
-/// waited for was taken by a block that runs. After the last item as before the first.
-__device__ __forceinline__ Item take_item(const Cut& cut) {
+/// A block's first item. Those that blocks share are taken in their order, so that one that is waited for was
+/// taken by a block that runs. After the last item `progress` is as before the first.
+__device__ Item first_item(const Cut& cut) {
   if (cut.progress == nullptr) return {blockIdx.x, 0};
   const unsigned taken = atomicAdd(cut.progress, 1u);
   if (taken + 1 == gridDim.x) *cut.progress = 0;
   return {taken % cut.tiles, taken / cut.tiles};
+}
+
+/// A block that shares tiles has one item, and another one all chains of its tiles. Tiles end with cut.tiles.
+__device__ Item next_item(const Cut& cut, const Item& item) {
+  if (cut.progress != nullptr) return {cut.tiles, 0};
+  return item.index + 1 < cut.segments ? Item{item.tile, item.index + 1} : Item{item.tile + gridDim.x, 0};
 }
 
 template <class T>
@@ -623,30 +642,17 @@ __device__ __forceinline__ void sum_item(const Problem& p, const Cut& cut, const
   end_chains<T>(p, cut, item, shared);
 }
 
-// What a block works on lies in shared memory, to leave the registers to the chains.
-
-/// A block an item.
+/// What a block works on lies in shared memory, to leave the registers to the chains.
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    sum_chains(const __grid_constant__ Problem p, const __grid_constant__ Cut cut) {
+    sum_items(const __grid_constant__ Problem p, const __grid_constant__ Cut cut) {
   __shared__ Item item;
-  if (threadIdx.x == 0) item = take_item(cut);
-  __syncthreads();
-  sum_item<T>(p, cut, item);
-}
-
-/// A block all chains of a tile.
-template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    sum_tiles(const __grid_constant__ Problem p, const __grid_constant__ Cut cut) {
-  __shared__ Item item;
-  if (threadIdx.x == 0) item = {blockIdx.x, 0};
+  if (threadIdx.x == 0) item = first_item(cut);
   __syncthreads();
   while (item.tile < cut.tiles) {
     sum_item<T>(p, cut, item);
     __syncthreads();  // all threads have left the tile
-    if (threadIdx.x == 0)
-      item = item.index + 1 < cut.segments ? Item{item.tile, item.index + 1} : Item{item.tile + gridDim.x, 0};
+    if (threadIdx.x == 0) item = next_item(cut, item);
     __syncthreads();
   }
 }
@@ -692,14 +698,14 @@ template <class T>
 void launch(const Problem& p, unsigned* progress, cudaStream_t on) {
   Cut cut = cut_of<T>(p);
   cut.progress = progress;
-  const std::int64_t items = progress == nullptr ? cut.tiles : cut.tiles * cut.segments;
-  const bool is_one_each = (progress != nullptr || cut.segments == 1) && items <= kMostBlocks;
-  const auto kernel = is_one_each ? sum_chains<T> : sum_tiles<T>;
+  const std::int64_t blocks =
+      progress == nullptr ? std::min(cut.tiles, kMostBlocks) : cut.tiles * cut.segments;
+  const auto kernel = sum_items<T>;
   const int shared =
       (T::kSharedFloats + (cut.sums_lie_apart ? T::kRows * T::kCols : 0)) * static_cast<int>(sizeof(float));
   check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
              "matmul: shared memory");
-  kernel<<<static_cast<unsigned>(std::min(items, kMostBlocks)), T::kThreads, shared, on>>>(p, cut);
+  kernel<<<static_cast<unsigned>(blocks), T::kThreads, shared, on>>>(p, cut);
   check_launch("matmul");
 }
 
@@ -719,7 +725,7 @@ constexpr Form form_of(double among_others, double alone) {
 }
 
 constexpr Form kForms[] = {
-    form_of<Tile<128, 128, 8, 8, 16, 3, 2>>(90, 110), form_of<Tile<64, 128, 8, 8, 16, 4, 3>>(47, 63),
+    form_of<Tile<128, 128, 8, 8, 32, 2, 2>>(90, 110), form_of<Tile<64, 128, 8, 8, 16, 4, 3>>(47, 63),
     form_of<Tile<64, 64, 8, 4, 16, 4, 4>>(26, 40),    form_of<Tile<48, 64, 6, 4, 16, 6, 4>>(21, 35),
     form_of<Tile<32, 32, 4, 4, 16, 6, 8>>(10, 30),    form_of<Tile<16, 128, 4, 4, 16, 6, 4>>(14, 27),
     form_of<FewRows<8, 64, 32, 6, 2>>(8.5, 16),       form_of<FewRows<2, 64, 32, 6, 4>>(8.3, 12),
@@ -788,7 +794,7 @@ void sum_cuda(const Problem& problem, void* stream, unsigned* progress) {
     for (const bool shares : {false, true}) {
       if (shares && (progress == nullptr || !can_share(form, p))) continue;
       const double time = time_of(form, shares, p, multiprocessors);
-      if (best != nullptr && time >= least) continue;
+      if (best != nullptr && (shares ? time > least : time >= least)) continue;  // shared tiles end together
       best = &form;
       best_shares = shares;
       least = time;

@@ -132,18 +132,14 @@ at::Tensor low_softplus_backward(c10::DispatchKeySet keys, const at::Tensor& gra
       });
 }
 
-// On a CUDA device.
-at::Tensor low_sqrt(c10::DispatchKeySet keys, const at::Tensor& self) {
-  require_supported("aten::sqrt", keys, self);
-  return square_root(self);
-}
 at::Tensor& low_sqrt_out(c10::DispatchKeySet keys, const at::Tensor& self, at::Tensor& out) {
-  const at::Tensor roots = low_sqrt(keys, self);
+  LOCKSTEP_COUNT_CALL("aten::sqrt");
+  require_supported("aten::sqrt", keys, self);
+  const at::Tensor roots = square_root(self);
   const InsideKernel inside;
   if (out.sizes() != roots.sizes()) out.resize_(roots.sizes());
   return out.copy_(roots);
 }
-at::Tensor& low_sqrt_(c10::DispatchKeySet keys, at::Tensor& self) { return low_sqrt_out(keys, self, self); }
 
 // Whole powers that are one or two products, a root and a quotient stay IEEE operations; the rest is ours.
 at::Tensor low_pow(c10::DispatchKeySet keys, const at::Tensor& self, const at::Scalar& exponent) {
@@ -201,9 +197,8 @@ void register_activations(Registrar& registrar) {
   register_elementary<"aten::log2", [](auto... a) { math::log2(a...); }>(registrar, "log2", "log2_");
   register_elementary<"aten::log1p", [](auto... a) { math::log1p(a...); }>(registrar, "log1p", "log1p_");
   register_elementary<"aten::erf", [](auto... a) { math::erf(a...); }>(registrar, "erf", "erf_");
-  registrar.compute_on_cuda("sqrt", TORCH_FN(low_sqrt));
-  registrar.compute_on_cuda("sqrt_", TORCH_FN(low_sqrt_));
-  registrar.compute_on_cuda("sqrt.out", TORCH_FN(low_sqrt_out));
+  register_elementary<"aten::sqrt", [](auto... a) { math::sqrt(a...); }>(registrar, "sqrt", "sqrt_");
+  registrar.compute("sqrt.out", TORCH_FN(low_sqrt_out));
   register_elementary<"aten::rsqrt", [](auto... a) { math::rsqrt(a...); }>(registrar, "rsqrt", "rsqrt_");
   register_elementary<"aten::sin", [](auto... a) { math::sin(a...); }>(registrar, "sin", "sin_");
   register_elementary<"aten::cos", [](auto... a) { math::cos(a...); }>(registrar, "cos", "cos_");
