@@ -711,25 +711,35 @@ void launch(const Problem& p, unsigned* progress, cudaStream_t on) {
 
 constexpr std::int64_t kFewCols = 64;  // up to which a result of many rows is computed as one of few
 
-/// What is known of a tile: microseconds of a chain of 1,024 on a multiprocessor of an H200, where others of
-/// the kind are there too, and where it is alone.
+/// What is known of a tile: microseconds of a chain of 1,024 on a multiprocessor of an H200, one of as many
+/// as it holds at a time, and alone.
 struct Form {
-  std::int64_t rows, cols;
+  std::int64_t rows, cols, blocks;
   double among_others, alone;
   void (*launch)(const Problem&, unsigned*, cudaStream_t);
+
+  /// Of so many chains on one multiprocessor. The last ones may not fill it.
+  double time(std::int64_t chains) const {
+    const double full = static_cast<double>(blocks) * among_others;
+    const std::int64_t rest = chains % blocks;
+    const double part =
+        alone + (full - alone) * static_cast<double>(rest - 1) / static_cast<double>(blocks - 1);
+    return static_cast<double>(chains / blocks) * full + (rest == 0 ? 0 : part);
+  }
 };
 
 template <class T>
 constexpr Form form_of(double among_others, double alone) {
-  return {T::kRows, T::kCols, among_others, alone, launch<T>};
+  static_assert(T::kBlocks > 1);
+  return {T::kRows, T::kCols, T::kBlocks, among_others, alone, launch<T>};
 }
 
 constexpr Form kForms[] = {
-    form_of<Tile<128, 128, 8, 8, 32, 2, 2>>(90, 110), form_of<Tile<64, 128, 8, 8, 16, 4, 3>>(47, 63),
-    form_of<Tile<64, 64, 8, 4, 16, 4, 4>>(26, 40),    form_of<Tile<48, 64, 6, 4, 16, 6, 4>>(21, 35),
-    form_of<Tile<32, 32, 4, 4, 16, 6, 8>>(10, 30),    form_of<Tile<16, 128, 4, 4, 16, 6, 4>>(14, 27),
-    form_of<FewRows<8, 64, 32, 6, 2>>(8.5, 16),       form_of<FewRows<2, 64, 32, 6, 4>>(8.3, 12),
-    form_of<FewRows<1, 128, 32, 6, 2>>(16, 20),
+    form_of<Tile<128, 128, 8, 8, 32, 2, 2>>(90, 118), form_of<Tile<64, 128, 8, 8, 16, 4, 3>>(47, 72),
+    form_of<Tile<64, 64, 8, 4, 16, 4, 4>>(26, 50),    form_of<Tile<48, 64, 6, 4, 16, 6, 4>>(21, 46),
+    form_of<Tile<32, 32, 4, 4, 16, 6, 8>>(10, 32),    form_of<Tile<16, 128, 4, 4, 16, 6, 4>>(14, 40),
+    form_of<FewRows<8, 64, 32, 6, 2>>(12, 22),        form_of<FewRows<2, 64, 32, 6, 4>>(8.5, 18),
+    form_of<FewRows<1, 128, 32, 6, 2>>(16, 21),
 };
 
 /// Whether blocks may take a chain each.
@@ -739,11 +749,11 @@ bool can_share(const Form& form, const Problem& p) {
 }
 
 double time_of(const Form& form, bool shares, const Problem& p, int multiprocessors) {
-  const auto chains = static_cast<double>(segments_of(p));
-  const double length = static_cast<double>(p.span.rows) / chains / order::kRowsPerChunk;
-  const auto tiles = static_cast<double>(tiles_of(p, form.rows, form.cols));
-  const double items = std::ceil((shares ? tiles * chains : tiles) / multiprocessors);
-  return (shares ? 1 : chains) * length * std::max(items * form.among_others, form.alone);
+  const std::int64_t chains = segments_of(p), tiles = tiles_of(p, form.rows, form.cols);
+  const std::int64_t items = shares ? tiles * chains : tiles;
+  const double length = static_cast<double>(p.span.rows) / static_cast<double>(chains * order::kRowsPerChunk);
+  return static_cast<double>(shares ? 1 : chains) * length *
+         form.time((items + multiprocessors - 1) / multiprocessors);
 }
 
 /// A result of few columns is one of few rows, and columns should be neighbours in memory.
