@@ -735,9 +735,9 @@ constexpr Form form_of(double among_others, double alone) {
 }
 
 constexpr Form kForms[] = {
-    form_of<Tile<128, 128, 8, 8, 32, 2, 2>>(90, 118), form_of<Tile<64, 128, 8, 8, 16, 4, 3>>(47, 72),
-    form_of<Tile<64, 64, 8, 4, 16, 4, 4>>(26, 50),    form_of<Tile<48, 64, 6, 4, 16, 6, 4>>(21, 46),
-    form_of<Tile<32, 32, 4, 4, 16, 6, 8>>(10, 32),    form_of<Tile<16, 128, 4, 4, 16, 6, 4>>(14, 40),
+    form_of<Tile<128, 128, 8, 8, 32, 2, 2>>(95, 118), form_of<Tile<64, 128, 8, 8, 16, 4, 3>>(52, 78),
+    form_of<Tile<64, 64, 8, 4, 16, 4, 4>>(29, 50),    form_of<Tile<48, 64, 6, 4, 16, 6, 4>>(25, 46),
+    form_of<Tile<32, 32, 4, 4, 16, 6, 8>>(10.5, 32),  form_of<Tile<16, 128, 4, 4, 16, 6, 4>>(22, 40),
     form_of<FewRows<8, 64, 32, 6, 2>>(12, 22),        form_of<FewRows<2, 64, 32, 6, 4>>(8.5, 18),
     form_of<FewRows<1, 128, 32, 6, 2>>(16, 21),
 };
