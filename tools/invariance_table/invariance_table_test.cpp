@@ -85,7 +85,7 @@ TEST(InvarianceTable, ErrorsAreClear) {
     EXPECT_TRUE(has(result, words)) << result.out;
   };
   refused("--only h", "letters a to g");
-  refused("--device cuda", "no kernels yet");
+  refused("--device cuda", "does not measure yet");
   refused("--device tpu", "expected cpu");
   refused("--repeats 0", "1 or more");
   refused("--csv - --json -", "one of --csv");

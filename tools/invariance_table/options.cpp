@@ -53,8 +53,7 @@ std::string letters(const std::string& list) {
 
 void check(const InvarianceTableOptions& options, const std::string& device) {
   if (device == "cuda")
-    refuse("--device", "cpu", "cuda, for which the invariant mode has no kernels yet",
-           ErrorCode::unsupported);
+    refuse("--device", "cpu", "cuda, which this table does not measure yet", ErrorCode::unsupported);
   if (device != "cpu") refuse("--device", "cpu", device);
   if (options.threads < 0) refuse("--threads", "0 or more", std::to_string(options.threads));
   if (options.repeats < 1) refuse("--repeats", "1 or more", std::to_string(options.repeats));
