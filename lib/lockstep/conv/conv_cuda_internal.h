@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "lockstep/base/copy_async_internal.h"
 #include "lockstep/base/host_device.h"
 #include "lockstep/conv/conv.h"
 
@@ -34,13 +35,9 @@ __device__ inline std::int64_t quotient(std::int64_t n, std::int64_t divisor) {
   return n / divisor;
 }
 
-/// Starts the copy of a float to shared memory, or of a zero where there is none: `from` is not read then. As
-/// __pipeline_memcpy_async, which makes a branch of each number of bytes that it may fill with zeros.
+/// Starts the copy of a float to shared memory, or of a zero where there is none: `from` is not read then.
 __device__ inline void copy_or_zero(float* to, const float* from, bool exists) {
-  const auto shared = static_cast<unsigned>(__cvta_generic_to_shared(to));
-  const int bytes = exists ? 4 : 0;
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(from), "r"(bytes)
-               : "memory");
+  internal::copy_async<1>(to, from, exists ? 1 : 0);
 }
 
 /// The same pointer, from then on in registers: left to itself the compiler works it out again at each use.

@@ -6,15 +6,19 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cuda_pipeline_primitives.h>
 #include <cuda_runtime_api.h>
 #include <type_traits>
 #include <utility>
 
+#include "lockstep/base/copy_async_internal.h"
 #include "lockstep/base/cuda_check_internal.h"
 #include "lockstep/matmul/matmul_internal.h"
 
 namespace lockstep::matmul_internal {
 namespace {
+
+using internal::copy_async;
 
 constexpr int kWarp = 32;
 constexpr int kVector = 4;  // floats of the widest load
@@ -76,23 +80,6 @@ struct Cut {
 };
 
 // ---- Copies to shared memory
-
-/// Starts the copy of kWidth floats, of which `held` are there; the others are zero.
-template <int kWidth>
-__device__ __forceinline__ void copy_async(float* to, const float* from, int held) {
-  const auto shared = static_cast<unsigned>(__cvta_generic_to_shared(to));
-  const int bytes = held * static_cast<int>(sizeof(float));
-  if constexpr (kWidth == kVector)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from), "r"(bytes));
-  else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(from), "r"(bytes));
-}
-__device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;"); }
-/// Until all but the last `kGroups` groups are there.
-template <int kGroups>
-__device__ __forceinline__ void wait_for_copies() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kGroups) : "memory");
-}
 
 /// A thread's share of the copies of an operand's slices, [kDepth, kPlaces], to shared memory, with kPlaces +
 /// 4 floats from depth to depth.
@@ -320,10 +307,10 @@ __device__ __forceinline__ void add_segment(const Problem& p, const Cut& cut, co
       left.start(place.rows, depth - from, slice);
       right.start(place.cols, depth - from, slice + T::kDepth * T::kLeftStep);
     }
-    commit_copies();
+    __pipeline_commit();
   };
   const auto wait_for_stage = [] {
-    wait_for_copies<T::kStages - 2>();
+    __pipeline_wait_prior(T::kStages - 2);
     __syncthreads();  // all threads' copies of the slice are there, and the slice before is free
   };
   const auto next = [](int stage) { return stage + 1 == T::kStages ? 0 : stage + 1; };
@@ -433,7 +420,7 @@ __device__ __forceinline__ void add_segment_of_few(const Problem& p, const Place
       kAlong ? copies.start(place.cols, depth - from, step, slice)
              : copies.start(depth - from, place.cols, step, slice);
     }
-    commit_copies();
+    __pipeline_commit();
   };
 #pragma unroll 1
   for (int i = 0; i < place.rows; ++i)
@@ -445,7 +432,7 @@ __device__ __forceinline__ void add_segment_of_few(const Problem& p, const Place
   int stage = 0;
 #pragma unroll 1
   for (int from = 0; from < depth; from += T::kDepth) {
-    wait_for_copies<T::kStages - 2>();
+    __pipeline_wait_prior(T::kStages - 2);
     __syncthreads();  // all threads' copies of the slice are there, and the slice before is free
     copy_stage(from + (T::kStages - 1) * T::kDepth, stage == 0 ? T::kStages - 1 : stage - 1);
     const float* const slice = slices + stage * T::kSliceFloats;
