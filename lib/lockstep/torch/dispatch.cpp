@@ -254,6 +254,12 @@ void Registrar::redirect_to_low(const c10::OperatorHandle& op, c10::DispatchKeyS
   op.redispatchBoxed(through_low(keys), stack);
 }
 
+at::Tensor& write_into(at::Tensor& out, const at::Tensor& result) {
+  const InsideKernel inside;
+  if (out.sizes() != result.sizes()) out.resize_(result.sizes());
+  return out.copy_(result);
+}
+
 void Registrar::redirect_cuda_to_low(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
                                      torch::jit::Stack* stack) {
   op.redispatchBoxed(is_on_cuda(keys) ? through_low(keys) : past_high(keys), stack);

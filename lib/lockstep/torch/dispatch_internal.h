@@ -124,6 +124,9 @@ struct Registrar {
 /// Whether a tensor among the arguments of a call lies on a CUDA device.
 inline bool is_on_cuda(c10::DispatchKeySet keys) { return keys.has_backend(c10::BackendComponent::CUDABit); }
 
+/// The result of an operation that writes to `out`, which is resized where it does not fit.
+at::Tensor& write_into(at::Tensor& out, const at::Tensor& result);
+
 void register_linear(Registrar& registrar);
 void register_matmul(Registrar& registrar);
 void register_rowwise(Registrar& registrar);

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <type_traits>
+#include <utility>
 
 #include "lockstep/activation/activation.h"
 #include "lockstep/base/error.h"
@@ -20,8 +21,7 @@ constexpr std::int64_t kGrain = 16384;
 
 /// write(x, y, count, device, stream) into a new tensor.
 template <class Write>
-at::Tensor unary(const char* name, c10::DispatchKeySet keys, const at::Tensor& self, Write&& write) {
-  require_supported(name, keys, self);
+at::Tensor written(const char* name, const at::Tensor& self, Write&& write) {
   const InsideKernel inside;
   take_over_thread_count();
   const at::Tensor x = self.contiguous(), y = at::empty(x.sizes(), x.options());
@@ -31,6 +31,12 @@ at::Tensor unary(const char* name, c10::DispatchKeySet keys, const at::Tensor& s
     write(x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), x.numel(), on.device(), on.stream());
   });
   return y;
+}
+
+template <class Write>
+at::Tensor unary(const char* name, c10::DispatchKeySet keys, const at::Tensor& self, Write&& write) {
+  require_supported(name, keys, self);
+  return written(name, self, std::forward<Write>(write));
 }
 
 /// write(dy, saved, dx, count, device, stream) into a new tensor.
@@ -66,17 +72,23 @@ at::Tensor low_unary_backward(c10::DispatchKeySet keys, const at::Tensor& gradie
   return gradient_of(name.text, keys, gradient, saved, function);
 }
 
+/// A function of the math room.
+template <auto function>
+at::Tensor elements_of(const char* name, const at::Tensor& self) {
+  return written(name, self, []<class T>(const T* x, T* y, std::int64_t n, Device device, void* stream) {
+    if constexpr (std::is_same_v<T, float>)
+      if (device == Device::cuda) return function(x, y, n, device, stream);
+    parallel::for_each_range(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      function(x + begin, y + begin, end - begin);
+    });
+  });
+}
+
 template <Name name, auto function>
 at::Tensor low_elementary(c10::DispatchKeySet keys, const at::Tensor& self) {
   LOCKSTEP_COUNT_CALL(name.text);
-  return unary(name.text, keys, self,
-               []<class T>(const T* x, T* y, std::int64_t n, Device device, void* stream) {
-                 if constexpr (std::is_same_v<T, float>)
-                   if (device == Device::cuda) return function(x, y, n, device, stream);
-                 parallel::for_each_range(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
-                   function(x + begin, y + begin, end - begin);
-                 });
-               });
+  require_supported(name.text, keys, self);
+  return elements_of<function>(name.text, self);
 }
 template <Name name, auto function>
 at::Tensor& low_elementary_(c10::DispatchKeySet keys, at::Tensor& self) {
@@ -132,13 +144,10 @@ at::Tensor low_softplus_backward(c10::DispatchKeySet keys, const at::Tensor& gra
       });
 }
 
+constexpr auto kSqrt = [](auto... a) { math::sqrt(a...); };
+
 at::Tensor& low_sqrt_out(c10::DispatchKeySet keys, const at::Tensor& self, at::Tensor& out) {
-  LOCKSTEP_COUNT_CALL("aten::sqrt");
-  require_supported("aten::sqrt", keys, self);
-  const at::Tensor roots = square_root(self);
-  const InsideKernel inside;
-  if (out.sizes() != roots.sizes()) out.resize_(roots.sizes());
-  return out.copy_(roots);
+  return write_into(out, low_elementary<"aten::sqrt", kSqrt>(keys, self));
 }
 
 // Whole powers that are one or two products, a root and a quotient stay IEEE operations; the rest is ours.
@@ -177,6 +186,8 @@ void register_elementary(Registrar& registrar, const char* own, const char* in_p
 
 }  // namespace
 
+at::Tensor square_root(const at::Tensor& x) { return elements_of<kSqrt>("aten::sqrt", x); }
+
 // The rooms' overloads go in as one object each.
 void register_activations(Registrar& registrar) {
   register_activation<"aten::sigmoid", "aten::sigmoid_", [](auto... a) { sigmoid(a...); },
@@ -197,7 +208,7 @@ void register_activations(Registrar& registrar) {
   register_elementary<"aten::log2", [](auto... a) { math::log2(a...); }>(registrar, "log2", "log2_");
   register_elementary<"aten::log1p", [](auto... a) { math::log1p(a...); }>(registrar, "log1p", "log1p_");
   register_elementary<"aten::erf", [](auto... a) { math::erf(a...); }>(registrar, "erf", "erf_");
-  register_elementary<"aten::sqrt", [](auto... a) { math::sqrt(a...); }>(registrar, "sqrt", "sqrt_");
+  register_elementary<"aten::sqrt", kSqrt>(registrar, "sqrt", "sqrt_");
   registrar.compute("sqrt.out", TORCH_FN(low_sqrt_out));
   register_elementary<"aten::rsqrt", [](auto... a) { math::rsqrt(a...); }>(registrar, "rsqrt", "rsqrt_");
   register_elementary<"aten::sin", [](auto... a) { math::sin(a...); }>(registrar, "sin", "sin_");

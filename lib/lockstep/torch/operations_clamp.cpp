@@ -39,52 +39,48 @@ at::Tensor clamped(const at::Tensor& x, const Bound& least, const Bound& most) {
   return y.is_same(x) ? x.clone() : y;
 }
 
-at::Tensor& into(at::Tensor& out, const at::Tensor& y) {
-  const InsideKernel inside;
-  if (out.sizes() != y.sizes()) out.resize_(y.sizes());
-  return out.copy_(y);
-}
-
 at::Tensor low_clamp(c10::DispatchKeySet, const at::Tensor& x, const Bound& least, const Bound& most) {
   return clamped(x, least, most);
 }
 at::Tensor& low_clamp_(c10::DispatchKeySet, at::Tensor& x, const Bound& least, const Bound& most) {
-  return into(x, clamped(x, least, most));
+  return write_into(x, clamped(x, least, most));
 }
 at::Tensor& low_clamp_out(c10::DispatchKeySet, const at::Tensor& x, const Bound& least, const Bound& most,
                           at::Tensor& out) {
-  return into(out, clamped(x, least, most));
+  return write_into(out, clamped(x, least, most));
 }
 at::Tensor low_clamp_min(c10::DispatchKeySet, const at::Tensor& x, const at::Scalar& least) {
   return clamped(x, least, {});
 }
 at::Tensor& low_clamp_min_(c10::DispatchKeySet, at::Tensor& x, const at::Scalar& least) {
-  return into(x, clamped(x, least, {}));
+  return write_into(x, clamped(x, least, {}));
 }
 at::Tensor& low_clamp_min_out(c10::DispatchKeySet, const at::Tensor& x, const at::Scalar& least,
                               at::Tensor& out) {
-  return into(out, clamped(x, least, {}));
+  return write_into(out, clamped(x, least, {}));
 }
 at::Tensor low_clamp_max(c10::DispatchKeySet, const at::Tensor& x, const at::Scalar& most) {
   return clamped(x, {}, most);
 }
 at::Tensor& low_clamp_max_(c10::DispatchKeySet, at::Tensor& x, const at::Scalar& most) {
-  return into(x, clamped(x, {}, most));
+  return write_into(x, clamped(x, {}, most));
 }
 at::Tensor& low_clamp_max_out(c10::DispatchKeySet, const at::Tensor& x, const at::Scalar& most,
                               at::Tensor& out) {
-  return into(out, clamped(x, {}, most));
+  return write_into(out, clamped(x, {}, most));
 }
 
 at::Tensor low_relu(c10::DispatchKeySet, const at::Tensor& x) { return clamped(x, at::Scalar(0), {}); }
-at::Tensor& low_relu_(c10::DispatchKeySet, at::Tensor& x) { return into(x, clamped(x, at::Scalar(0), {})); }
+at::Tensor& low_relu_(c10::DispatchKeySet, at::Tensor& x) {
+  return write_into(x, clamped(x, at::Scalar(0), {}));
+}
 at::Tensor low_hardtanh(c10::DispatchKeySet, const at::Tensor& x, const at::Scalar& least,
                         const at::Scalar& most) {
   return clamped(x, least, most);
 }
 at::Tensor& low_hardtanh_(c10::DispatchKeySet, at::Tensor& x, const at::Scalar& least,
                           const at::Scalar& most) {
-  return into(x, clamped(x, least, most));
+  return write_into(x, clamped(x, least, most));
 }
 
 /// On every device: of NaN LibTorch's vector loop and its scalar tail disagree. The gradient passes there.
