@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "lockstep/base/ceil_div_internal.h"
 #include "lockstep/base/copy_async_internal.h"
 #include "lockstep/base/host_device.h"
 #include "lockstep/conv/conv.h"
@@ -25,9 +26,7 @@ constexpr int kNowhere = -(1 << 29);
 
 constexpr int kLanes = 32;
 
-LOCKSTEP_HOST_DEVICE constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
+using internal::ceil_div;
 
 /// n / divisor, in 32 bits where that is enough: a division of 64 takes four times as long.
 __device__ inline std::int64_t quotient(std::int64_t n, std::int64_t divisor) {

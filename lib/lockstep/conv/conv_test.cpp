@@ -16,6 +16,7 @@
 #include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/conv/conv_ref.h"
 #include "lockstep/conv/conv_vectors.h"
+#include "lockstep/order/cuts_test.h"
 #include "lockstep/simd/every_form_test.h"
 
 namespace lockstep {
@@ -220,9 +221,7 @@ TEST(ConvCpu, EveryCutOfTheBatchGivesTheSameBits) {
     simd::in_every_form([&] {
       for (const std::int64_t size : {1, 7, 16}) {
         if (g.samples / size > 50) continue;
-        std::vector<std::int64_t> ends;
-        for (std::int64_t end = size; end < g.samples; end += size) ends.push_back(end);
-        ends.push_back(g.samples);
+        std::vector<std::int64_t> ends = ends_of_pieces(g.samples, size);
         expect_same(run_cpu(p, ends), whole);
         ends.push_back(g.samples);  // a last call without samples closes the fold
         expect_same(run_cpu(p, ends), whole);
@@ -460,9 +459,7 @@ TEST_F(ConvGpu, EveryCutOfTheBatchGivesTheSameBits) {
     const Results whole = run_cpu(p);
     for (const std::int64_t size : {1, 7, 16}) {
       if (g.samples / size > 50) continue;
-      std::vector<std::int64_t> ends;
-      for (std::int64_t end = size; end < g.samples; end += size) ends.push_back(end);
-      ends.push_back(g.samples);
+      std::vector<std::int64_t> ends = ends_of_pieces(g.samples, size);
       expect_same(run_gpu(p, ends), whole);
       ends.push_back(g.samples);  // a last call without samples closes the fold
       expect_same(run_gpu(p, ends), whole);

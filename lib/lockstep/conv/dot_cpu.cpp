@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "lockstep/base/ceil_div_internal.h"
 #include "lockstep/base/scratch_internal.h"
 #include "lockstep/conv/chain_internal.h"
 #include "lockstep/conv/conv_internal.h"
@@ -19,7 +20,7 @@ constexpr std::int64_t kBlock = 1024;            // terms of a chain
 constexpr std::int64_t kPlaneFloats = 64 << 10;  // that stay in the second cache
 constexpr double kWorkPerThread = 1 << 18;       // multiplications that are worth a thread's start
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+using internal::ceil_div;
 
 /// One term of the dot, by the taps of both axes and the source's channel in its group.
 struct Term {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "lockstep/base/ceil_div_internal.h"
 #include "lockstep/base/float_mode.h"
 #include "lockstep/conv/conv_internal.h"
 #include "lockstep/conv/finite_internal.h"
@@ -16,7 +17,7 @@ namespace {
 constexpr double kWorkPerThread = 1 << 18;        // multiplications that are worth a thread's start
 constexpr std::int64_t kPartialFloats = 1 << 20;  // of the segments that threads work on before their fold
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+using internal::ceil_div;
 
 }  // namespace
 

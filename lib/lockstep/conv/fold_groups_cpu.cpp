@@ -5,13 +5,14 @@
 #include <cstdint>
 #include <vector>
 
+#include "lockstep/base/ceil_div_internal.h"
 #include "lockstep/base/scratch_internal.h"
 #include "lockstep/conv/fold_internal.h"
 
 namespace lockstep::conv_internal {
 namespace {
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+using internal::ceil_div;
 
 struct ThreadScratch {
   internal::Scratch apart, image, inside, gradients;

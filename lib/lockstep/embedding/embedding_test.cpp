@@ -17,6 +17,7 @@
 #include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/embedding/embedding_ref.h"
 #include "lockstep/embedding/embedding_vectors.h"
+#include "lockstep/order/cuts_test.h"
 #include "lockstep/simd/every_form_test.h"
 
 namespace lockstep {
@@ -156,10 +157,7 @@ TEST(EmbeddingBackward, EveryCutOfTheBatchGivesTheSameBits) {
     }
     simd::in_every_form([&] {
       for (const std::int64_t size : {1, 7, 16, 333, 1024}) {
-        Indices ends;
-        for (std::int64_t end = size; end < p.rows(); end += size) ends.push_back(end);
-        ends.push_back(p.rows());
-        expect_same(run_cpu(p, ends), expected);
+        expect_same(run_cpu(p, ends_of_pieces(p.rows(), size)), expected);
       }
     });
   }
@@ -311,9 +309,7 @@ TEST_F(EmbeddingGpu, EveryCutOfTheBatchGivesTheSameBits) {
   for (const Problem& p : {Problem(2100, 5, 3), Problem(2100, 300, 8, 2), Problem(2100, 100'000, 2)}) {
     const Values expected = run_ref(p);
     for (const std::int64_t size : {7, 333, 1024, 1500}) {
-      Indices ends;
-      for (std::int64_t end = size; end < p.rows(); end += size) ends.push_back(end);
-      ends.push_back(p.rows());
+      Indices ends = ends_of_pieces(p.rows(), size);
       ends.push_back(p.rows());
       expect_same(run_cuda(p, ends), expected);
     }

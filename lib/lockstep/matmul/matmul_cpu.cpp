@@ -8,6 +8,7 @@
 
 #include <hwy/cache_control.h>
 
+#include "lockstep/base/ceil_div_internal.h"
 #include "lockstep/base/float_mode.h"
 #include "lockstep/base/scratch_internal.h"
 #include "lockstep/matmul/matmul_internal.h"
@@ -34,7 +35,7 @@ constexpr std::int64_t kSpill = 16;         // elements that packing may write b
 constexpr double kWorkPerThread = 1 << 18;  // multiplications that are worth a thread's start
 constexpr double kPackingCost = 10;         // multiplications in the time of packing an element
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+using internal::ceil_div;
 
 struct Range {
   std::int64_t begin = 0, end = 0;

@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "lockstep/base/ceil_div_internal.h"
 #include "lockstep/base/copy_async_internal.h"
 #include "lockstep/base/cuda_check_internal.h"
 #include "lockstep/matmul/matmul_internal.h"
@@ -18,6 +19,7 @@
 namespace lockstep::matmul_internal {
 namespace {
 
+using internal::ceil_div;
 using internal::copy_async;
 
 constexpr int kWarp = 32;
@@ -661,7 +663,7 @@ Reading reading_of(const Operand& operand, std::int64_t batch_stride, std::int64
 std::int64_t segments_of(const Problem& p) { return std::max<std::int64_t>(1, order::fold_segments(p.span)); }
 
 std::int64_t tiles_of(const Problem& p, std::int64_t tile_rows, std::int64_t tile_cols) {
-  return p.batch * ((p.rows + tile_rows - 1) / tile_rows) * ((p.cols + tile_cols - 1) / tile_cols);
+  return p.batch * ceil_div(p.rows, tile_rows) * ceil_div(p.cols, tile_cols);
 }
 
 template <class T>
@@ -670,8 +672,8 @@ Cut cut_of(const Problem& p) {
   cut.left = reading_of(p.left, p.left_batch_stride, p.rows);
   cut.right = reading_of(p.right, p.right_batch_stride, p.cols);
   cut.right_depths_are_vectors = lies_on_vectors(p.right, p.right.place_stride, p.right_batch_stride);
-  cut.tiles_down = (p.rows + T::kRows - 1) / T::kRows;
-  cut.tiles_across = (p.cols + T::kCols - 1) / T::kCols;
+  cut.tiles_down = ceil_div(p.rows, T::kRows);
+  cut.tiles_across = ceil_div(p.cols, T::kCols);
   cut.tiles = tiles_of(p, T::kRows, T::kCols);
   cut.segments = segments_of(p);
   cut.sums_lie_apart = p.beta != 0 && cut.segments > 1;
@@ -739,8 +741,7 @@ double time_of(const Form& form, bool shares, const Problem& p, int multiprocess
   const std::int64_t chains = segments_of(p), tiles = tiles_of(p, form.rows, form.cols);
   const std::int64_t items = shares ? tiles * chains : tiles;
   const double length = static_cast<double>(p.span.rows) / static_cast<double>(chains * order::kRowsPerChunk);
-  return static_cast<double>(shares ? 1 : chains) * length *
-         form.time((items + multiprocessors - 1) / multiprocessors);
+  return static_cast<double>(shares ? 1 : chains) * length * form.time(ceil_div(items, multiprocessors));
 }
 
 /// A result of few columns is one of few rows, and columns should be neighbours in memory.
@@ -763,10 +764,11 @@ bool is_nothing(const Problem& p) {
 }  // namespace
 
 std::vector<CudaForm> cuda_forms(const Problem& problem) {
+  const Problem p = as_computed(problem);
   std::vector<CudaForm> all;
   for (const Form& form : kForms) {
     all.push_back({form.rows, form.cols, false});
-    if (can_share(form, as_computed(problem))) all.push_back({form.rows, form.cols, true});
+    if (can_share(form, p)) all.push_back({form.rows, form.cols, true});
   }
   return all;
 }

@@ -17,6 +17,7 @@
 #include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/norm/norm_ref.h"
 #include "lockstep/norm/norm_vectors.h"
+#include "lockstep/order/cuts_test.h"
 #include "lockstep/simd/every_form_test.h"
 
 namespace lockstep {
@@ -298,9 +299,7 @@ TEST(NormCpu, EveryCutOfTheBatchGivesTheSameBits) {
     simd::in_every_form([&] {
       for (const std::int64_t size : {7, 333, 1024}) {
         if (size < 300 && p.samples > 100) continue;
-        std::vector<std::int64_t> ends;
-        for (std::int64_t end = size; end < p.samples; end += size) ends.push_back(end);
-        ends.push_back(p.samples);
+        std::vector<std::int64_t> ends = ends_of_pieces(p.samples, size);
         expect_same(run_cpu(p, ends), whole);
         ends.push_back(p.samples);  // a last call without samples closes the fold
         expect_same(run_cpu(p, ends), whole);
@@ -454,9 +453,7 @@ TEST_P(NormGpu, InPlaceGivesTheSame) {
 TEST_P(NormGpu, EveryCutOfTheBatchGivesTheSameBits) {
   const Problem p(GetParam(), 2600, 19);
   for (const std::int64_t size : {333, 1024, 1500}) {
-    std::vector<std::int64_t> ends;
-    for (std::int64_t end = size; end < p.samples; end += size) ends.push_back(end);
-    ends.push_back(p.samples);
+    std::vector<std::int64_t> ends = ends_of_pieces(p.samples, size);
     expect_the_cpus_bits(p, ends);
     ends.push_back(p.samples);  // a last call without samples closes the fold
     expect_the_cpus_bits(p, ends);
@@ -509,9 +506,7 @@ TEST_F(GroupNormGpu, EveryCutOfTheBatchGivesTheSameBits) {
   for (const Problem& p : {Problem(Kind::group, 26, 20, 100, 4), Problem(Kind::group, 2600, 4, 1, 2)}) {
     for (const std::int64_t size : {7, 10, 333, 1024}) {
       if (p.samples / size > 20) continue;
-      std::vector<std::int64_t> ends;
-      for (std::int64_t end = size; end < p.samples; end += size) ends.push_back(end);
-      ends.push_back(p.samples);
+      std::vector<std::int64_t> ends = ends_of_pieces(p.samples, size);
       expect_the_cpus_bits(p, ends);
       ends.push_back(p.samples);  // a last call without samples closes the fold
       expect_the_cpus_bits(p, ends);

@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 
+#include "lockstep/order/cuts_test.h"
+
 namespace lockstep::order {
 namespace {
 
@@ -94,10 +96,7 @@ TEST(Fold, EqualMicroBatchesOfAnySizeGiveTheSameBits) {
   const auto x = values(rows);
   const std::uint32_t expected = bits(plain_fold(x));
   for (const std::int64_t size : {1, 2, 7, 16, 64, 333, 512, 1000, 1024, 1500, 2048, 2500}) {
-    std::vector<std::int64_t> ends;
-    for (std::int64_t end = size; end < rows; end += size) ends.push_back(end);
-    ends.push_back(rows);
-    EXPECT_EQ(bits(fold_cut_at(x, ends)), expected) << size;
+    EXPECT_EQ(bits(fold_cut_at(x, ends_of_pieces(rows, size))), expected) << size;
   }
 }
 
