@@ -31,9 +31,11 @@ struct BackwardForm {
   static constexpr int kWarpGradientRows = kTile / kGradientWarps;
   static constexpr int kGradientRows = kWarpGradientRows / kWarpRows;
   struct Memory {
-    float q[kTile * kStride], d_o[kTile * kStride], k[kTile * kStride], v[kTile * kStride];
+    float q[kTile * kStride], d_o[kTile * kStride], k[kTile * kStride];
+    float k_features[depth * kFeatureStride<kTile>], v_features[depth * kFeatureStride<kTile>];
     float p[kTile * kTileStride];  ///< [queries, keys]; then ds
     float lse[kTile], delta[kTile];
+    float zeros[kMostChains];
     unsigned seen[warps];  ///< by warp: its queries that see one of its keys
     unsigned long long ticket;
   };
@@ -53,12 +55,10 @@ struct Scratch {
 struct BackwardPlan {
   std::int64_t query_tiles = 0, units = 0;
   std::int64_t chunks = 0, turns = 0;  ///< of columns, in all; with columns of d_q
-  bool is_q_aligned = false, is_d_o_aligned = false, is_k_aligned = false, is_v_aligned = false;
+  bool is_q_aligned = false, is_d_o_aligned = false, is_k_aligned = false;
   bool is_d_q_aligned = false;
   Scratch scratch;
 };
-
-using Gradient4 = float[4];
 
 /// Blocks on a device see each other's writes from here on: those that came before publish, by any thread of
 /// the block with a barrier between, come before what follows wait_for and a barrier.
@@ -94,6 +94,7 @@ class BackwardTile {
     const int warp = warp_of_block();
     row_ = warp / 2 * Form::kWarpQueries + row_of_warp();
     col_ = warp % 2 * 32 + col_of_warp();
+    feature_col_ = warp % 2 * 32 + col_of_warp() * 4;
     gradient_row_ = warp % Form::kGradientWarps * Form::kWarpGradientRows;
     gradient_col_ = warp / Form::kGradientWarps * 32 + col_of_warp() * 4;
   }
@@ -122,16 +123,25 @@ class BackwardTile {
     stage_rows({tokens_of(p_.k, b_, kv_, p_.key_start(b_) + first_), p_.k.token_stride, plan_.is_k_aligned},
                keys_, p_.extents.head_size, from, memory_.k);
   }
-  __device__ void stage_v(std::int64_t from) {
-    stage_rows({tokens_of(p_.v, b_, kv_, p_.key_start(b_) + first_), p_.v.token_stride, plan_.is_v_aligned},
-               keys_, p_.extents.value_size, from, memory_.v);
+  // The same keys and values, feature by feature.
+  __device__ void stage_k_features(std::int64_t from) {
+    stage_columns(p_.k, p_.extents.head_size, from, memory_.k_features);
+  }
+  __device__ void stage_v_features(std::int64_t from) {
+    stage_columns(p_.v, p_.extents.value_size, from, memory_.v_features);
+  }
+  template <class Tensor>
+  __device__ void stage_columns(const Tensor& of, std::int64_t features, std::int64_t from, float* to) {
+    stage_features<Form::kThreads, kTile, Form::kDepth>(
+        {tokens_of(of, b_, kv_, p_.key_start(b_) + first_) + from, of.token_stride}, keys_,
+        count_before(from, features, Form::kDepth), KeysOfThreads(), to);
   }
   __device__ void stage_query_tile(std::int64_t first);
 
   __device__ int queries_from(std::int64_t first) const {
     return count_before(first, sequence_.queries, kTile);
   }
-  __device__ void multiply(bool of_values, std::int64_t first, float (&s)[kRows][kKeys]);
+  __device__ void multiply(bool of_values, std::int64_t first, Chains<kRows, kKeys>& s);
   __device__ void soften(std::int64_t first);
   __device__ std::uint64_t seen_queries(std::int64_t first) const;
   __device__ void differentiate(std::int64_t first);
@@ -156,7 +166,7 @@ class BackwardTile {
   __device__ void for_each_key(Visit visit) const {
 #pragma unroll
     for (int g = 0; g < kGradientRows; ++g) {
-      const int row = gradient_row_ + g / 4 * 16 + row_of_warp() * 4 + g % 4;
+      const int row = gradient_row_ + row_of_warp() * 4 + row_of_run(g);
       if (row < keys_) visit(g, row);
     }
   }
@@ -173,19 +183,11 @@ class BackwardTile {
   std::int64_t tile_, first_, b_, kv_, h_ = 0, chunk_, column_;
   int depth_, values_, keys_ = 0;  ///< columns of the chunk; keys of the tile
   bool wants_q_, wants_k_, wants_v_;
-  int row_, col_, gradient_row_, gradient_col_;
+  int row_, col_, feature_col_, gradient_row_, gradient_col_;
   Sequence sequence_;
   bool has_totals_ = false;  ///< of the head's keys
-  Gradient4 d_k_[kGradientRows], d_v_[kGradientRows];
+  Chains<kGradientRows, 4> d_k_, d_v_;
 };
-
-template <int kRows>
-__device__ void begin_chains(Gradient4 (&of)[kRows]) {
-#pragma unroll
-  for (int g = 0; g < kRows; ++g)
-#pragma unroll
-    for (int x = 0; x < 4; ++x) of[g][x] = 0;
-}
 
 // ---- A tile of queries
 
@@ -203,29 +205,27 @@ __device__ void BackwardTile<Form>::stage_query_tile(std::int64_t first) {
 
 /// s = the chains of q and k or, `of_values`, of d_o and v.
 template <class Form>
-__device__ void BackwardTile<Form>::multiply(bool of_values, std::int64_t first, float (&s)[kRows][kKeys]) {
-#pragma unroll
-  for (int r = 0; r < kRows; ++r)
-#pragma unroll
-    for (int c = 0; c < kKeys; ++c) s[r][c] = 0;
+__device__ void BackwardTile<Form>::multiply(bool of_values, std::int64_t first, Chains<kRows, kKeys>& s) {
+  s.begin(memory_.zeros);
   const int features = static_cast<int>(of_values ? p_.extents.value_size : p_.extents.head_size);
   const float* const left = (of_values ? memory_.d_o : memory_.q) + row_ * Form::kStride;
-  const float* const right = (of_values ? memory_.v : memory_.k) + col_ * Form::kStride;
+  const float* const right = (of_values ? memory_.v_features : memory_.k_features) + feature_col_;
   if constexpr (Form::kWhole) {
-    add_dots<Form::kStride>(s, left, right, features);
+    add_products_by_rows<Form::kStride, kFeatureStride<kTile>>(s, left, right, features);
   } else {
     for (int from = 0; from < features; from += Form::kDepth) {
       __syncthreads();  // the features before have been read
       if (of_values) {
         stage_d_o(first, from);
-        stage_v(from);
+        stage_v_features(from);
       } else {
         stage_q(first, from);
-        stage_k(from);
+        stage_k_features(from);
       }
       __pipeline_commit();
       wait_for_stages();
-      add_dots<Form::kStride>(s, left, right, min(features - from, Form::kDepth));
+      add_products_by_rows<Form::kStride, kFeatureStride<kTile>>(s, left, right,
+                                                                 min(features - from, Form::kDepth));
     }
   }
 }
@@ -233,9 +233,11 @@ __device__ void BackwardTile<Form>::multiply(bool of_values, std::int64_t first,
 /// p, and which queries see a key of the tile, to memory.
 template <class Form>
 __device__ void BackwardTile<Form>::soften(std::int64_t first) {
-  float s[kRows][kKeys];
+  Chains<kRows, kKeys> s;
   multiply(false, first, s);
-  finish_products(s, sequence_, {first, first_, queries_from(first)}, p_.options.scale, row_, col_);
+  finish_products(
+      s, sequence_, {first, first_, queries_from(first)}, p_.options.scale,
+      [&](int r) { return row_ + kWarpRows * r; }, col_);
   unsigned seen = 0;  // bit 4 r + row of the warp
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
@@ -243,20 +245,20 @@ __device__ void BackwardTile<Form>::soften(std::int64_t first) {
     bool sees = false;
 #pragma unroll
     for (int c = 0; c < kKeys; ++c) {
-      sees = sees || s[r][c] != nothing();
-      s[r][c] = s[r][c] - lse;
+      sees = sees || s(r, c) != nothing();
+      s(r, c) = s(r, c) - lse;
     }
     const unsigned votes = __ballot_sync(0xffffffffu, sees);
 #pragma unroll
     for (int row = 0; row < kWarpRows; ++row)
       if ((votes & (0x5555u << (row & 1) << (row >> 1) * 16)) != 0) seen |= 1u << (kWarpRows * r + row);
   }
-  exponentials(s);
+  exponentials(s.value);
 #pragma unroll
   for (int r = 0; r < kRows; ++r)
 #pragma unroll
     for (int c = 0; c < kKeys; ++c)
-      memory_.p[(row_ + kWarpRows * r) * kTileStride + col_ + kWarpCols * c] = s[r][c];
+      memory_.p[(row_ + kWarpRows * r) * kTileStride + col_ + kWarpCols * c] = s(r, c);
   if (threadIdx.x % 32 == 0) memory_.seen[warp_of_block()] = seen;
 }
 
@@ -274,7 +276,7 @@ __device__ std::uint64_t BackwardTile<Form>::seen_queries(std::int64_t first) co
 /// ds in the place of p, each thread where it has written p.
 template <class Form>
 __device__ void BackwardTile<Form>::differentiate(std::int64_t first) {
-  float dp[kRows][kKeys];
+  Chains<kRows, kKeys> dp;
   multiply(true, first, dp);
   __syncthreads();  // p and d_o have been read
   if (!Form::kWhole) {
@@ -287,7 +289,7 @@ __device__ void BackwardTile<Form>::differentiate(std::int64_t first) {
 #pragma unroll
     for (int c = 0; c < kKeys; ++c) {
       float& at = memory_.p[(row_ + kWarpRows * r) * kTileStride + col_ + kWarpCols * c];
-      at = at == 0 ? 0.0f : at * (dp[r][c] - delta);
+      at = at == 0 ? 0.0f : at * (dp(r, c) - delta);
     }
   }
 }
@@ -313,29 +315,29 @@ __device__ void BackwardTile<Form>::add_to_queries(std::int64_t first, std::uint
   const bool ends = is_last || (tile_ + 1) % kTilesAChain == 0;
   float* const d_q = tokens_of(p_.d_q, b_, h_, p_.query_start(b_) + first);
   const std::int64_t head = b_ * p_.extents.heads + h_;
-  Gradient4 sum[kGradientRows];
+  Chains<kGradientRows, 4> sum;
+  sum.begin(memory_.zeros);
   unsigned rows = 0;
 #pragma unroll
   for (int g = 0; g < kGradientRows; ++g) {
     const int row = first_row + kWarpRows * g;
     if (row >= queries || (seen >> row & 1) != 0) rows |= 1u << g;
     const float* const from = d_q + row * p_.d_q.token_stride + column_ + gradient_col_;
-#pragma unroll
-    for (int x = 0; x < 4; ++x) sum[g][x] = 0;
     if (begins || row >= queries) continue;
     if (plan_.is_d_q_aligned && gradient_col_ + 4 <= depth_) {
       const float4 four = __ldcg(reinterpret_cast<const float4*>(from));
-      sum[g][0] = four.x;
-      sum[g][1] = four.y;
-      sum[g][2] = four.z;
-      sum[g][3] = four.w;
+      sum(g, 0) = four.x;
+      sum(g, 1) = four.y;
+      sum(g, 2) = four.z;
+      sum(g, 3) = four.w;
     } else {
 #pragma unroll
       for (int x = 0; x < 4; ++x)
-        if (gradient_col_ + x < depth_) sum[g][x] = __ldcg(from + x);
+        if (gradient_col_ + x < depth_) sum(g, x) = __ldcg(from + x);
     }
   }
-  add_products<Form::kStride>(sum, memory_.p + first_row * kTileStride, memory_.k + gradient_col_, rows);
+  add_products_by_rows<kTileStride, Form::kStride>(sum, memory_.p + first_row * kTileStride,
+                                                   memory_.k + gradient_col_, kTile, rows);
 #pragma unroll
   for (int g = 0; g < kGradientRows; ++g) {
     const int row = first_row + kWarpRows * g;
@@ -346,20 +348,20 @@ __device__ void BackwardTile<Form>::add_to_queries(std::int64_t first, std::uint
           plan_.scratch.d_q_total + ((head * p_.extents.queries + first + row) * p_.extents.head_size);
       for_each_column(depth_, [&](int x, std::int64_t column) {
         const float before = tile_ < kTilesAChain ? 0.0f : __ldcg(total + column);
-        sum[g][x] = before + sum[g][x];
+        sum(g, x) = before + sum(g, x);
         if (is_last)
-          sum[g][x] = p_.options.scale * sum[g][x];
+          sum(g, x) = p_.options.scale * sum(g, x);
         else
-          total[column] = sum[g][x];
+          total[column] = sum(g, x);
       });
       if (!is_last) continue;
     }
     if (plan_.is_d_q_aligned && gradient_col_ + 4 <= depth_) {
-      store4({sum[g][0], sum[g][1], sum[g][2], sum[g][3]}, to);
+      store4({sum(g, 0), sum(g, 1), sum(g, 2), sum(g, 3)}, to);
     } else {
 #pragma unroll
       for (int x = 0; x < 4; ++x)
-        if (gradient_col_ + x < depth_) to[x] = sum[g][x];
+        if (gradient_col_ + x < depth_) to[x] = sum(g, x);
     }
   }
 }
@@ -376,7 +378,8 @@ __device__ void BackwardTile<Form>::add_tile(std::int64_t first, bool is_last) {
   wait_for_stages();  // p and d_o are here
   const std::uint64_t seen = seen_queries(first);
   const int key = gradient_row_ + row_of_warp() * 4;
-  if (wants_v_) add_transposed<Form::kStride>(d_v_, memory_.p + key, memory_.d_o + gradient_col_, seen);
+  if (wants_v_)
+    add_seen_products<kTileStride, Form::kStride>(d_v_, memory_.p + key, memory_.d_o + gradient_col_, seen);
   if (wants_ds)
     differentiate(first);
   else
@@ -389,7 +392,8 @@ __device__ void BackwardTile<Form>::add_tile(std::int64_t first, bool is_last) {
       __syncthreads();
     else
       wait_for_stages();
-    if (wants_k_) add_transposed<Form::kStride>(d_k_, memory_.p + key, memory_.q + gradient_col_, seen);
+    if (wants_k_)
+      add_seen_products<kTileStride, Form::kStride>(d_k_, memory_.p + key, memory_.q + gradient_col_, seen);
     __syncthreads();  // q and delta have been read
   }
   if (!is_last) stage_query_tile(next);
@@ -409,10 +413,10 @@ __device__ void BackwardTile<Form>::close_chains() {
       chain = 0;
     };
     for_each_column(depth_, [&](int x, std::int64_t column) {
-      add(plan_.scratch.d_k_total + (token + row) * p_.extents.head_size + column, d_k_[g][x]);
+      add(plan_.scratch.d_k_total + (token + row) * p_.extents.head_size + column, d_k_(g, x));
     });
     for_each_column(values_, [&](int x, std::int64_t column) {
-      add(plan_.scratch.d_v_total + (token + row) * p_.extents.value_size + column, d_v_[g][x]);
+      add(plan_.scratch.d_v_total + (token + row) * p_.extents.value_size + column, d_v_(g, x));
     });
   });
   has_totals_ = true;
@@ -432,14 +436,14 @@ __device__ void BackwardTile<Form>::store_keys(bool adds) {
     if (wants_k_) {
       float* const to = tokens_of(p_.d_k, b_, kv_, start + row);
       for_each_column(depth_, [&](int x, std::int64_t column) {
-        store(plan_.scratch.d_k_total + (token + row) * p_.extents.head_size + column, d_k_[g][x],
+        store(plan_.scratch.d_k_total + (token + row) * p_.extents.head_size + column, d_k_(g, x),
               p_.options.scale, to + column);
       });
     }
     if (wants_v_) {
       float* const to = tokens_of(p_.d_v, b_, kv_, start + row);
       for_each_column(values_, [&](int x, std::int64_t column) {
-        store(plan_.scratch.d_v_total + (token + row) * p_.extents.value_size + column, d_v_[g][x], 1.0f,
+        store(plan_.scratch.d_v_total + (token + row) * p_.extents.value_size + column, d_v_(g, x), 1.0f,
               to + column);
       });
     }
@@ -452,8 +456,8 @@ __device__ void BackwardTile<Form>::run_head(std::int64_t h) {
   sequence_ = sequence_of(p_, b_, h);
   if (tile_ == 0) clear_queries();
   if (keys_ == 0) return;
-  begin_chains(d_k_);
-  begin_chains(d_v_);
+  d_k_.begin(memory_.zeros);
+  d_v_.begin(memory_.zeros);
   has_totals_ = false;
   const std::int64_t seeing = sequence_.first_query(first_);
   const std::int64_t begin = seeing < sequence_.queries ? seeing / kTile * kTile : sequence_.queries;
@@ -511,7 +515,8 @@ __device__ void BackwardTile<Form>::run() {
   clear_keys();
   if (Form::kWhole && keys_ > 0) {
     stage_k(0);
-    stage_v(0);
+    stage_k_features(0);
+    stage_v_features(0);
     __pipeline_commit();
   }
   const std::int64_t group = p_.heads_a_group();
@@ -525,6 +530,7 @@ template <class Form>
 __global__ void __launch_bounds__(Form::kThreads) backward_tiles(Problem p, BackwardPlan plan) {
   extern __shared__ __align__(16) float memory_of_block[];
   auto& memory = *reinterpret_cast<typename Form::Memory*>(memory_of_block);
+  clear_zeros<Form::kThreads>(memory.zeros);
   for (;;) {
     if (threadIdx.x == 0) memory.ticket = atomicAdd(plan.scratch.ticket, 1ull);
     __syncthreads();
@@ -597,7 +603,6 @@ void launch_backward(const Problem& p, void* memory, const DeviceLimits& device,
   plan.is_q_aligned = is_aligned(p.q);
   plan.is_d_o_aligned = is_aligned(p.d_o);
   plan.is_k_aligned = is_aligned(p.k);
-  plan.is_v_aligned = is_aligned(p.v);
   plan.is_d_q_aligned = is_aligned(p.d_q);
   const ScratchSize size = lay_out(x, memory, plan.scratch);
   check_cuda(cudaMemsetAsync(memory, 0, static_cast<std::size_t>(size.counters), on), "attention_backward");

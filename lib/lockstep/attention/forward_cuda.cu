@@ -20,19 +20,23 @@ namespace {
 template <int rows, int warps, int depth, int columns, bool whole>
 struct ForwardForm {
   static constexpr int kRows = rows, kThreads = 32 * warps, kWarpQueries = kWarpRows * rows;
-  static constexpr int kQueries = kWarpQueries * warps, kDepth = depth, kDepthStride = padded(depth);
+  static constexpr int kQueries = kWarpQueries * warps, kDepth = depth;
+  static constexpr int kQueryStride = kFeatureStride<kQueries>, kKeyStride = kFeatureStride<kTile>;
+  static constexpr int kProductStride = kQueries + 8;  ///< in which a warp writes 4 rows of 8 vectors
   static constexpr int kColumns = columns, kThreadColumns = columns / kWarpCols;
   static constexpr int kKeys = kTile / kWarpCols;  ///< of a thread's products
   static constexpr bool kWhole = whole;            ///< all features lie in shared memory
   struct Memory {
-    float q[kQueries * kDepthStride], k[kTile * kDepthStride], v[kTile * columns], p[kQueries * kTileStride];
+    float q[kDepth * kQueryStride], k[kDepth * kKeyStride];  ///< by features
+    float p[kTile * kProductStride], v[kTile * columns];     ///< by keys
+    float zeros[kMostChains];
   };
 };
 
 /// What the host knows of a launch.
 struct ForwardPlan {
   std::int64_t tiles, chunks, units;  ///< of queries; of columns; of blocks' work
-  bool is_q_aligned, is_k_aligned, is_v_aligned, is_o_aligned;
+  bool is_v_aligned, is_o_aligned;
 };
 
 /// A block's work.
@@ -51,7 +55,7 @@ class ForwardTile {
     sequence_ = sequence_of(p, b_, h_);
     count_ = count_before(first_, sequence_.queries, Form::kQueries);
     columns_ = count_before(column_, p.extents.value_size, Form::kColumns);
-    row_ = warp_of_block() * Form::kWarpQueries + row_of_warp();
+    row_ = warp_of_block() * Form::kWarpQueries + row_of_warp() * 4;
   }
 
   __device__ void run();
@@ -61,22 +65,21 @@ class ForwardTile {
   static constexpr unsigned kAllRows = (1u << kRows) - 1;
 
   __device__ Tokens queries() const {
-    return {tokens_of(p_.q, b_, h_, p_.query_start(b_) + first_), p_.q.token_stride, plan_.is_q_aligned};
+    return {tokens_of(p_.q, b_, h_, p_.query_start(b_) + first_), p_.q.token_stride};
   }
   __device__ Tokens keys(std::int64_t first) const {
-    return {tokens_of(p_.k, b_, kv_, p_.key_start(b_) + first), p_.k.token_stride, plan_.is_k_aligned};
+    return {tokens_of(p_.k, b_, kv_, p_.key_start(b_) + first), p_.k.token_stride};
   }
   __device__ void stage_keys(std::int64_t first);
   __device__ void stage_values(std::int64_t first);
-  __device__ void multiply(std::int64_t first, float (&s)[kRows][kKeys]);
-  __device__ unsigned seen_rows(const float (&s)[kRows][kKeys], const float (&best)[kRows]);
-  __device__ unsigned soften(float (&s)[kRows][kKeys], float (&r)[kRows]);
+  __device__ void multiply(std::int64_t first, Chains<kRows, kKeys>& s);
+  __device__ unsigned seen_rows(const Chains<kRows, kKeys>& s, const float (&best)[kRows]);
+  __device__ unsigned soften(Chains<kRows, kKeys>& s, float (&r)[kRows]);
   __device__ void scale_results(unsigned seen, const float (&r)[kRows], bool with_totals);
   __device__ void close_chains(std::int64_t first);
   __device__ void store();
   __device__ float* result_row(int r) const {
-    return tokens_of(p_.o, b_, h_, p_.query_start(b_)) + (first_ + row_ + kWarpRows * r) * p_.o.token_stride +
-           column_;
+    return tokens_of(p_.o, b_, h_, p_.query_start(b_)) + (first_ + row(r)) * p_.o.token_stride + column_;
   }
   /// visit(c, column of the chunk) for the thread's columns that exist.
   template <class Visit>
@@ -87,7 +90,8 @@ class ForwardTile {
       if (column < columns_) visit(c, column);
     }
   }
-  __device__ bool is_real(int r) const { return row_ + kWarpRows * r < count_; }
+  __device__ int row(int r) const { return row_ + row_of_run(r); }
+  __device__ bool is_real(int r) const { return row(r) < count_; }
 
   const Problem& p_;
   const ForwardPlan& plan_;
@@ -98,14 +102,15 @@ class ForwardTile {
   bool has_totals_ = false;   ///< the chains of 1,024 keys that have ended; they wait in o
   bool ends_behind_ = false;  ///< Sequence::ends_chains_behind
   unsigned seeing_ = 0;       ///< rows that have seen a key
-  float m_[kRows], l_[kRows], o_[kRows][Form::kThreadColumns];
+  float m_[kRows], l_[kRows];
+  Chains<kRows, Form::kThreadColumns> o_;
 };
 
 template <class Form>
 __device__ void ForwardTile<Form>::stage_keys(std::int64_t first) {
-  stage<Form::kThreads, kTile, Form::kDepth, Form::kDepthStride>(
-      keys(first), count_before(first, sequence_.keys, kTile), static_cast<int>(p_.extents.head_size),
-      memory_.k);
+  stage_features<Form::kThreads, kTile, Form::kDepth>(keys(first), count_before(first, sequence_.keys, kTile),
+                                                      static_cast<int>(p_.extents.head_size), KeysOfThreads(),
+                                                      memory_.k);
   __pipeline_commit();
 }
 
@@ -120,36 +125,33 @@ __device__ void ForwardTile<Form>::stage_values(std::int64_t first) {
 
 /// The chains of q and k. Where features do not all lie in shared memory they come and go.
 template <class Form>
-__device__ void ForwardTile<Form>::multiply(std::int64_t first, float (&s)[kRows][kKeys]) {
-#pragma unroll
-  for (int r = 0; r < kRows; ++r)
-#pragma unroll
-    for (int c = 0; c < kKeys; ++c) s[r][c] = 0;
+__device__ void ForwardTile<Form>::multiply(std::int64_t first, Chains<kRows, kKeys>& s) {
+  s.begin(memory_.zeros);
   const int depth = static_cast<int>(p_.extents.head_size);
-  const float* const left = memory_.q + row_ * Form::kDepthStride;
-  const float* const right = memory_.k + col_of_warp() * Form::kDepthStride;
+  const float* const left = memory_.q + row_;
+  const float* const right = memory_.k + col_of_warp() * 4;
   if constexpr (Form::kWhole) {
-    add_dots<Form::kDepthStride>(s, left, right, depth);
+    add_products<Form::kQueryStride, Form::kKeyStride>(s, left, right, depth);
   } else {
     for (int from = 0; from < depth; from += Form::kDepth) {
       Tokens q = queries(), k = keys(first);
       q.first += from;
       k.first += from;
       if (from > 0) __syncthreads();  // the features before have been read
-      stage<Form::kThreads, Form::kQueries, Form::kDepth, Form::kDepthStride>(q, count_, depth - from,
-                                                                              memory_.q);
-      stage<Form::kThreads, kTile, Form::kDepth, Form::kDepthStride>(
-          k, count_before(first, sequence_.keys, kTile), depth - from, memory_.k);
+      stage_features<Form::kThreads, Form::kQueries, Form::kDepth>(q, count_, depth - from, InOrder(),
+                                                                   memory_.q);
+      stage_features<Form::kThreads, kTile, Form::kDepth>(k, count_before(first, sequence_.keys, kTile),
+                                                          depth - from, KeysOfThreads(), memory_.k);
       __pipeline_commit();
       wait_for_stages();
-      add_dots<Form::kDepthStride>(s, left, right, min(depth - from, Form::kDepth));
+      add_products<Form::kQueryStride, Form::kKeyStride>(s, left, right, min(depth - from, Form::kDepth));
     }
   }
 }
 
 /// The rows that see a key of the tile: usually the largest product tells.
 template <class Form>
-__device__ unsigned ForwardTile<Form>::seen_rows(const float (&s)[kRows][kKeys], const float (&best)[kRows]) {
+__device__ unsigned ForwardTile<Form>::seen_rows(const Chains<kRows, kKeys>& s, const float (&best)[kRows]) {
   constexpr unsigned kEveryThread = 0xffffffffu;
   bool all = true;
 #pragma unroll
@@ -162,7 +164,7 @@ __device__ unsigned ForwardTile<Form>::seen_rows(const float (&s)[kRows][kKeys],
   for (int r = 0; r < kRows; ++r) {
     bool sees = false;
 #pragma unroll
-    for (int c = 0; c < kKeys; ++c) sees = sees || s[r][c] != nothing();
+    for (int c = 0; c < kKeys; ++c) sees = sees || s(r, c) != nothing();
     if ((__ballot_sync(kEveryThread, sees) & same_row) != 0) seen |= 1u << r;
   }
   return seen;
@@ -177,14 +179,14 @@ __device__ float from_col(float v, int distance) { return __shfl_xor_sync(0xffff
 /// Order: the tree over 64 lanes, of which thread column c has c, c + 8, …; a NaN is passed over by the
 /// maximum.
 template <class Form>
-__device__ unsigned ForwardTile<Form>::soften(float (&s)[kRows][kKeys], float (&r)[kRows]) {
+__device__ unsigned ForwardTile<Form>::soften(Chains<kRows, kKeys>& s, float (&r)[kRows]) {
   static_assert(kKeys == 8);
   float best[kRows];
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
     best[i] = nothing();
 #pragma unroll
-    for (int c = 0; c < kKeys; ++c) best[i] = larger(s[i][c], best[i]);
+    for (int c = 0; c < kKeys; ++c) best[i] = larger(s(i, c), best[i]);
 #pragma unroll
     for (int d = kWarpCols / 2; d > 0; d /= 2) best[i] = larger(from_col(best[i], d), best[i]);
   }
@@ -193,15 +195,21 @@ __device__ unsigned ForwardTile<Form>::soften(float (&s)[kRows][kKeys], float (&
   for (int i = 0; i < kRows; ++i) {
     best[i] = larger(best[i], m_[i]);
 #pragma unroll
-    for (int c = 0; c < kKeys; ++c) s[i][c] = s[i][c] - best[i];
+    for (int c = 0; c < kKeys; ++c) s(i, c) = s(i, c) - best[i];
   }
-  exponentials(s);
-  float* const to = memory_.p + row_ * kTileStride + col_of_warp();
+  exponentials(s.value);
+#pragma unroll
+  for (int c = 0; c < kKeys; ++c) {
+    float* const to = memory_.p + (col_of_warp() + kWarpCols * c) * Form::kProductStride + row_;
+#pragma unroll
+    for (int i = 0; i < kRows; i += 4)
+      store4({s(i, c), s(i + 1, c), s(i + 2, c), s(i + 3, c)}, to + row_of_run(i));
+  }
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
-    float(&p)[kKeys] = s[i];
+    float p[kKeys];
 #pragma unroll
-    for (int c = 0; c < kKeys; ++c) to[kWarpRows * i * kTileStride + kWarpCols * c] = p[c];
+    for (int c = 0; c < kKeys; ++c) p[c] = s(i, c);
 #pragma unroll
     for (int h = kKeys / 2; h > 0; h /= 2)
 #pragma unroll
@@ -223,7 +231,7 @@ __device__ void ForwardTile<Form>::scale_results(unsigned seen, const float (&r)
   for (int i = 0; i < kRows; ++i) {
     if ((seen >> i & 1) == 0) continue;
 #pragma unroll
-    for (int c = 0; c < Form::kThreadColumns; ++c) o_[i][c] = o_[i][c] * r[i];
+    for (int c = 0; c < Form::kThreadColumns; ++c) o_(i, c) = o_(i, c) * r[i];
     if (!with_totals || r[i] == 1 || !is_real(i)) continue;  // the maximum changes seldom by now
     float* const total = result_row(i);
     for_each_column([&](int, int column) { total[column] = total[column] * r[i]; });
@@ -238,12 +246,11 @@ __device__ void ForwardTile<Form>::close_chains(std::int64_t first) {
     if (is_real(i)) {
       float* const total = result_row(i);
       for_each_column([&](int c, int column) {
-        total[column] = (first == kTermsPerChain ? 0.0f : total[column]) + o_[i][c];
+        total[column] = (first == kTermsPerChain ? 0.0f : total[column]) + o_(i, c);
       });
     }
-#pragma unroll
-    for (int c = 0; c < Form::kThreadColumns; ++c) o_[i][c] = 0;
   }
+  o_.begin(memory_.zeros);
   has_totals_ = true;
 }
 
@@ -254,14 +261,14 @@ __device__ void ForwardTile<Form>::store() {
   float* const lse = p_.lse.data == nullptr ? nullptr : rows_of(p_.lse, b_, h_, p_.query_start(b_));
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
-    const std::int64_t query = first_ + row_ + kWarpRows * i;
+    const std::int64_t query = first_ + row(i);
     if (!is_real(i) && (is_packed || query >= p_.extents.queries)) continue;
     const bool sees = is_real(i) && (seeing_ >> i & 1) != 0;
     const float otherwise = is_real(i) ? 0.0f : behind(p_, b_);
     float value[Form::kThreadColumns];
     float* const to = result_row(i);
     for_each_column([&](int c, int column) {
-      const float before = has_totals_ && sees ? to[column] : 0.0f, total = before + o_[i][c];
+      const float before = has_totals_ && sees ? to[column] : 0.0f, total = before + o_(i, c);
       value[c] = sees ? (ends_behind_ ? total + 0.0f : total) / l_[i] : otherwise;
     });
 #pragma unroll
@@ -285,28 +292,31 @@ __device__ void ForwardTile<Form>::run() {
   for (int i = 0; i < kRows; ++i) {
     m_[i] = nothing();
     l_[i] = 0;
-#pragma unroll
-    for (int c = 0; c < Form::kThreadColumns; ++c) o_[i][c] = 0;
   }
+  o_.begin(memory_.zeros);
   const std::int64_t visible = count_ > 0 ? sequence_.visible_keys(first_ + count_) : 0;
   if (Form::kWhole && visible > 0) {
-    stage<Form::kThreads, Form::kQueries, Form::kDepth, Form::kDepthStride>(
-        queries(), count_, static_cast<int>(p_.extents.head_size), memory_.q);
+    stage_features<Form::kThreads, Form::kQueries, Form::kDepth>(
+        queries(), count_, static_cast<int>(p_.extents.head_size), InOrder(), memory_.q);
     stage_keys(0);
   }
   for (std::int64_t first = 0; first < visible; first += kTile) {
     if (first > 0 && first % kTermsPerChain == 0) close_chains(first);
-    float s[kRows][kKeys], r[kRows];
+    Chains<kRows, kKeys> s;
+    float r[kRows];
     wait_for_stages();  // the keys are here, and the tile before has left the values
     stage_values(first);
     multiply(first, s);
-    finish_products(s, sequence_, {first_, first, count_}, p_.options.scale, row_, col_of_warp());
+    finish_products(
+        s, sequence_, {first_, first, count_}, p_.options.scale, [&](int r) { return row(r); },
+        col_of_warp());
     wait_for_stages();  // the values are here, and the keys have been read
     if (Form::kWhole && first + kTile < visible) stage_keys(first + kTile);
     const unsigned seen = soften(s, r);
     __syncwarp();  // of p a warp reads its own rows alone
     scale_results(seen, r, first >= kTermsPerChain);
-    add_products<Form::kColumns>(o_, memory_.p + row_ * kTileStride, memory_.v + col_of_warp() * 4, seen);
+    add_products<Form::kProductStride, Form::kColumns>(o_, memory_.p + row_, memory_.v + col_of_warp() * 4,
+                                                       kTile, seen);
     seeing_ |= seen;
     __syncwarp();
   }
@@ -319,9 +329,11 @@ __device__ void ForwardTile<Form>::run() {
 // keys, one fma a term (README.md).
 template <class Form>
 __global__ void __launch_bounds__(Form::kThreads) forward_tiles(Problem p, ForwardPlan plan) {
-  extern __shared__ __align__(16) float memory[];
+  extern __shared__ __align__(16) float memory_of_block[];
+  auto& memory = *reinterpret_cast<typename Form::Memory*>(memory_of_block);
+  clear_zeros<Form::kThreads>(memory.zeros);
   for (std::int64_t unit = blockIdx.x; unit < plan.units; unit += gridDim.x)
-    ForwardTile<Form>(p, plan, *reinterpret_cast<typename Form::Memory*>(memory), unit).run();
+    ForwardTile<Form>(p, plan, memory, unit).run();
 }
 
 template <class Form>
@@ -331,8 +343,6 @@ ForwardPlan plan_of(const Problem& p) {
   plan.tiles = (x.queries + Form::kQueries - 1) / Form::kQueries;
   plan.chunks = std::max<std::int64_t>(1, (x.value_size + Form::kColumns - 1) / Form::kColumns);
   plan.units = plan.tiles * plan.chunks * x.samples * x.heads;
-  plan.is_q_aligned = is_aligned(p.q);
-  plan.is_k_aligned = is_aligned(p.k);
   plan.is_v_aligned = is_aligned(p.v);
   plan.is_o_aligned = is_aligned(p.o);
   return plan;

@@ -68,7 +68,7 @@ __device__ inline void store4(float4 value, float* at) { *reinterpret_cast<float
 struct Tokens {
   const float* first;
   std::int64_t stride;
-  bool is_aligned;  ///< every token's features start on 16 bytes
+  bool is_aligned = false;  ///< every token's features start on 16 bytes, which stage() makes use of
 };
 
 /// Asks for `rows` tokens' features 0 … cols - 1; the rest of [kRows, kCols] becomes +0. To be followed by
@@ -105,6 +105,41 @@ __device__ void stage(const Tokens& from, int rows, int cols, float* to) {
   }
 }
 
+/// Floats between the features of tokens that lie feature by feature: 4 banks apart.
+template <int kTokens>
+constexpr int kFeatureStride = kTokens + 4;
+
+/// The token at a place of 32: those that are 8 apart, which are a thread's, lie side by side.
+struct KeysOfThreads {
+  __device__ int operator()(int place) const {
+    return place / 32 * 32 + place % 4 * kWarpCols + place % 32 / 4;
+  }
+};
+struct InOrder {
+  __device__ int operator()(int place) const { return place; }
+};
+
+/// Asks for kTokens tokens' features 0 … cols - 1, as [kCols, kFeatureStride<kTokens>]. Tokens behind `rows`
+/// and features behind `cols` are left as they are: what is made of them goes nowhere. A warp takes 8
+/// features of 4 places: whole sectors of global memory, and each bank of shared memory once.
+template <int kThreads, int kTokens, int kCols, class TokenAt>
+__device__ void stage_features(const Tokens& from, int rows, int cols, TokenAt token_at, float* to) {
+  constexpr int kFeatures = 8, kTokensATurn = kThreads / kFeatures;
+  static_assert(kCols % kFeatures == 0 && kTokens % kTokensATurn == 0);
+  const int thread = static_cast<int>(threadIdx.x), feature = thread % kFeatures, slot = thread / kFeatures;
+#pragma unroll 2
+  for (int turn = 0; turn < kTokens; turn += kTokensATurn) {
+    const int token = token_at(turn + slot);
+    if (token >= rows) continue;
+    const float* const source = from.first + token * from.stride + feature;
+    float* const place = to + feature * kFeatureStride<kTokens> + turn + slot;
+#pragma unroll
+    for (int first = 0; first < kCols; first += kFeatures)
+      if (first + feature < cols)
+        __pipeline_memcpy_async(place + first * kFeatureStride<kTokens>, source + first, 4);
+  }
+}
+
 /// The same of one number a token.
 template <int kThreads, int kCount>
 __device__ void stage_numbers(const float* from, int count, float* to) {
@@ -124,118 +159,130 @@ __device__ inline void wait_for_stages() {
 // ---- Products. Each element of a result is one chain, in ascending order of the index that is summed over,
 //      one fma a term.
 
-/// sum[r][c] continues with left[4 r, k] * right[8 c, k], k = 0 … depth - 1, of rows in shared memory.
-template <int kStride, int kRows, int kCols>
-__device__ void add_dots(float (&sum)[kRows][kCols], const float* left, const float* right, int depth) {
-  const int whole = depth / 4 * 4;
-#pragma unroll 2
-  for (int k = 0; k < whole; k += 4) {
-    float4 a[kRows];
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) a[r] = load4(left + kWarpRows * r * kStride + k);
-#pragma unroll
-    for (int c = 0; c < kCols; ++c) {
-      const float4 b = load4(right + kWarpCols * c * kStride + k);
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) sum[r][c] = std::fma(a[r].x, b.x, sum[r][c]);
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) sum[r][c] = std::fma(a[r].y, b.y, sum[r][c]);
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) sum[r][c] = std::fma(a[r].z, b.z, sum[r][c]);
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) sum[r][c] = std::fma(a[r].w, b.w, sum[r][c]);
-    }
-  }
-  for (int k = whole; k < depth; ++k) {
-#pragma unroll
-    for (int c = 0; c < kCols; ++c) {
-      const float b = right[kWarpCols * c * kStride + k];
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) sum[r][c] = std::fma(left[kWarpRows * r * kStride + k], b, sum[r][c]);
-    }
-  }
+constexpr int kMostChains = 64;  // of a thread
+
+/// Clears what chains begin with, of which there are kMostChains.
+template <int kThreads>
+__device__ void clear_zeros(float* zeros) {
+  for (int i = static_cast<int>(threadIdx.x); i < kMostChains; i += kThreads) zeros[i] = 0;
+  __syncthreads();
 }
 
-/// sum[r][4 v + x] takes a * right[32 v + x], for all four x of each v.
-template <int kVectors>
-__device__ void add_row(float (&sum)[4 * kVectors], float a, const float4 (&right)[kVectors]) {
-#pragma unroll
-  for (int v = 0; v < kVectors; ++v) {
-    sum[4 * v] = std::fma(a, right[v].x, sum[4 * v]);
-    sum[4 * v + 1] = std::fma(a, right[v].y, sum[4 * v + 1]);
-    sum[4 * v + 2] = std::fma(a, right[v].z, sum[4 * v + 2]);
-    sum[4 * v + 3] = std::fma(a, right[v].w, sum[4 * v + 3]);
-  }
-}
+/// Chains of a thread. Column c lies where c ^ 1 would: the factor that an fma does not share with the one
+/// before, and its addend, then come from different banks of registers.
+template <int kRows, int kCols>
+struct Chains {
+  static_assert(kCols % 4 == 0 && kRows * kCols <= kMostChains);
+  alignas(16) float value[kRows][kCols];
 
-template <int kVectors>
-__device__ void load_row(const float* from, float4 (&to)[kVectors]) {
-#pragma unroll
-  for (int v = 0; v < kVectors; ++v) to[v] = load4(from + 32 * v);
-}
+  __device__ __forceinline__ float& operator()(int r, int c) { return value[r][c ^ 1]; }
+  __device__ __forceinline__ float operator()(int r, int c) const { return value[r][c ^ 1]; }
 
-/// sum[r][4 v + x] continues with left[4 r, k] * right[k, 32 v + x], k = 0 … 63. Rows whose bit of `rows` is
-/// not set stay as they are.
-template <int kStride, int kRows, int kCols>
-__device__ void add_products(float (&sum)[kRows][kCols], const float* left, const float* right,
-                             unsigned rows) {
-  constexpr int kVectors = kCols / 4;
-  constexpr unsigned kAll = (1u << kRows) - 1;
-  const auto step = [&](const float(&a)[kRows], int k, unsigned some) {
-    float4 b[kVectors];
-    load_row(right + k * kStride, b);
+  /// All are +0. They come from shared memory as vectors, which makes them lie as such in registers.
+  __device__ __forceinline__ void begin(const float* zeros) {
 #pragma unroll
     for (int r = 0; r < kRows; ++r)
-      if (some >> r & 1) add_row(sum[r], a[r], b);
-  };
-  if (rows == kAll) {
-#pragma unroll 2
-    for (int k = 0; k < kTile; k += 4) {
-      float a[4][kRows];
 #pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        const float4 four = load4(left + kWarpRows * r * kTileStride + k);
-        a[0][r] = four.x;
-        a[1][r] = four.y;
-        a[2][r] = four.z;
-        a[3][r] = four.w;
+      for (int c = 0; c < kCols; c += 4)
+        *reinterpret_cast<float4*>(&value[r][c]) = load4(zeros + r * kCols + c);
+  }
+
+  /// Each chain takes left[r] * right[c], of the rows whose bit is set. Columns are passed forwards and
+  /// backwards by turns, so that each fma has a factor of the one before.
+  __device__ __forceinline__ void add(const float (&left)[kRows], const float (&right)[kCols],
+                                      unsigned rows = (1u << kRows) - 1) {
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      if ((rows >> r & 1) == 0) continue;
+#pragma unroll
+      for (int step = 0; step < kCols; ++step) {
+        const int c = r % 2 == 0 ? step : kCols - 1 - step;
+        (*this)(r, c) = std::fma(left[r], right[c], (*this)(r, c));
       }
-#pragma unroll
-      for (int x = 0; x < 4; ++x) step(a[x], k + x, kAll);
     }
-    return;
+  }
+};
+
+/// to[4 v + x] = from[kStep v + x], v = 0 …
+template <int kStep, int kCount>
+__device__ __forceinline__ void load_vectors(const float* from, float (&to)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; i += 4) {
+    const float4 four = load4(from + i / 4 * kStep);
+    to[i] = four.x;
+    to[i + 1] = four.y;
+    to[i + 2] = four.z;
+    to[i + 3] = four.w;
+  }
+}
+
+/// A thread's rows of a product whose left operand lies column by column: runs of 4 neighbours, 16 apart.
+__device__ constexpr int row_of_run(int r) { return r / 4 * 16 + r % 4; }
+
+/// sum(r, 4 v + x) continues with left[k, row_of_run(r)] * right[k, 32 v + x], k = 0 … depth - 1, kLeft and
+/// kRight floats from k to k. Rows whose bit of `rows` is not set stay as they are.
+template <int kLeft, int kRight, int kRows, int kCols>
+__device__ __forceinline__ void add_products(Chains<kRows, kCols>& sum, const float* left, const float* right,
+                                             int depth, unsigned rows = (1u << kRows) - 1) {
+  const auto step = [&](int k, unsigned some) {
+    float a[kRows], b[kCols];
+    load_vectors<16>(left + k * kLeft, a);
+    load_vectors<32>(right + k * kRight, b);
+    sum.add(a, b, some);
+  };
+  if (constexpr unsigned kAll = (1u << kRows) - 1; rows == kAll) {
+#pragma unroll 8
+    for (int k = 0; k < depth; ++k) step(k, kAll);
+  } else {
+#pragma unroll 1
+    for (int k = 0; k < depth; ++k) step(k, rows);
+  }
+}
+
+/// sum(r, x) continues with left[4 r, k] * right[k, x], k = 0 … depth - 1: the left operand row by row.
+template <int kLeft, int kRight, int kRows>
+__device__ __forceinline__ void add_products_by_rows(Chains<kRows, 4>& sum, const float* left,
+                                                     const float* right, int depth,
+                                                     unsigned rows = (1u << kRows) - 1) {
+  constexpr unsigned kAll = (1u << kRows) - 1;
+  const auto step = [&](const float(&a)[kRows], int k, unsigned some) {
+    float b[4];
+    load_vectors<32>(right + k * kRight, b);
+    sum.add(a, b, some);
+  };
+  const int whole = rows == kAll ? depth / 4 * 4 : 0;
+#pragma unroll 2
+  for (int k = 0; k < whole; k += 4) {
+    float a[4][kRows];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      const float4 four = load4(left + kWarpRows * r * kLeft + k);
+      a[0][r] = four.x;
+      a[1][r] = four.y;
+      a[2][r] = four.z;
+      a[3][r] = four.w;
+    }
+#pragma unroll
+    for (int x = 0; x < 4; ++x) step(a[x], k + x, kAll);
   }
 #pragma unroll 1
-  for (int k = 0; k < kTile; ++k) {
+  for (int k = whole; k < depth; ++k) {
     float a[kRows];
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) a[r] = left[kWarpRows * r * kTileStride + k];
+    for (int r = 0; r < kRows; ++r) a[r] = left[kWarpRows * r * kLeft + k];
     step(a, k, rows);
   }
 }
 
-/// sum[4 g + y][x] continues with left[k, 16 g + y] * right[k, x], for those k of 0 … 63 whose bit of `seen`
-/// is set.
-template <int kStride, int kRows>
-__device__ void add_transposed(float (&sum)[kRows][4], const float* left, const float* right,
-                               std::uint64_t seen) {
-  const auto step = [&](int k) {
-    const float4 b[1] = {load4(right + k * kStride)};
-#pragma unroll
-    for (int g = 0; g < kRows / 4; ++g) {
-      const float4 a = load4(left + k * kTileStride + 16 * g);
-      add_row(sum[4 * g], a.x, b);
-      add_row(sum[4 * g + 1], a.y, b);
-      add_row(sum[4 * g + 2], a.z, b);
-      add_row(sum[4 * g + 3], a.w, b);
-    }
-  };
+/// add_products over those k of 0 … 63 whose bit of `seen` is set.
+template <int kLeft, int kRight, int kRows, int kCols>
+__device__ __forceinline__ void add_seen_products(Chains<kRows, kCols>& sum, const float* left,
+                                                  const float* right, std::uint64_t seen) {
   for (std::uint64_t rest = seen; rest != 0;) {
     const int begin = __ffsll(static_cast<long long>(rest)) - 1;
     const std::uint64_t unseen = ~(rest >> begin << begin | ((std::uint64_t{1} << begin) - 1));
     const int end = unseen == 0 ? kTile : __ffsll(static_cast<long long>(unseen)) - 1;
-#pragma unroll 8
-    for (int k = begin; k < end; ++k) step(k);
+    add_products<kLeft, kRight>(sum, left + begin * kLeft, right + begin * kRight, end - begin);
     rest = end == kTile ? 0 : rest >> end << end;
   }
 }
@@ -279,28 +326,27 @@ struct Products {
   int queries;
 };
 
-/// chain becomes s, where this thread's first product is (row, col) of the tile and the others lie 4 rows and
-/// 8 columns apart: scaled, masked, -inf where the query does not see the key. Rows behind the queries are of
-/// no meaning.
-template <int kRows, int kCols>
-__device__ void finish_products(float (&chain)[kRows][kCols], const Sequence& of, const Products& tile,
-                                float scale, int row, int col) {
+/// chain becomes s: scaled, masked, -inf where the query does not see the key. chain(r, c) is the product of
+/// query row(r) of the tile and key col + 8 c. Rows behind the queries are of no meaning.
+template <int kRows, int kCols, class Row>
+__device__ void finish_products(Chains<kRows, kCols>& chain, const Sequence& of, const Products& tile,
+                                float scale, Row row, int col) {
 #pragma unroll
   for (int r = 0; r < kRows; ++r)
 #pragma unroll
-    for (int c = 0; c < kCols; ++c) chain[r][c] = scale * chain[r][c];
+    for (int c = 0; c < kCols; ++c) chain(r, c) = scale * chain(r, c);
   const bool all_seen = !of.mask.is_set() && tile.first_key + kTile <= of.keys &&
                         (!of.is_causal || tile.first_key + kTile - 1 <= tile.first_query + of.causal_offset);
   if (all_seen) return;
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
-    const std::int64_t i = tile.first_query + row + kWarpRows * r;
+    const std::int64_t i = tile.first_query + row(r);
     const std::int64_t end = of.visible_keys(i + 1);
-    const bool is_masked = of.mask.is_set() && row + kWarpRows * r < tile.queries;
+    const bool is_masked = of.mask.is_set() && row(r) < tile.queries;
 #pragma unroll
     for (int c = 0; c < kCols; ++c) {
       const std::int64_t j = tile.first_key + col + kWarpCols * c;
-      float& s = chain[r][c];
+      float& s = chain(r, c);
       if (j < end && is_masked) {
         const std::int64_t at = i * of.mask.query_stride + j * of.mask.key_stride;
         if (of.mask.add != nullptr) s = of.mask.add[at] == nothing() ? nothing() : s + of.mask.add[at];
