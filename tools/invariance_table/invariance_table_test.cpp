@@ -26,19 +26,23 @@ bool has(const Result& result, const std::string& words) {
   return result.out.find(words) != std::string::npos;
 }
 
-TEST(InvarianceTable, TheModeKeepsWhatItPromisesInEveryExperiment) {
-  const Result result = run("--reduced --repeats 1 --json -");
+/// Every experiment, at reduced sizes, on one device.
+void expect_promises(const std::string& device) {
+  const Result result = run("--reduced --repeats 1 --json - --device " + device);
+  if (has(result, "expected a CUDA device, got none")) GTEST_SKIP() << result.out;
   ASSERT_EQ(result.exit_code, 0) << result.out;
   const Json json = Json::parse(result.out);
   EXPECT_EQ(json["schema"], "lockstep.invariance_table/1");
   EXPECT_EQ(json["broken"], 0);
   std::string experiments;
-  std::size_t eager_differs = 0;
+  std::size_t eager_differs = 0, deterministic_differs = 0;
   for (const Json& row : json["rows"]) {
     const std::string experiment = row["experiment"];
     if (experiments.empty() || experiments.back() != experiment[0]) experiments += experiment;
     if (!row["promised"]) continue;
     eager_differs += row["eager"].value("differing", 0) > 0;
+    if (row.contains("deterministic"))
+      deterministic_differs += row["deterministic"].value("differing", 0) > 0;
     const bool refused = row["ours"].contains("refused");
     const bool low = row["precision"] == "bf16" || row["precision"] == "fp16";
     EXPECT_EQ(refused, low) << row.dump(1);
@@ -46,6 +50,20 @@ TEST(InvarianceTable, TheModeKeepsWhatItPromisesInEveryExperiment) {
   }
   EXPECT_EQ(experiments, "abcdefg");
   EXPECT_GT(eager_differs, 5u) << "the comparison must be able to see a difference";
+  if (device == "cpu") return;
+  EXPECT_GT(deterministic_differs, 5u) << "LibTorch's deterministic algorithms depend on the batch too";
+  EXPECT_NE(json["environment"]["device"], json["environment"]["cpu.model"]);
+  EXPECT_NE(json["environment"].value("cuda.driver", ""), "");
+}
+
+TEST(InvarianceTable, TheModeKeepsWhatItPromisesInEveryExperiment) { expect_promises("cpu"); }
+TEST(InvarianceTableGpu, TheModeKeepsWhatItPromisesInEveryExperiment) { expect_promises("cuda"); }
+
+/// All of it as it is meant to be looked at.
+TEST(InvarianceTableGpu, InFullSizesSlow) {
+  const Result result = run("--device cuda --quiet");
+  if (has(result, "expected a CUDA device, got none")) GTEST_SKIP() << result.out;
+  EXPECT_EQ(result.exit_code, 0) << result.out;
 }
 
 TEST(InvarianceTable, CsvHasOneLineARowWithTheEnvironment) {
@@ -85,8 +103,8 @@ TEST(InvarianceTable, ErrorsAreClear) {
     EXPECT_TRUE(has(result, words)) << result.out;
   };
   refused("--only h", "letters a to g");
-  refused("--device cuda", "does not measure yet");
-  refused("--device tpu", "expected cpu");
+  refused("--device tpu", "expected cpu, cuda or cuda:N, got tpu");
+  refused("--device cuda:999", "cuda_device: device");  // with or without one
   refused("--repeats 0", "1 or more");
   refused("--csv - --json -", "one of --csv");
   refused("--only g --reduced --quiet --csv no/such/folder/x.csv", "no/such/folder");

@@ -16,11 +16,12 @@ namespace {
 
 /// LibTorch's own layer takes time before samples.
 struct Layer {
-  Layer(std::int64_t width, std::int64_t heads, std::uint64_t seed) {
+  Layer(std::int64_t width, std::int64_t heads, std::uint64_t seed, at::Device device) {
     torch::manual_seed(seed);
     module = torch::nn::TransformerEncoderLayer(
         torch::nn::TransformerEncoderLayerOptions(width, heads).dim_feedforward(4 * width).dropout(0));
     module->eval();
+    module->to(device);
   }
   at::Tensor operator()(const at::Tensor& x) { return module->forward(x); }
   torch::nn::TransformerEncoderLayer module{nullptr};
@@ -59,8 +60,8 @@ void transformer_layer(Bench& bench) {
   row.subject = "transformer layer";
   row.shape = fmt::format("{}x{}x{}, {} heads", samples, time, width, heads);
   row.compared = "one sample alone / in the batch";
-  Layer layer(width, heads, 11);
-  const at::Tensor x = ramp(samples, time, width, 1000);
+  Layer layer(width, heads, 11, bench.device());
+  const at::Tensor x = bench.place(ramp(samples, time, width, 1000));
   for (const auto& [precision, type] :
        {std::pair{"fp32", torch::kFloat}, {"fp16", torch::kHalf}, {"bf16", torch::kBFloat16}}) {
     row.precision = precision;
@@ -71,7 +72,8 @@ void transformer_layer(Bench& bench) {
   }
   const std::int64_t wide = bench.size(6144, 512);
   torch::manual_seed(12);
-  const at::Tensor weight = torch::randn({wide, width}), rows = x.transpose(0, 1).reshape({-1, width});
+  const at::Tensor weight = bench.place(torch::randn({wide, width})),
+                   rows = x.transpose(0, 1).reshape({-1, width});
   row.precision = "int8";
   row.compared = "a sample's rows alone / in the batch";
   row.shape = fmt::format("{}x{}x{}", rows.size(0), width, wide);
@@ -91,8 +93,8 @@ void layer_by_layer(Bench& bench) {
   const std::int64_t width = bench.size(768, 96), heads = bench.size(24, 3), samples = bench.size(32, 8),
                      time = bench.size(128, 32);
   std::vector<Layer> layers;
-  for (std::uint64_t i = 0; i < 8; ++i) layers.emplace_back(width, heads, 20 + i);
-  const at::Tensor x = ramp(samples, time, width, 5000);
+  for (std::uint64_t i = 0; i < 8; ++i) layers.emplace_back(width, heads, 20 + i, bench.device());
+  const at::Tensor x = bench.place(ramp(samples, time, width, 5000));
   const auto through = [&](at::Tensor value, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) value = layers[i](value);
     return value;

@@ -1,8 +1,10 @@
 // Shows where results depend on the batch, and that they do not in the invariant mode. README.md says what
 // each experiment computes.
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <unistd.h>
 #include <utility>
@@ -38,12 +40,28 @@ std::map<std::string, std::string> whole_environment() {
   return all;
 }
 
+/// LibTorch's products and convolutions in IEEE float32 but where a row asks for another precision, and
+/// cuBLAS ready for deterministic algorithms. Before anything else of LibTorch.
+at::Device prepared_device(const std::string& name) {
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  const at::Device device = device_named(name);
+  at::globalContext().setAllowTF32CuBLAS(false);
+  at::globalContext().setAllowTF32CuDNN(false);
+  return device;
+}
+
+std::string device_text(at::Device device, const Table& table) {
+  return table.environment.at(device.is_cpu() ? "cpu.model" : fmt::format("cuda.device.{}", device.index()));
+}
+
 int run(const InvarianceTableOptions& options) {
   if (options.threads > 0) at::set_num_threads(options.threads);
   const bool color = use_color(options.color);
+  const at::Device device = prepared_device(options.device);
   Table table;
   table.environment = whole_environment();
-  Bench bench(table, options.reduced, options.repeats);
+  table.environment["device"] = device_text(device, table);
+  Bench bench(table, device, options.reduced, options.repeats);
   for (const auto& [letter, experiment] : kExperiments) {
     if (options.experiments.find(letter) == std::string::npos) continue;
     if (!options.quiet && isatty(STDERR_FILENO))

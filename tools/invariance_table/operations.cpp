@@ -24,13 +24,13 @@ struct Case {
   std::string inner = {};  ///< what else the operation works on: "x256"
 };
 
-at::Tensor values(at::IntArrayRef shape, std::uint64_t seed) {
+at::Tensor values(const Bench& bench, at::IntArrayRef shape, std::uint64_t seed) {
   torch::manual_seed(seed);
-  return torch::randn(shape);
+  return bench.place(torch::randn(shape));
 }
 
-Operation times(std::int64_t inner, std::int64_t columns) {
-  const at::Tensor matrix = values({inner, columns}, 2);
+Operation times(const Bench& bench, std::int64_t inner, std::int64_t columns) {
+  const at::Tensor matrix = values(bench, {inner, columns}, 2);
   return [matrix](const at::Tensor& x) { return torch::mm(x, matrix); };
 }
 
@@ -46,20 +46,21 @@ Operation attention(std::int64_t heads) {
   };
 }
 
-Operation convolution(std::int64_t channels) {
-  const at::Tensor weight = values({2 * channels, channels, 3, 3}, 3), bias = values({2 * channels}, 4);
+Operation convolution(const Bench& bench, std::int64_t channels) {
+  const at::Tensor weight = values(bench, {2 * channels, channels, 3, 3}, 3),
+                   bias = values(bench, {2 * channels}, 4);
   return [weight, bias](const at::Tensor& x) { return torch::conv2d(x, weight, bias, 1, 1); };
 }
 
-std::vector<Case> cases() {
+std::vector<Case> cases(const Bench& bench) {
   const auto over = [](std::int64_t dim) {
     return [dim](const at::Tensor& x) { return torch::mean(x, {dim}); };
   };
-  const at::Tensor gain = values({768}, 5), offset = values({768}, 6);
+  const at::Tensor gain = values(bench, {768}, 5), offset = values(bench, {768}, 6);
   return {
-      {"mm", {32, 256}, times(256, 256), "x256"},
-      {"mm", {64, 512}, times(512, 512), "x512"},
-      {"mm", {128, 768}, times(768, 768), "x768"},
+      {"mm", {32, 256}, times(bench, 256, 256), "x256"},
+      {"mm", {64, 512}, times(bench, 512, 512), "x512"},
+      {"mm", {128, 768}, times(bench, 768, 768), "x768"},
       {"log_softmax", {32, 512}, [](const at::Tensor& x) { return torch::log_softmax(x, -1); }},
       {"log_softmax", {64, 1024}, [](const at::Tensor& x) { return torch::log_softmax(x, -1); }},
       {"softmax", {64, 1000}, [](const at::Tensor& x) { return torch::softmax(x, -1); }},
@@ -78,22 +79,44 @@ std::vector<Case> cases() {
       {"exp", {33, 7}, [](const at::Tensor& x) { return torch::exp(x); }},
       {"bmm", {8, 64, 32}, [](const at::Tensor& x) { return torch::bmm(x, x.transpose(1, 2)); }},
       {"attention, causal", {8, 64, 3 * 6 * 32}, attention(6)},
-      {"conv2d 3x3", {16, 8, 28, 28}, convolution(8)},
+      {"conv2d 3x3", {16, 8, 28, 28}, convolution(bench, 8)},
       {"max_pool2d", {16, 8, 28, 28}, [](const at::Tensor& x) { return torch::max_pool2d(x, 2); }},
       {"cross_entropy, a row",
        {64, 1000},
        [](const at::Tensor& x) {
-         const at::Tensor target = torch::zeros({x.size(0)}, torch::kLong);
+         const at::Tensor target =
+             torch::zeros({x.size(0)}, torch::TensorOptions(x.device()).dtype(torch::kLong));
          return F::cross_entropy(x, target, F::CrossEntropyFuncOptions().reduction(torch::kNone));
        }},
   };
 }
 
+struct Precision {
+  const char* name;
+  at::ScalarType type;
+  bool tf32 = false;
+};
+
+std::vector<Precision> precisions(const Bench& bench) {
+  std::vector<Precision> all = {{"fp32", torch::kFloat}, {"bf16", torch::kBFloat16}, {"fp16", torch::kHalf}};
+  if (bench.device().is_cuda()) all.push_back({"tf32", torch::kFloat, true});
+  return all;
+}
+
+/// Whether LibTorch may compute products of float32 in TF32, while it lives.
+class Tf32 {
+ public:
+  explicit Tf32(bool on) { at::globalContext().setAllowTF32CuBLAS(on); }
+  ~Tf32() { at::globalContext().setAllowTF32CuBLAS(false); }
+  Tf32(const Tf32&) = delete;
+  Tf32& operator=(const Tf32&) = delete;
+};
+
 }  // namespace
 
 void single_operations(Bench& bench) {
-  for (const Case& c : cases()) {
-    const at::Tensor x = values(c.shape, 1);
+  for (const Case& c : cases(bench)) {
+    const at::Tensor x = values(bench, c.shape, 1);
     Row row;
     row.experiment = 'a';
     row.subject = c.subject;
@@ -106,17 +129,19 @@ void single_operations(Bench& bench) {
 
 void batch_sizes(Bench& bench) {
   const std::int64_t width = bench.size(1024, 256);
-  const at::Tensor x = values({256, width}, 7), weight = values({width, width}, 8);
-  for (const auto& [precision, type] :
-       {std::pair{"fp32", torch::kFloat}, {"bf16", torch::kBFloat16}, {"fp16", torch::kHalf}}) {
-    const at::Tensor left = x.to(type), right = weight.to(type);
+  const at::Tensor x = values(bench, {256, width}, 7), weight = values(bench, {width, width}, 8);
+  for (const Precision& precision : precisions(bench)) {
+    const Tf32 tf32(precision.tf32);
+    const at::Tensor left = x.to(precision.type), right = weight.to(precision.type);
     for (const std::int64_t batch : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
       Row row;
       row.experiment = 'c';
       row.subject = fmt::format("mm, batch of {}", batch);
       row.shape = fmt::format("{}x{}x{}", batch, width, width);
       row.compared = "first row alone / in the batch";
-      row.precision = precision;
+      row.precision = precision.name;
+      row.tensor_cores = bench.device().is_cuda() && (precision.tf32 || precision.type != torch::kFloat);
+      if (precision.tf32) row.note = "the invariant mode computes in IEEE float32";
       bench.compare(
           row, [&] { return torch::mm(left.narrow(0, 0, 1), right); },
           [&, rows = batch] { return torch::mm(left.narrow(0, 0, rows), right).narrow(0, 0, 1); });

@@ -10,11 +10,12 @@ struct InvarianceTableOptions {
   std::string color = "auto";
   int threads = 0;  ///< 0: LibTorch's own number
   int repeats = 3;
+  std::string device = "cpu";
   bool reduced = false, quiet = false;
   bool help = false, version = false;
 };
 
-/// Throws lockstep::Error with what to do: invalid_argument, or unsupported for a device.
+/// Throws lockstep::Error(invalid_argument) with what to do.
 InvarianceTableOptions parse_options(int argc, char** argv);
 std::string help_text();
 

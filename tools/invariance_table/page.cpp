@@ -21,7 +21,9 @@ constexpr double kRowHeight = 22, kLabelWidth = 400, kPlotWidth = 500, kEqualWid
 constexpr std::string_view kStyle =
     "<style>.plot text{font-size:12px;fill:var(--ink)}.plot .axis{fill:var(--soft)}.plot "
     "line{stroke:var(--line)}"
-    ".plot .eager{fill:var(--different)}.plot .ours{fill:var(--same)}.plot "
+    ".plot .eager{fill:var(--different)}.plot "
+    ".deterministic{fill:none;stroke:var(--different);stroke-width:2}"
+    ".plot .ours{fill:var(--same)}.plot "
     ".refused{fill:none;stroke:var(--missing);"
     "stroke-width:2}td.number,td.mono,th{white-space:nowrap}.plot .promise{fill:var(--same-soft)}</style>\n";
 
@@ -48,8 +50,8 @@ std::string mark(const Side& side, const char* css, const Scale& scale, double y
   const double at_zero = kLabelWidth + kEqualWidth / 2;
   const bool refused = !side.refused.empty();
   const double x = !refused && side.difference.largest > 0 ? scale.x(side.difference.largest) : at_zero;
-  // Both may be equal: one above the other.
-  const double shift = css[0] == 'e' ? -4 : 4;
+  // All may be equal: one above the other.
+  const double shift = css[0] == 'e' ? -4 : css[0] == 'o' ? 4 : 0;
   return fmt::format("<circle class=\"{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"><title>{}</title></circle>",
                      refused ? "refused" : css, refused ? at_zero + 24 : x, y + shift,
                      html_escaped(refused ? side.refused : side_text(side)));
@@ -92,7 +94,9 @@ std::string plot(const std::vector<const Row*>& rows) {
   for (const Row* row : rows) {
     svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>", kLabelWidth - 12,
                        y + 4, html_escaped(label(*row, one_comparison)));
-    svg += mark(row->eager, "eager", scale, y) + mark(row->ours, "ours", scale, y);
+    svg += mark(row->eager, "eager", scale, y);
+    if (row->deterministic) svg += mark(*row->deterministic, "deterministic", scale, y);
+    svg += mark(row->ours, "ours", scale, y);
     y += kRowHeight;
   }
   return svg + "</svg></div>";
@@ -109,19 +113,22 @@ std::string cell(const Side& side) {
 std::string numbers(const std::vector<const Row*>& rows) {
   std::string html =
       "<div class=\"scroll\"><table><tr><th>what</th><th>shape</th><th>compared</th><th>precision</th>"
-      "<th>LibTorch</th><th class=\"number\">ms</th><th>invariant mode</th><th "
+      "<th>LibTorch</th><th class=\"number\">ms</th><th>deterministic</th><th class=\"number\">ms</th>"
+      "<th>invariant mode</th><th "
       "class=\"number\">ms</th></tr>\n";
   for (const Row* row : rows)
-    html += fmt::format("<tr><td>{}</td><td class=\"mono\">{}</td><td>{}{}</td><td>{}</td>{}{}</tr>\n",
-                        html_escaped(row->subject), html_escaped(row->shape), html_escaped(row->compared),
-                        row->note.empty() ? "" : "<br>" + html_escaped(row->note), row->precision,
-                        cell(row->eager), cell(row->ours));
+    html += fmt::format(
+        "<tr><td>{}</td><td class=\"mono\">{}</td><td>{}{}</td><td>{}</td>{}{}{}</tr>\n",
+        html_escaped(row->subject), html_escaped(row->shape), html_escaped(row->compared),
+        row->note.empty() ? "" : "<br>" + html_escaped(row->note), row->precision, cell(row->eager),
+        row->deterministic ? cell(*row->deterministic) : "<td></td><td></td>", cell(row->ours));
   return html + "</table></div>";
 }
 
 std::string legend() {
   return "<div class=\"legend\"><span><i style=\"background:var(--different)\"></i>LibTorch's own "
          "kernels</span>"
+         "<span><i style=\"border:2px solid var(--different)\"></i>the same, deterministic (CUDA)</span>"
          "<span><i style=\"background:var(--same)\"></i>invariant mode</span>"
          "<span><i style=\"background:var(--missing)\"></i>refused, with the reason</span>"
          "<span>largest difference between the two ways to compute the same values</span></div>";

@@ -52,8 +52,12 @@ std::string environment_entry(const Table& table, const char* key) {
 
 /// Name in the CSV, key of the environment.
 constexpr std::pair<const char*, const char*> kEnvironment[] = {
-    {"device", "cpu.model"},           {"torch", "torch.version"}, {"cuda", "torch.cuda"},
-    {"cudnn", "torch.cudnn"},          {"driver", "cuda.driver"},  {"threads", "torch.threads"},
+    {"device", "device"},
+    {"torch", "torch.version"},
+    {"cuda", "torch.cuda"},
+    {"cudnn", "torch.cudnn"},
+    {"driver", "cuda.driver"},
+    {"threads", "torch.threads"},
     {"instruction_set", "cpu.active"},
 };
 
@@ -65,15 +69,17 @@ Json side_json(const Side& side) {
           {"milliseconds", side.milliseconds}};
 }
 
-/// Counts rows where both sides ran and the promise holds.
-std::pair<std::size_t, std::size_t> equal_rows(const Table& table, const Side Row::*side) {
+/// "12 of 15": rows that are equal, of those that ran and are promised to be.
+template <class SideOf>
+std::string equal_rows(const Table& table, SideOf side_of) {
   std::size_t equal = 0, all = 0;
   for (const Row& row : table.rows) {
-    if (!row.promised || !(row.*side).refused.empty()) continue;
+    const Side& side = side_of(row);
+    if (!row.promised || !side.refused.empty()) continue;
     ++all;
-    equal += is_equal(row.*side);
+    equal += is_equal(side);
   }
-  return {equal, all};
+  return fmt::format("{} of {}", equal, all);
 }
 
 }  // namespace
@@ -105,11 +111,16 @@ std::string side_text(const Side& side) {
 }
 
 std::string summary(const Table& table) {
-  const auto [ours, of_ours] = equal_rows(table, &Row::ours);
-  const auto [eager, of_eager] = equal_rows(table, &Row::eager);
-  return fmt::format(
-      "invariant mode: {} of {} comparisons equal bit for bit; LibTorch's own kernels: {} of {}", ours,
-      of_ours, eager, of_eager);
+  std::string text =
+      fmt::format("invariant mode: {} comparisons equal bit for bit; LibTorch's own kernels: {}",
+                  equal_rows(table, [](const Row& row) { return row.ours; }),
+                  equal_rows(table, [](const Row& row) { return row.eager; }));
+  const bool deterministic = std::any_of(table.rows.begin(), table.rows.end(),
+                                         [](const Row& row) { return row.deterministic.has_value(); });
+  if (deterministic)
+    text += ", its deterministic ones: " +
+            equal_rows(table, [](const Row& row) { return row.deterministic.value_or(row.eager); });
+  return text;
 }
 
 std::string to_text(const Table& table, bool color) {
@@ -128,6 +139,10 @@ std::string to_text(const Table& table, bool color) {
                         painted(side_text(row.ours), 28, row.promised ? code_of(row.ours) : nullptr, color),
                         time_text(row.eager), time_text(row.ours));
     text += fmt::format("  {}, {}{}\n", row.shape, row.compared, row.note.empty() ? "" : "; " + row.note);
+    if (row.deterministic)
+      text += fmt::format("  {:<39} {} {:>28} {:>8}\n", "LibTorch's deterministic mode",
+                          painted(side_text(*row.deterministic), 41, code_of(*row.deterministic), color), "",
+                          time_text(*row.deterministic));
   }
   return text + "\n" + summary(table) + "\n";
 }
@@ -136,18 +151,21 @@ std::string to_csv(const Table& table) {
   std::string csv =
       "experiment,subject,shape,compared,precision,tensor_cores,elements,eager_differing,eager_largest,eager_"
       "ms,"
+      "deterministic_differing,deterministic_largest,deterministic_ms,"
       "ours_differing,ours_largest,ours_ms,ours_refused,promised,note";
   for (const auto& [name, key] : kEnvironment) csv += fmt::format(",{}", name);
   csv += "\n";
   for (const Row& row : table.rows) {
-    const auto numbers = [](const Side& side) {
-      return side.refused.empty() ? fmt::format("{},{},{:.6g}", side.difference.differing,
-                                                side.difference.largest, side.milliseconds)
-                                  : std::string(",,");
+    const auto numbers = [](const Side* side) {
+      return side != nullptr && side->refused.empty()
+                 ? fmt::format("{},{},{:.6g}", side->difference.differing, side->difference.largest,
+                               side->milliseconds)
+                 : std::string(",,");
     };
-    csv += fmt::format("{},{},{},{},{},none,{},{},{},{},{},{}", row.experiment, csv_field(row.subject),
+    csv += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{}", row.experiment, csv_field(row.subject),
                        csv_field(row.shape), csv_field(row.compared), row.precision,
-                       row.eager.difference.elements, numbers(row.eager), numbers(row.ours),
+                       row.tensor_cores ? "yes" : "none", row.eager.difference.elements, numbers(&row.eager),
+                       numbers(row.deterministic ? &*row.deterministic : nullptr), numbers(&row.ours),
                        csv_field(row.ours.refused), row.promised ? "yes" : "no", csv_field(row.note));
     for (const auto& [name, key] : kEnvironment) csv += "," + csv_field(environment_entry(table, key));
     csv += "\n";
@@ -162,16 +180,19 @@ std::string to_json(const Table& table) {
                {"broken", table.broken()},
                {"environment", table.environment},
                {"rows", Json::array()}};
-  for (const Row& row : table.rows)
+  for (const Row& row : table.rows) {
     json["rows"].push_back({{"experiment", std::string(1, row.experiment)},
                             {"subject", row.subject},
                             {"shape", row.shape},
                             {"compared", row.compared},
                             {"precision", row.precision},
+                            {"tensor_cores", row.tensor_cores},
                             {"promised", row.promised},
                             {"note", row.note},
                             {"eager", side_json(row.eager)},
                             {"ours", side_json(row.ours)}});
+    if (row.deterministic) json["rows"].back()["deterministic"] = side_json(*row.deterministic);
+  }
   return json.dump(1) + "\n";
 }
 

@@ -1,6 +1,8 @@
 #include "table.h"
 
 #include <algorithm>
+#include <c10/core/Event.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -13,11 +15,23 @@
 namespace lockstep::tools {
 namespace {
 
-double milliseconds_of(const Bench::Computation& computation) {
-  const auto start = std::chrono::steady_clock::now();
-  computation();
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-}
+/// LibTorch's deterministic algorithms while it lives. main() has prepared cuBLAS.
+class DeterministicAlgorithms {
+ public:
+  DeterministicAlgorithms() {
+    context_.setDeterministicAlgorithms(true, /*warn_only=*/false);
+    context_.setDeterministicCuDNN(true);
+  }
+  ~DeterministicAlgorithms() {
+    context_.setDeterministicAlgorithms(false, /*warn_only=*/false);
+    context_.setDeterministicCuDNN(false);
+  }
+  DeterministicAlgorithms(const DeterministicAlgorithms&) = delete;
+  DeterministicAlgorithms& operator=(const DeterministicAlgorithms&) = delete;
+
+ private:
+  at::Context& context_ = at::globalContext();
+};
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -49,6 +63,24 @@ Difference difference_of(const at::Tensor& a, const at::Tensor& b) {
   return difference;
 }
 
+/// On a device by its own clock, from the first kernel to the last: what the host takes counts where the
+/// device waits for it.
+double Bench::milliseconds_of(const Computation& computation) const {
+  if (device_.is_cpu()) {
+    const auto start = std::chrono::steady_clock::now();
+    computation();
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  }
+  const c10::Stream stream = c10::impl::VirtualGuardImpl(device_.type()).getStream(device_);
+  c10::Event start(device_.type(), c10::EventFlag::BACKEND_DEFAULT),
+      end(device_.type(), c10::EventFlag::BACKEND_DEFAULT);
+  start.record(stream);
+  computation();
+  end.record(stream);
+  end.synchronize();
+  return start.elapsedTime(end);
+}
+
 Side Bench::measure(const Computation& small, const Computation& large) const {
   Side side;
   try {
@@ -57,6 +89,9 @@ Side Bench::measure(const Computation& small, const Computation& large) const {
     side.difference = difference_of(one, many);
   } catch (const Error& error) {
     side.refused = error.what();
+    return side;
+  } catch (const c10::Error& error) {
+    side.refused = error.what_without_backtrace();
     return side;
   }
   std::vector<double> times;
@@ -72,6 +107,10 @@ void Bench::compare(Row row, const Computation& small, const Computation& large)
 void Bench::compare(Row row, const Computation& eager_small, const Computation& eager_large,
                     const Computation& ours_small, const Computation& ours_large) {
   row.eager = measure(eager_small, eager_large);
+  if (device_.is_cuda()) {
+    const DeterministicAlgorithms deterministic;
+    row.deterministic = measure(eager_small, eager_large);
+  }
   {
     const InvariantMode mode;
     row.ours = measure(ours_small, ours_large);

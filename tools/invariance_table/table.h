@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,10 @@ struct Row {
   std::string shape;     ///< "32x256x256"
   std::string compared;  ///< "one row / batch"
   std::string precision = "fp32";
+  bool tensor_cores = false;  ///< in LibTorch's kernels
   Side eager, ours;
+  std::optional<Side>
+      deterministic;     ///< LibTorch's kernels with its deterministic algorithms, on a CUDA device
   bool promised = true;  ///< that ours is equal: false where another order is asked for on purpose
   std::string note;
 };
@@ -42,12 +46,17 @@ struct Table {
   std::int64_t broken() const;
 };
 
-/// A table is filled by experiments, which run one computation two ways.
+/// A table is filled by experiments, which run one computation two ways: on LibTorch's kernels, on a CUDA
+/// device also on those that its deterministic mode takes, and in the invariant mode.
 class Bench {
  public:
   /// `reduced`: small sizes, for a CPU. `repeats`: timings, of which the median is taken.
-  Bench(Table& table, bool reduced, int repeats) : table_(table), reduced_(reduced), repeats_(repeats) {}
+  Bench(Table& table, at::Device device, bool reduced, int repeats)
+      : table_(table), device_(device), reduced_(reduced), repeats_(repeats) {}
 
+  at::Device device() const { return device_; }
+  /// What is drawn, is drawn on the CPU: the same values on every device.
+  at::Tensor place(const at::Tensor& values) const { return values.to(device_); }
   std::int64_t size(std::int64_t full, std::int64_t small) const { return reduced_ ? small : full; }
 
   using Computation = std::function<at::Tensor()>;
@@ -59,8 +68,10 @@ class Bench {
 
  private:
   Side measure(const Computation& small, const Computation& large) const;
+  double milliseconds_of(const Computation& computation) const;
 
   Table& table_;
+  at::Device device_;
   bool reduced_;
   int repeats_;
 };

@@ -12,7 +12,6 @@
 #include <torch/torch.h>
 
 #include "lockstep/torch/gradient_accumulator.h"
-#include "lockstep/torch/serialize.h"
 #include "table.h"
 
 namespace lockstep::tools {
@@ -23,11 +22,12 @@ namespace F = torch::nn::functional;
 constexpr std::int64_t kClasses = 10;
 
 struct Network {
-  explicit Network(std::int64_t width, std::uint64_t seed, double drop = 0) {
+  Network(const Bench& bench, std::int64_t width, std::uint64_t seed, double drop = 0) {
     torch::manual_seed(seed);
     layers = torch::nn::Sequential(torch::nn::Linear(width, 2 * width), torch::nn::GELU(),
                                    torch::nn::LayerNorm(torch::nn::LayerNormOptions({2 * width})),
                                    torch::nn::Dropout(drop), torch::nn::Linear(2 * width, kClasses));
+    layers->to(bench.device());
   }
   at::Tensor operator()(const at::Tensor& x) { return layers->forward(x); }
   /// All gradients in one row, which then are taken away.
@@ -43,10 +43,10 @@ struct Network {
 };
 
 struct Batch {
-  Batch(std::int64_t samples, std::int64_t width) {
+  Batch(const Bench& bench, std::int64_t samples, std::int64_t width) {
     torch::manual_seed(31);
-    x = torch::randn({samples, width});
-    y = torch::randint(kClasses, {samples}, torch::kLong);
+    x = bench.place(torch::randn({samples, width}));
+    y = bench.place(torch::randint(kClasses, {samples}, torch::kLong));
   }
   at::Tensor x, y;
 };
@@ -97,13 +97,37 @@ at::Tensor accumulated_gradient(Network& network, const Batch& batch, std::int64
   return network.take_gradients();
 }
 
-/// Runs inside a scope of its own seed, and leaves the generator as it was.
+/// LibTorch's default generators: the CPU's, and the device's.
+std::vector<at::Generator> generators(at::Device device) {
+  std::vector<at::Generator> all = {at::globalContext().defaultGenerator(at::kCPU)};
+  if (!device.is_cpu()) all.push_back(at::globalContext().defaultGenerator(device));
+  return all;
+}
+
+/// Their states, one behind the other.
+at::Tensor generator_states(at::Device device) {
+  std::vector<at::Tensor> states;
+  for (const at::Generator& generator : generators(device)) states.push_back(generator.get_state());
+  return torch::cat(states).to(torch::kFloat);
+}
+
+/// Runs inside a scope of its own seed, and leaves the generators as they were.
 at::Tensor seeded_gradient(Network& network, const Batch& batch, std::uint64_t seed) {
-  const std::string outside = generator_bytes();
+  std::vector<at::Tensor> outside;
+  for (const at::Generator& generator : generators(batch.x.device()))
+    outside.push_back(generator.get_state());
   torch::manual_seed(seed);
   at::Tensor gradient = whole_gradient(network, batch);
-  load_generator(outside);
+  for (at::Generator& generator : generators(batch.x.device())) {
+    generator.set_state(outside.front());
+    outside.erase(outside.begin());
+  }
   return gradient;
+}
+
+/// What LibTorch's threads may change on the CPU; on a device the second computation repeats the first.
+std::string threads_compared(at::Device device, const char* on_cpu) {
+  return device.is_cpu() ? on_cpu : "once / again";
 }
 
 at::Tensor with_threads(int threads, const Bench::Computation& computation) {
@@ -118,31 +142,28 @@ at::Tensor with_threads(int threads, const Bench::Computation& computation) {
 
 void seeds(Bench& bench) {
   const std::int64_t width = bench.size(256, 64);
-  Network network(width, 41, /*drop=*/0.1);
-  const Batch batch(64, width);
+  Network network(bench, width, 41, /*drop=*/0.1);
+  const Batch batch(bench, 64, width);
   for (const std::uint64_t seed : {0, 1, 7, 42, 1337}) {
     Row row;
     row.experiment = 'b';
     row.subject = fmt::format("gradients with dropout, seed {}", seed);
     row.shape = fmt::format("64x{}", width);
-    row.compared = "1 thread / all threads, seeded inside";
-    const std::string before = generator_bytes();
+    row.compared = threads_compared(bench.device(), "1 thread / all threads") + ", seeded inside";
+    const at::Tensor before = generator_states(bench.device());
     bench.compare(
         row, [&] { return with_threads(1, [&] { return seeded_gradient(network, batch, seed); }); },
         [&] { return seeded_gradient(network, batch, seed); });
     row.compared = "generator outside, before / after";
-    const auto as_tensor = [](const std::string& bytes) {
-      return torch::tensor(std::vector<std::uint8_t>(bytes.begin(), bytes.end())).to(torch::kFloat);
-    };
     bench.compare(
-        row, [&] { return as_tensor(before); }, [&] { return as_tensor(generator_bytes()); });
+        row, [&] { return before; }, [&] { return generator_states(bench.device()); });
   }
 }
 
 void gradients(Bench& bench) {
   const std::int64_t width = bench.size(512, 64), samples = 96;
-  Network network(width, 51);
-  const Batch batch(samples, width);
+  Network network(bench, width, 51);
+  const Batch batch(bench, samples, width);
   const std::string shape = fmt::format("{}x{}", samples, width);
   bench.compare(
       gradient_row("gradient of the input", shape, "first row alone / in the batch"),
@@ -158,7 +179,7 @@ void gradients(Bench& bench) {
 }
 
 void orders_of_addition(Bench& bench) {
-  const at::Tensor large = torch::full({1}, 1e20f), one = torch::ones({1});
+  const at::Tensor large = torch::full({1}, 1e20f, bench.device()), one = torch::ones({1}, bench.device());
   Row row;
   row.experiment = 'g';
   row.subject = "1e20, -1e20, 1";
@@ -170,8 +191,8 @@ void orders_of_addition(Bench& bench) {
       row, [&] { return (large - large) + one; }, [&] { return large + (-large + one); });
 
   const std::int64_t width = bench.size(512, 256);
-  Network network(width, 61);
-  const Batch batch(64, width);
+  Network network(bench, width, 61);
+  const Batch batch(bench, 64, width);
   const at::Tensor gradient = whole_gradient(network, batch);
   row.subject = "sum of a real gradient";
   row.shape = fmt::to_string(gradient.numel());
@@ -181,7 +202,7 @@ void orders_of_addition(Bench& bench) {
       row, [&] { return gradient.sum().reshape({1}); }, [&] { return reversed.sum().reshape({1}); });
   row.promised = true;
   row.note = "";
-  row.compared = "1 thread / 2 threads";
+  row.compared = threads_compared(bench.device(), "1 thread / 2 threads");
   const auto sum = [&] { return gradient.sum().reshape({1}); };
   bench.compare(
       row, [&] { return with_threads(1, sum); }, [&] { return with_threads(2, sum); });

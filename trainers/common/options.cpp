@@ -1,7 +1,6 @@
 #include "common/options.h"
 
 #include <algorithm>
-#include <string_view>
 
 #include "lockstep/base/error.h"
 #include "lockstep/torch/environment.h"
@@ -27,18 +26,6 @@ std::int64_t micro_batch_of(const CommandLine& line, std::int64_t batch_size, st
          {line.program(), "--micro-batch and --accum-steps", "one of the two", "both",
           "Pass --micro-batch (samples of a piece) or --accum-steps (number of pieces)"});
   return std::min(line.integer("micro-batch", 1), batch_size);
-}
-
-/// cpu, cuda (its first device) or cuda:N.
-c10::Device device_of(const CommandLine& line) {
-  const std::string text = line.text("device");
-  constexpr std::string_view kCuda = "cuda:";
-  const std::string number = text.starts_with(kCuda) ? text.substr(kCuda.size()) : text == "cuda" ? "0" : "";
-  if (text == "cpu") return c10::kCPU;
-  if (number.empty() || number.size() > 3 || number.find_first_not_of("0123456789") != std::string::npos)
-    fail(ErrorCode::invalid_argument,
-         {line.program(), "--device", "cpu, cuda or cuda:N", text, "Pass --device cuda for the first GPU"});
-  return cuda_device(std::stoi(number));
 }
 
 ResumeMode resume_of(const CommandLine& line) {
@@ -127,7 +114,7 @@ TrainingOptions read_training_options(const CommandLine& line) {
   options.workers = small(line, "workers", 0);
   options.prefetch_factor = small(line, "prefetch-factor", 1);
   options.threads = small(line, "threads", 0);
-  options.device = device_of(line);
+  options.device = device_named(line.text("device"));
   options.invariant = !line.flag("no-invariant");
   options.accum_steps = line.integer("accum-steps", 1);
   options.micro_batch = micro_batch_of(line, options.batch_size, options.accum_steps);

@@ -15,6 +15,12 @@ int cuda_device_count();
 /// device.
 std::string cuda_trouble();
 
+/// "NVIDIA H200": what device `index` calls itself; empty where there is no such device.
+std::string cuda_device_name(int index);
+
+/// The version of the driver, "580.95.05", else the newest CUDA that it runs, "CUDA 13.0"; empty without one.
+std::string cuda_driver_version();
+
 /// Memory of the current CUDA device. Copies from and to the host block until they are done.
 /// Throws Error(unsupported) where there is no device, Error(internal) when the device refuses.
 class DeviceBuffer {

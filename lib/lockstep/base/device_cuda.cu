@@ -1,9 +1,23 @@
+#include <cctype>
 #include <cuda_runtime_api.h>
+#include <fstream>
 
 #include "lockstep/base/cuda_check_internal.h"
 #include "lockstep/base/device.h"
 
 namespace lockstep {
+namespace {
+
+/// "580.95.05" of "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  …".
+std::string kernel_module_version() {
+  std::ifstream file("/proc/driver/nvidia/version");
+  for (std::string word; file >> word;)
+    if (std::isdigit(static_cast<unsigned char>(word.front())) && word.find('.') != std::string::npos)
+      return word;
+  return {};
+}
+
+}  // namespace
 
 int cuda_device_count() {
   int count = 0;
@@ -15,6 +29,18 @@ std::string cuda_trouble() {
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess) return cudaGetErrorString(status);
   return count > 0 ? "" : "no CUDA device on this machine";
+}
+
+std::string cuda_device_name(int index) {
+  cudaDeviceProp properties{};
+  return cudaGetDeviceProperties(&properties, index) == cudaSuccess ? properties.name : "";
+}
+
+std::string cuda_driver_version() {
+  if (std::string version = kernel_module_version(); !version.empty()) return version;
+  int newest = 0;  // 13000 for CUDA 13.0
+  if (cudaDriverGetVersion(&newest) != cudaSuccess || newest == 0) return {};
+  return "CUDA " + std::to_string(newest / 1000) + "." + std::to_string(newest % 1000 / 10);
 }
 
 DeviceBuffer::DeviceBuffer(std::size_t bytes) : bytes_(bytes) {

@@ -10,6 +10,10 @@ namespace {
 
 int cuda_device_count() { return 0; }
 
+std::string cuda_device_name(int) { return {}; }
+
+std::string cuda_driver_version() { return {}; }
+
 std::string cuda_trouble() {
   return "this lockstep was built without CUDA; build it with nvcc on the machine (-DLOCKSTEP_CUDA=ON)";
 }

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <dlfcn.h>
 #include <filesystem>
+#include <string_view>
 #include <type_traits>
 
 #include <fmt/format.h>
@@ -59,7 +60,10 @@ void add_cuda(Settings& settings) {
   }
   const auto& hooks = at::detail::getCUDAHooks();
   settings["torch.cuda"] = fmt::to_string(hooks.versionCUDART());
-  settings["torch.cuda.devices"] = fmt::to_string(hooks.deviceCount());
+  const int devices = hooks.deviceCount();
+  settings["torch.cuda.devices"] = fmt::to_string(devices);
+  for (int i = 0; i < devices; ++i) settings[fmt::format("cuda.device.{}", i)] = cuda_device_name(i);
+  settings["cuda.driver"] = cuda_driver_version();
   if (at::Context::hasCuDNN()) settings["torch.cudnn"] = fmt::to_string(at::Context::versionCuDNN());
 }
 
@@ -142,6 +146,16 @@ std::map<std::string, std::string> torch_environment() {
   for (const char* variable : kVariables)
     if (const char* value = std::getenv(variable)) settings[std::string("env.") + variable] = value;
   return settings;
+}
+
+c10::Device device_named(const std::string& text) {
+  constexpr std::string_view kCuda = "cuda:";
+  const std::string number = text.starts_with(kCuda) ? text.substr(kCuda.size()) : text == "cuda" ? "0" : "";
+  if (text == "cpu") return c10::kCPU;
+  if (number.empty() || number.size() > 3 || number.find_first_not_of("0123456789") != std::string::npos)
+    fail(ErrorCode::invalid_argument,
+         {"--device", "name", "cpu, cuda or cuda:N", text, "Pass --device cuda for the first GPU"});
+  return cuda_device(std::stoi(number));
 }
 
 std::map<std::string, std::string> enforce_determinism(std::uint64_t seed, int threads) {

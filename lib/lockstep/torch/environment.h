@@ -8,10 +8,10 @@
 
 namespace lockstep {
 
-/// Versions (torch, MKL, oneDNN, OpenMP, CUDA, cuDNN), threads, TF32 and precision switches, autocast, cuDNN
-/// flags, deterministic switches, default dtype, and the environment variables that change torch's results.
-/// Keys begin with "torch." or "env."; unset variables are left out. Without a CUDA device nothing of CUDA is
-/// initialised.
+/// Versions (torch, MKL, oneDNN, OpenMP, CUDA, cuDNN, driver), CUDA devices, threads, TF32 and precision
+/// switches, autocast, cuDNN flags, deterministic switches, default dtype, and the environment variables that
+/// change torch's results. Keys begin with "torch.", "cuda." or "env."; unset variables are left out. Without
+/// a CUDA device nothing of CUDA is initialised.
 std::map<std::string, std::string> torch_environment();
 
 /// Makes what torch computes repeatable, as far as torch can: deterministic algorithms on (operations without
@@ -27,5 +27,9 @@ std::map<std::string, std::string> enforce_determinism(std::uint64_t seed, int t
 /// was built without CUDA, LibTorch has no CUDA part or cannot load it, or there is no such device;
 /// Error(invalid_argument) for a negative index and for a call that comes too late.
 c10::Device cuda_device(int index = 0);
+
+/// The device that a command line names: "cpu", "cuda" for the first of CUDA's, or "cuda:N". Throws
+/// Error(invalid_argument) for other words, and as cuda_device(), whose caution holds too.
+c10::Device device_named(const std::string& text);
 
 }  // namespace lockstep
