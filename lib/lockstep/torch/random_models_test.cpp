@@ -235,7 +235,7 @@ class LibTorchsDeterministicMode : public OnEachDevice {
 
 TEST_P(LibTorchsDeterministicMode, HasOtherGradientsForOtherMicroBatches) {
   std::size_t compared = 0, differing = 0, repeated = 0;
-  for (const std::uint64_t seed : seeds(60)) {
+  for (const std::uint64_t seed : seeds(device().is_cuda() ? 60 : 30)) {
     if (draws_a_mask(seed) || random_cuts(RandomModelMaker(seed, at::kCPU).make().samples, seed).size() < 2)
       continue;
     if (RandomModelMaker(seed, at::kCPU).make().counted) continue;  // shares are not those of the samples
