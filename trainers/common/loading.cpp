@@ -6,6 +6,7 @@
 #include "lockstep/fingerprint/digest.h"
 #include "lockstep_loader/sampler/native.h"
 #include "lockstep_loader/sampler/torch_order.h"
+#include "lockstep_loader/torch/pinned_memory.h"
 
 namespace lockstep::trainers {
 namespace {
@@ -57,6 +58,7 @@ loader::Loader open_loader(const loader::DatasetPtr& dataset, const TrainingOpti
   chosen.workers = workers;
   chosen.prefetch_factor = options.prefetch_factor;
   chosen.seed = options.seed;
+  if (options.device.is_cuda()) chosen.allocate = loader::pinned_memory();
   return {dataset, make_sampler(dataset, options), chosen};
 }
 

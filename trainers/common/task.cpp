@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include "lockstep/base/error.h"
-#include "lockstep_loader/torch/batch_tensors.h"
 
 namespace lockstep::trainers {
 
@@ -19,10 +18,8 @@ const torch::Tensor& MicroBatch::field(const std::string& name) const {
         "Name a field of the dataset"});
 }
 
-MicroBatch whole_batch(const loader::Batch& batch, torch::Device device) {
-  MicroBatch whole{loader::to_tensors(batch).fields, 0, batch.rows(), batch.rows()};
-  for (NamedTensor& field : whole.fields) field.tensor = field.tensor.to(device);
-  return whole;
+MicroBatch whole_batch(const loader::DeviceBatch& batch) {
+  return {batch.tensors.fields, 0, batch.host.rows(), batch.host.rows()};
 }
 
 torch::Tensor MicroBatch::part_of_mean(const torch::Tensor& loss) const {

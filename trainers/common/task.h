@@ -10,7 +10,7 @@
 #include <torch/torch.h>
 
 #include "lockstep/torch/training_recorder.h"
-#include "lockstep_loader/batch/batch.h"
+#include "lockstep_loader/torch/device_batches.h"
 
 namespace lockstep::trainers {
 
@@ -29,12 +29,12 @@ struct MicroBatch {
   torch::Tensor part_of_mean(const torch::Tensor& loss) const;
 };
 
-/// A whole batch as one part, on `device`.
-MicroBatch whole_batch(const loader::Batch& batch, torch::Device device);
+/// A whole batch as one part.
+MicroBatch whole_batch(const loader::DeviceBatch& batch);
 
 struct PartResult {
-  torch::Tensor loss;                   ///< scalar, this micro-batch's part of the global batch's loss
-  std::optional<std::int64_t> correct;  ///< samples that were right, where that has a meaning
+  torch::Tensor loss;                    ///< scalar, this micro-batch's part of the global batch's loss
+  std::optional<torch::Tensor> correct;  ///< scalar, samples that were right, where that has a meaning
 };
 
 class Task {

@@ -32,7 +32,7 @@ std::optional<double> accuracy(const EpochTotals& totals) {
 
 struct StepResult {
   torch::Tensor loss;
-  std::optional<std::int64_t> correct;
+  std::optional<torch::Tensor> correct;
 };
 
 }  // namespace
@@ -43,6 +43,7 @@ struct Training::Impl {
         setup_(setup),
         options_(options),
         loader_(open_loader(setup.dataset, options, options.workers)),
+        batches_(loader_, options.device),
         progress_(!options.quiet && !options.verbose) {
     state_.program = setup.program;
     state_.semantic = semantic_settings(setup, options);
@@ -57,8 +58,8 @@ struct Training::Impl {
   void check_epoch() const;
   void resume();
   void open_recorder();
-  void train_step(const loader::Batch& batch);
-  StepResult accumulate(const loader::Batch& batch);
+  void train_step(const loader::DeviceBatch& batch);
+  StepResult accumulate(const MicroBatch& whole);
   PartResult accumulate_part(const MicroBatch& part);
   void record_batch(const loader::Batch& batch);
   void record_initial_parameters();
@@ -80,6 +81,7 @@ struct Training::Impl {
   const TrainingSetup& setup_;
   const TrainingOptions& options_;
   loader::Loader loader_;
+  loader::DeviceBatches batches_;
   Progress progress_;
   std::optional<GradientAccumulator> accumulator_;
   std::unique_ptr<TrainingRecorder> recorder_;
@@ -107,15 +109,15 @@ void Training::Impl::open() {
 bool Training::Impl::step() {
   while (!ended_) {
     if (!epoch_open_) loader_.begin(state_.epoch), epoch_open_ = true;
-    const std::optional<loader::Batch> batch = loader_.next();
+    const std::optional<loader::DeviceBatch> batch = batches_.next();
     if (!batch) {
       end_epoch();
       continue;
     }
-    if (batch->rows() == 0) continue;  // every record of the batch was skipped
+    if (batch->host.rows() == 0) continue;  // every record of the batch was skipped
     train_step(*batch);
-    show_progress(*batch);
-    ended_ = signal_ != 0 || (at_last_step() && !end_of_epoch(*batch));
+    show_progress(batch->host);
+    ended_ = signal_ != 0 || (at_last_step() && !end_of_epoch(batch->host));
     return true;
   }
   return false;
@@ -173,14 +175,15 @@ void Training::Impl::open_recorder() {
   notice("recording to " + recorder_->file().string());
 }
 
-void Training::Impl::train_step(const loader::Batch& batch) {
+void Training::Impl::train_step(const loader::DeviceBatch& on_device) {
+  const loader::Batch& batch = on_device.host;
   signal_ = interrupted();
   checkpoint_due_ = checkpoint_is_due(batch);
   record_batch(batch);
   task_.zero_gradients();
   task_.begin_step(state_.next_step);
   const InvariantMode mode(options_.invariant);
-  const StepResult result = accumulate(batch);
+  const StepResult result = accumulate(whole_batch(on_device));
   {
     const InvariantMode off(false);  // what is recorded is only looked at
     record_outcome(result, batch);
@@ -201,24 +204,25 @@ void Training::Impl::count(const StepResult& result, const loader::Batch& batch)
   EpochTotals& totals = state_.totals;
   totals.samples += batch.rows();
   totals.loss += result.loss.item<double>() * static_cast<double>(batch.rows());
-  if (result.correct) totals.correct = std::max<std::int64_t>(totals.correct, 0) + *result.correct;
+  if (result.correct)
+    totals.correct = std::max<std::int64_t>(totals.correct, 0) + result.correct->item<std::int64_t>();
 }
 
-StepResult Training::Impl::accumulate(const loader::Batch& batch) {
-  const std::vector<NamedTensor> fields = whole_batch(batch, options_.device).fields;
-  const bool whole = options_.micro_batch >= batch.rows();
+StepResult Training::Impl::accumulate(const MicroBatch& whole) {
+  const bool one = options_.micro_batch >= whole.rows;
   StepResult result;
-  for (std::int64_t first = 0; first < batch.rows(); first += options_.micro_batch) {
+  for (std::int64_t first = 0; first < whole.rows; first += options_.micro_batch) {
     MicroBatch part{
-        {}, first, std::min(options_.micro_batch, batch.rows() - first), batch.rows(), options_.invariant};
-    for (const NamedTensor& field : fields)
+        {}, first, std::min(options_.micro_batch, whole.rows - first), whole.rows, options_.invariant};
+    for (const NamedTensor& field : whole.fields)
       part.fields.push_back(
-          {field.name, whole ? field.tensor : field.tensor.narrow(0, part.first_sample, part.rows)});
+          {field.name, one ? field.tensor : field.tensor.narrow(0, part.first_sample, part.rows)});
     const PartResult piece = accumulate_part(part);
     const torch::Tensor loss = piece.loss.detach();
     result.loss = result.loss.defined() && !options_.invariant ? result.loss + loss : loss;
-    if (piece.correct) result.correct = result.correct.value_or(0) + *piece.correct;
+    if (piece.correct) result.correct = result.correct ? *result.correct + *piece.correct : *piece.correct;
   }
+  batches_.prefetch();  // while the device computes
   if (accumulator_) result.loss = torch::scalar_tensor(task_.invariant_loss(accumulator_->finish()));
   return result;
 }
@@ -253,7 +257,7 @@ void Training::Impl::record_outcome(const StepResult& result, const loader::Batc
   if (!recorder_) return;
   recorder_->loss("loss", result.loss);
   if (result.correct)
-    recorder_->loss("accuracy", static_cast<double>(*result.correct) / static_cast<double>(batch.rows()));
+    recorder_->loss("accuracy", result.correct->item<double>() / static_cast<double>(batch.rows()));
   recorder_->record_gradients(task_.module());
 }
 

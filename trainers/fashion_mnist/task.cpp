@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::int64_t kTestBatch = 500;
 
-std::int64_t count_correct(const torch::Tensor& logits, const torch::Tensor& labels) {
-  return logits.argmax(1).eq(labels).sum().item<std::int64_t>();
+torch::Tensor count_correct(const torch::Tensor& logits, const torch::Tensor& labels) {
+  return logits.argmax(1).eq(labels).sum();
 }
 
 }  // namespace
@@ -40,13 +40,15 @@ double ClassificationTask::accuracy(const loader::DatasetPtr& dataset, const Tra
   chosen.batch_size = kTestBatch;
   chosen.workers = options.workers;
   loader::Loader batches(dataset, loader::native_sequential(dataset->size()), chosen);
-  std::int64_t correct = 0;
+  loader::DeviceBatches on_device(batches, options.device);
+  torch::Tensor correct = torch::zeros({}, torch::TensorOptions(options.device).dtype(torch::kLong));
   batches.begin(0);
-  while (const auto batch = batches.next()) {
-    const MicroBatch whole = whole_batch(*batch, options.device);
+  while (const auto batch = on_device.next()) {
+    const MicroBatch whole = whole_batch(*batch);
     correct += count_correct(model_->forward(whole.field("image")), whole.field("label").to(torch::kLong));
+    on_device.prefetch();
   }
-  return static_cast<double>(correct) / static_cast<double>(dataset->size());
+  return correct.item<double>() / static_cast<double>(dataset->size());
 }
 
 }  // namespace lockstep::trainers

@@ -76,14 +76,16 @@ double LanguageTask::loss(const loader::DatasetPtr& windows, std::int64_t most,
   loader::Loader batches(windows, loader::native_sequential(windows->size()), chosen);
   double sum = 0;
   std::int64_t left = most > 0 ? most : windows->size(), tokens = 0;
+  loader::DeviceBatches on_device(batches, options.device);
   batches.begin(0);
   while (left > 0) {
-    const auto batch = batches.next();
+    const auto batch = on_device.next();
     if (!batch) break;
-    const MicroBatch whole = whole_batch(*batch, options.device);
-    const std::int64_t rows = std::min(left, batch->rows());
+    const MicroBatch whole = whole_batch(*batch);
+    const std::int64_t rows = std::min(left, whole.rows);
     const torch::Tensor targets = whole.field("targets").narrow(0, 0, rows).reshape({-1});
     const torch::Tensor logits = model_->forward(whole.field("tokens").narrow(0, 0, rows));
+    on_device.prefetch();
     sum += sum_in_order(torch::cross_entropy_loss(logits, targets, {}, at::Reduction::None));
     tokens += targets.numel();
     left -= rows;
@@ -97,9 +99,10 @@ LanguageTask::Logits LanguageTask::logits(const loader::DatasetPtr& windows, con
   loader::LoaderOptions one;
   one.batch_size = 1;
   loader::Loader batches(windows, loader::native_sequential(windows->size()), one);
+  loader::DeviceBatches on_device(batches, options.device);
   batches.begin(0);
-  const auto batch = batches.next();
-  const MicroBatch first = whole_batch(*batch, options.device);
+  const auto batch = on_device.next();
+  const MicroBatch first = whole_batch(*batch);
   const torch::Tensor tokens = first.field("tokens").clone();
   return {tokens[0].cpu(), model_->forward(tokens).cpu()};
 }

@@ -16,9 +16,9 @@ constexpr std::int64_t kTestBatch = 500;
 constexpr std::int64_t kShown = 4;  // pairs that a report shows
 constexpr double kHalfRange = 127.5;
 
-std::int64_t count_correct(const torch::Tensor& scores1, const torch::Tensor& scores2,
-                           const torch::Tensor& targets) {
-  return ((scores1 - scores2) * targets).gt(0).sum().item<std::int64_t>();
+torch::Tensor count_correct(const torch::Tensor& scores1, const torch::Tensor& scores2,
+                            const torch::Tensor& targets) {
+  return ((scores1 - scores2) * targets).gt(0).sum();
 }
 
 }  // namespace
@@ -65,14 +65,16 @@ double RankingTask::accuracy(const loader::DatasetPtr& pairs, const TrainingOpti
   chosen.batch_size = kTestBatch;
   chosen.workers = options.workers;
   loader::Loader batches(pairs, loader::native_sequential(pairs->size()), chosen);
-  std::int64_t correct = 0;
+  loader::DeviceBatches on_device(batches, options.device);
+  torch::Tensor correct = torch::zeros({}, torch::TensorOptions(options.device).dtype(torch::kLong));
   batches.begin(0);
-  while (const auto batch = batches.next()) {
-    const MicroBatch whole = whole_batch(*batch, options.device);
+  while (const auto batch = on_device.next()) {
+    const MicroBatch whole = whole_batch(*batch);
     correct +=
         count_correct(score(whole.field("data1")), score(whole.field("data2")), whole.field("targets"));
+    on_device.prefetch();
   }
-  return static_cast<double>(correct) / static_cast<double>(pairs->size());
+  return correct.item<double>() / static_cast<double>(pairs->size());
 }
 
 }  // namespace lockstep::trainers

@@ -8,26 +8,23 @@
 namespace lockstep::loader {
 namespace {
 
-struct FreeAligned {
-  void operator()(std::byte* memory) const {
-    ::operator delete (memory, std::align_val_t{BufferPool::kAlignment});
-  }
-};
+std::shared_ptr<std::byte> allocate_on_heap(std::size_t bytes) {
+  constexpr std::align_val_t kAlign{BufferPool::kAlignment};
+  return {static_cast<std::byte*>(::operator new(bytes, kAlign)),
+          [](std::byte* memory) { ::operator delete (memory, std::align_val_t{BufferPool::kAlignment}); }};
+}
 
 struct Buffer {
-  std::unique_ptr<std::byte, FreeAligned> memory;
+  std::shared_ptr<std::byte> memory;
   std::size_t bytes = 0;
 };
-
-Buffer allocate(std::size_t bytes) {
-  void* memory = ::operator new (bytes, std::align_val_t{BufferPool::kAlignment});
-  return {std::unique_ptr<std::byte, FreeAligned>(static_cast<std::byte*>(memory)), bytes};
-}
 
 }  // namespace
 
 struct BufferPool::Shelf {
-  explicit Shelf(std::size_t kept) : capacity(kept) { unused.reserve(kept); }
+  Shelf(std::size_t kept, Allocate allocate_) : capacity(kept), allocate(std::move(allocate_)) {
+    unused.reserve(kept);
+  }
 
   Buffer take(std::size_t bytes) {
     Buffer buffer;
@@ -39,8 +36,7 @@ struct BufferPool::Shelf {
       }
     }
     if (buffer.bytes >= bytes && buffer.memory) return buffer;
-    // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks): it loses a pointer that moved out of a vector
-    return allocate(bytes);
+    return {allocate(bytes), bytes};
   }
 
   void give_back(Buffer buffer) {
@@ -49,19 +45,20 @@ struct BufferPool::Shelf {
   }
 
   const std::size_t capacity;
+  const Allocate allocate;
   std::mutex mutex;
   std::vector<Buffer> unused;
 };
 
-BufferPool::BufferPool(std::size_t kept) : shelf_(std::make_shared<Shelf>(kept)) {}
+BufferPool::BufferPool(std::size_t kept, Allocate allocate)
+    : shelf_(std::make_shared<Shelf>(kept, allocate ? std::move(allocate) : allocate_on_heap)) {}
 
 std::shared_ptr<std::byte> BufferPool::take(std::size_t bytes) {
   Buffer buffer = shelf_->take(bytes);
-  const std::size_t capacity = buffer.bytes;
-  std::byte* const memory = buffer.memory.release();
+  std::byte* const memory = buffer.memory.get();
   // The deleter shares the shelf, so the shelf outlives every buffer that is out.
-  return {memory, [shelf = shelf_, capacity](std::byte* returned) {
-            shelf->give_back({std::unique_ptr<std::byte, FreeAligned>(returned), capacity});
+  return {memory, [shelf = shelf_, buffer = std::move(buffer)](std::byte*) mutable {
+            shelf->give_back(std::move(buffer));
           }};
 }
 

@@ -44,14 +44,14 @@ bool is_bad_sample(const Error& error) { return error.code() != ErrorCode::inter
 }  // namespace
 
 BatchFetcher::BatchFetcher(DatasetPtr dataset, std::uint64_t seed, BadSample bad_sample,
-                           std::size_t kept_buffers)
+                           std::size_t kept_buffers, Allocate allocate)
     : dataset_(std::move(dataset)),
       seed_(seed),
       bad_sample_(bad_sample),
       field_bytes_(bytes_of(dataset_->fields())),
       records_ahead_(std::clamp<std::int64_t>(records_in(kBytesAhead, field_bytes_), 2, 16)),
       rows_a_digest_(std::max<std::int64_t>(records_in(kBytesADigest, field_bytes_), 1)),
-      pool_(kept_buffers) {}
+      pool_(kept_buffers, std::move(allocate)) {}
 
 // One call of fetch: the batch under construction and where its next row goes.
 class BatchFetcher::Filler {

@@ -36,7 +36,8 @@ class BatchFetcher {
   /// How many records `substitute` tries after a bad one before it gives up.
   static constexpr std::int64_t kMaxSubstitutes = 1000;
 
-  BatchFetcher(DatasetPtr dataset, std::uint64_t seed, BadSample bad_sample, std::size_t kept_buffers);
+  BatchFetcher(DatasetPtr dataset, std::uint64_t seed, BadSample bad_sample, std::size_t kept_buffers,
+               Allocate allocate = {});
 
   /// Throws what the dataset throws; with BadSample::fail wrapped so that batch, position and record are
   /// named, code kept. A set `cancelled` ends the call before the next record, with an Error(internal) that

@@ -1,6 +1,7 @@
 #include "lockstep_loader/prefetch/loader.h"
 
 #include <algorithm>
+#include <exception>
 #include <limits>
 #include <utility>
 
@@ -57,6 +58,8 @@ void check_sampler(const Sampler& sampler, const LoaderOptions& options) {
   }
 }
 
+constexpr std::size_t kKeptByConsumer = 2;  // buffers that come back beside those that are fetched ahead
+
 // The thread that fetches in next() has nobody to be ahead of.
 int depth_of(const LoaderOptions& options) { return std::max(1, options.workers * options.prefetch_factor); }
 
@@ -68,7 +71,8 @@ struct Loader::Impl {
         sampler(std::move(sampler_)),
         options(options_),
         plan{sampler->size(), options.batch_size, options.last, options.rank, options.world_size},
-        fetcher(dataset, options.seed, options.bad_sample, static_cast<std::size_t>(depth_of(options)) + 2),
+        fetcher(dataset, options.seed, options.bad_sample,
+                static_cast<std::size_t>(depth_of(options)) + kKeptByConsumer, options.allocate),
         sequencer(options.workers, depth_of(options)) {
     plan.check();
     check_sampler(*sampler, options);
@@ -168,6 +172,7 @@ struct Loader::Impl {
   // Ends the epoch that is open, for the sampler and for the counts.
   void close(bool exhausted) {
     sequencer.stop();
+    ahead.reset();
     if (!progress.open) return;
     progress.open = false;
     progress.total_before += positions_before(exhausted ? progress.next_batch : progress.done);
@@ -191,7 +196,30 @@ struct Loader::Impl {
   std::optional<Fetched> take() {
     if (progress.next_batch == plan.batches()) return std::nullopt;
     ++progress.next_batch;  // a batch that throws has had its turn
-    return sequencer.take();
+    if (!ahead) return sequencer.take();
+    Ahead seen = *std::exchange(ahead, std::nullopt);
+    if (seen.error) std::rethrow_exception(seen.error);
+    return std::move(seen.fetched);
+  }
+
+  const Batch* peek() {
+    if (!progress.open || progress.next_batch == plan.batches()) return nullptr;
+    if (!ahead) ahead = look_ahead();
+    return ahead->fetched ? &ahead->fetched->batch : nullptr;
+  }
+
+  // What take() will hand out.
+  struct Ahead {
+    std::optional<Fetched> fetched;
+    std::exception_ptr error;
+  };
+
+  Ahead look_ahead() {
+    try {
+      return {sequencer.take(), nullptr};
+    } catch (...) {
+      return {std::nullopt, std::current_exception()};
+    }
   }
 
   LoaderState state() const {
@@ -234,6 +262,7 @@ struct Loader::Impl {
     check_progress(saved);
     sampler->restore(saved.sampler_state);
     sequencer.stop();
+    ahead.reset();
     progress = Progress{};
     restored = saved;
   }
@@ -288,6 +317,7 @@ struct Loader::Impl {
   Progress progress;
   std::optional<LoaderState> restored;  // until the begin() that takes it up
   std::shared_ptr<const EpochPositions> positions;
+  std::optional<Ahead> ahead;  // where peek() has looked
   std::int64_t skipped = 0;
   std::int64_t substituted = 0;
   Sequencer sequencer;  // last: its threads use all of the above, and end first
@@ -308,6 +338,7 @@ std::int64_t Loader::batches_per_epoch() const { return impl_->plan.batches(); }
 const LoaderOptions& Loader::options() const { return impl_->options; }
 void Loader::begin(std::int64_t epoch) { impl_->begin(epoch); }
 std::optional<Batch> Loader::next() { return impl_->next(); }
+const Batch* Loader::peek() { return impl_->peek(); }
 LoaderState Loader::state() const { return impl_->state(); }
 void Loader::restore(const LoaderState& state) { impl_->restore(state); }
 const DeliveredDigest& Loader::delivered() const { return impl_->progress.digest; }

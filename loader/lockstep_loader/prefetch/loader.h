@@ -10,6 +10,7 @@
 #include <string>
 
 #include "lockstep_loader/batch/batch.h"
+#include "lockstep_loader/batch/buffer_pool.h"
 #include "lockstep_loader/batch/delivered_digest.h"
 #include "lockstep_loader/dataset/dataset.h"
 #include "lockstep_loader/sampler/sampler.h"
@@ -32,7 +33,8 @@ struct LoaderOptions {
   std::uint64_t seed = 0;           ///< key of the per-record generators
   bool in_order = true;             ///< false is refused: arrival order depends on timing
   bool verify_restored =
-      false;  ///< after restore(), begin() reads again what was delivered and checks its digest
+      false;               ///< after restore(), begin() reads again what was delivered and checks its digest
+  Allocate allocate = {};  ///< of batches' memory, from any thread; by default the heap
 };
 
 class Loader {
@@ -57,6 +59,11 @@ class Loader {
   /// place; the epoch then goes on with the batch after it, and a state() saved in between takes up with the
   /// one that failed.
   std::optional<Batch> next();
+
+  /// The batch that next() will return, without delivering it: no state or digest moves. Null where next()
+  /// will return nothing or throw. Waits for a batch that is still being fetched. Valid until the next call
+  /// of next(), begin() or restore(), unless its memory is held by its `storage`.
+  const Batch* peek();
 
   /// What was delivered so far, never what was prefetched: a few hundred bytes (plus 5,056 a generator in
   /// torch order). After the end of epoch e it stands at batch 0 of epoch e + 1.

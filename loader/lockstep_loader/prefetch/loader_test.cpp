@@ -1,5 +1,6 @@
 #include "lockstep_loader/prefetch/loader.h"
 
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <numeric>
@@ -200,6 +201,80 @@ TEST(Loader, AWorkersExceptionComesAtItsPlaceAndNothingElseIsLost) {
       EXPECT_EQ(thrown, (std::vector<std::int64_t>{2, 3, 15})) << workers;
     }
   }
+}
+
+TEST(Loader, LookingAheadChangesNothing) {
+  Loader reference(dataset_of(64), shuffled(64), {.batch_size = 4});
+  const auto expected = epoch_of(reference, 0);
+  for (const int workers : {0, 1, 4}) {
+    Loader loader(dataset_of(64), shuffled(64), {.batch_size = 4, .workers = workers});
+    EXPECT_EQ(loader.peek(), nullptr) << "no epoch is open";
+    loader.begin(0);
+    for (std::size_t k = 0; k < expected.size(); ++k) {
+      const LoaderState before = loader.state();
+      const Batch* const ahead = loader.peek();
+      ASSERT_NE(ahead, nullptr);
+      EXPECT_EQ(Seen(*ahead), expected[k]);
+      EXPECT_EQ(loader.peek(), ahead);
+      EXPECT_EQ(to_bytes(loader.state()), to_bytes(before));
+      EXPECT_EQ(Seen(*loader.next()), expected[k]);
+      EXPECT_EQ(loader.state().batches, static_cast<std::int64_t>(k) + 1);
+    }
+    EXPECT_EQ(loader.peek(), nullptr);
+    EXPECT_FALSE(loader.next().has_value());
+    EXPECT_EQ(loader.delivered(), reference.delivered());
+  }
+}
+
+TEST(Loader, WhatWasSeenAheadIsDroppedWithItsEpoch) {
+  Loader reference(dataset_of(64), shuffled(64), {.batch_size = 4});
+  const auto first = epoch_of(reference, 0), second = epoch_of(reference, 1);
+  Loader loader(dataset_of(64), shuffled(64), {.batch_size = 4, .workers = 2});
+  loader.begin(0);
+  take(loader, 3);
+  const LoaderState state = loader.state();
+  ASSERT_NE(loader.peek(), nullptr);
+  EXPECT_EQ(epoch_of(loader, 1), second);
+  loader.begin(1);
+  ASSERT_NE(loader.peek(), nullptr);
+  loader.restore(state);
+  EXPECT_EQ(loader.peek(), nullptr);
+  loader.begin(0);
+  EXPECT_EQ(Seen(*loader.peek()), first[3]);
+  EXPECT_EQ(rest_of(loader), std::vector(first.begin() + 3, first.end()));
+}
+
+TEST(Loader, AnErrorSeenAheadIsThrownAtItsPlace) {
+  for (const int workers : {0, 2}) {
+    const auto dataset = dataset_of(16);
+    dataset->exploding = {5};
+    Loader loader(dataset, native_sequential(16), {.batch_size = 4, .workers = workers});
+    loader.begin(0);
+    EXPECT_NE(loader.peek(), nullptr);
+    take(loader, 1);
+    EXPECT_EQ(loader.peek(), nullptr);
+    EXPECT_EQ(loader.state().batches, 1);
+    EXPECT_THROW(loader.next(), std::runtime_error);
+    EXPECT_NE(loader.peek(), nullptr);
+    EXPECT_EQ(loader.next()->index, 2);
+  }
+}
+
+TEST(Loader, BatchesMemoryComesFromWhereTheCallerSays) {
+  std::atomic<int> made{0}, freed{0};
+  {
+    LoaderOptions options{.batch_size = 4, .workers = 2};
+    options.allocate = [&](std::size_t bytes) {
+      ++made;
+      auto memory = std::make_shared<std::vector<std::byte>>(bytes);
+      return std::shared_ptr<std::byte>(memory->data(), [memory, &freed](std::byte*) { ++freed; });
+    };
+    Loader loader(dataset_of(400), native_sequential(400), options);
+    EXPECT_EQ(epoch_of(loader, 0).size(), 100u);
+    EXPECT_GT(made, 0);
+    EXPECT_LT(made, 20) << "buffers are used again";
+  }
+  EXPECT_EQ(freed, made);
 }
 
 TEST(Loader, ABatchThatFailedIsTriedAgainByAResume) {

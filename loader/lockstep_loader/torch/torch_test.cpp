@@ -1,17 +1,31 @@
+#include <memory>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include <torch/torch.h>
 
 #include "lockstep/base/expect_error_test.h"
+#include "lockstep/torch/device_test.h"
+#include "lockstep_loader/batch/fakes_test.h"
 #include "lockstep_loader/prefetch/loader.h"
 #include "lockstep_loader/sampler/native.h"
 #include "lockstep_loader/torch/batch_tensors.h"
+#include "lockstep_loader/torch/device_batches.h"
+#include "lockstep_loader/torch/pinned_memory.h"
 #include "lockstep_loader/torch/tensor_dataset.h"
 
 namespace lockstep::loader {
 namespace {
+
+/// Before any test asks LibTorch for CUDA.
+class AskForCuda final : public ::testing::Environment {
+  void SetUp() override { no_cuda_tensors(); }
+};
+[[maybe_unused]] auto* const ask_for_cuda = ::testing::AddGlobalTestEnvironment(new AskForCuda);
 
 Loader loader_over(const std::vector<NamedTensor>& columns, int workers = 0) {
   const DatasetPtr dataset = tensor_dataset(columns);
@@ -85,20 +99,166 @@ TEST(LoaderTorch, ErrorsSayWhatToDo) {
   expect_error(ErrorCode::invalid_argument, "9", [] {
     tensor_dataset({{"x", torch::rand({8})}, {"y", torch::rand({9})}});
   });
-  if (!torch::cuda::is_available()) {
+  if (!no_cuda_tensors().empty()) {
     expect_error(ErrorCode::unsupported, "pageable", [&] { to_tensors(*batch, HostMemory::pinned); });
+    expect_error(ErrorCode::unsupported, "pageable", [] { pinned_memory(); });
   }
 }
 
-TEST(LoaderTorch, PinnedOnAMachineWithGpu) {
-  if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device";
+// ---- Batches on a device
+
+using testing::FakeDataset;
+
+/// What a batch is to its consumer: ids, and the bytes of each field.
+using Seen = std::pair<std::vector<std::int64_t>, std::vector<std::string>>;
+
+Seen seen(const std::vector<std::int64_t>& ids, const TensorBatch& tensors) {
+  Seen all{ids, {}};
+  for (const NamedTensor& field : tensors.fields) all.second.push_back(digest_of(field.tensor).hex());
+  return all;
+}
+
+class DeviceBatchesOnEachDevice : public OnEachDevice {
+ protected:
+  static constexpr std::int64_t kRecords = 200;
+
+  static Loader loader_of(const std::shared_ptr<FakeDataset>& dataset, int workers) {
+    LoaderOptions options{.batch_size = 8, .workers = workers};
+    if (device().is_cuda()) options.allocate = pinned_memory();
+    return {dataset, native_random({kRecords, 3, false, {}}), options};
+  }
+  static std::shared_ptr<FakeDataset> records() { return std::make_shared<FakeDataset>(kRecords); }
+
+  /// From the loader alone, from where it stands.
+  static std::vector<Seen> rest_of(Loader& loader) {
+    std::vector<Seen> all;
+    while (const auto batch = loader.next()) all.push_back(seen(batch->ids, to_tensors(*batch)));
+    return all;
+  }
+
+  /// Keeps every batch until the end, so that whatever is written over is seen. `work` is what a step does.
+  template <class Work>
+  static std::vector<Seen> rest_of(DeviceBatches& batches, bool prefetch, const Work& work) {
+    std::vector<DeviceBatch> kept;
+    while (auto batch = batches.next()) {
+      EXPECT_EQ(batch->tensors.field("bytes").device().type(), device().type());
+      kept.push_back({{}, batch->tensors});
+      kept.back().tensors.ids = batch->host.ids;
+      batch.reset();  // its memory serves the loader again, once it was copied
+      work(kept.back().tensors);
+      if (prefetch) batches.prefetch();
+    }
+    std::vector<Seen> all;
+    for (const DeviceBatch& batch : kept) all.push_back(seen(batch.tensors.ids, batch.tensors));
+    return all;
+  }
+  static std::vector<Seen> rest_of(DeviceBatches& batches, bool prefetch) {
+    return rest_of(batches, prefetch, [](const TensorBatch&) {});
+  }
+};
+
+TEST_P(DeviceBatchesOnEachDevice, AreTheLoaders) {
+  Loader reference = loader_of(records(), 0);
+  reference.begin(2);
+  const auto expected = rest_of(reference);
+  ASSERT_EQ(expected.size(), 25u);
+  for (const int workers : {0, 3}) {
+    for (const bool prefetch : {false, true}) {
+      Loader loader = loader_of(records(), workers);
+      DeviceBatches batches(loader, device());
+      loader.begin(2);
+      EXPECT_EQ(rest_of(batches, prefetch), expected) << workers << " workers";
+      EXPECT_EQ(loader.delivered(), reference.delivered());
+    }
+  }
+}
+
+/// A device that is behind: copies of many batches are under way while the loader uses its memory again.
+TEST_P(DeviceBatchesOnEachDevice, AreTheLoadersWhenTheDeviceIsBehind) {
+  Loader reference = loader_of(records(), 0);
+  reference.begin(0);
+  const auto expected = rest_of(reference);
+  const std::int64_t size = device().is_cuda() ? 4096 : 64;
+  at::Tensor x = torch::ones({size, size}, device()), sum = torch::zeros({}, device());
+  Loader loader = loader_of(records(), 2);
+  DeviceBatches batches(loader, device());
+  loader.begin(0);
+  double expected_sum = 0;
+  const auto found = rest_of(batches, true, [&](const TensorBatch& batch) {
+    x = torch::mm(x, x).clamp(0, 1);
+    sum += batch.field("bytes").to(torch::kFloat).sum() * x[0][0];
+  });
+  EXPECT_EQ(found, expected);
+  reference.begin(0);
+  while (const auto batch = reference.next()) expected_sum += to_tensor(*batch, "bytes").sum().item<double>();
+  EXPECT_EQ(sum.item<double>(), expected_sum) << "what a step read";
+}
+
+TEST_P(DeviceBatchesOnEachDevice, LeaveAStateThatTakesUpWithTheNextBatch) {
+  Loader reference = loader_of(records(), 0);
+  reference.begin(0);
+  const auto expected = rest_of(reference);
+  LoaderState state;
+  {
+    Loader loader = loader_of(records(), 3);
+    DeviceBatches batches(loader, device());
+    loader.begin(0);
+    for (int k = 0; k < 7; ++k) ASSERT_TRUE(batches.next().has_value()), batches.prefetch();
+    state = loader.state();
+    EXPECT_EQ(state.batches, 7);
+    loader.begin(1);  // what was copied ahead is left
+    batches.prefetch();
+    EXPECT_EQ(batches.next()->host.epoch, 1);
+  }
+  Loader loader = loader_of(records(), 1);
+  DeviceBatches batches(loader, device());
+  loader.restore(state);
+  loader.begin(0);
+  EXPECT_EQ(rest_of(batches, true), std::vector(expected.begin() + 7, expected.end()));
+}
+
+TEST_P(DeviceBatchesOnEachDevice, ThrowWhatTheLoaderThrowsAtItsPlace) {
+  for (const int workers : {0, 2}) {
+    const auto dataset = records();
+    dataset->exploding = {20, 190};
+    LoaderOptions options{.batch_size = 8, .workers = workers};
+    Loader loader(dataset, native_sequential(kRecords), options);
+    DeviceBatches batches(loader, device());
+    loader.begin(0);
+    std::vector<std::int64_t> thrown, delivered;
+    for (std::int64_t k = 0; k < 25; ++k) {
+      try {
+        delivered.push_back(batches.next()->host.index);
+      } catch (const std::runtime_error& error) {
+        EXPECT_STREQ(error.what(), "exploded");
+        thrown.push_back(k);
+      }
+      batches.prefetch();
+    }
+    EXPECT_FALSE(batches.next().has_value());
+    EXPECT_EQ(thrown, (std::vector<std::int64_t>{2, 23})) << workers;
+    EXPECT_EQ(delivered.size(), 23u);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, DeviceBatchesOnEachDevice, ::testing::Values("cpu"));
+INSTANTIATE_TEST_SUITE_P(Gpu, DeviceBatchesOnEachDevice, ::testing::Values("cuda"));
+
+class PinnedGpu : public GpuTensors {};
+
+TEST_F(PinnedGpu, BatchesLieInPageLockedMemory) {
   const torch::Tensor x = torch::rand({8, 2});
-  Loader loader = loader_over({{"x", x}});
+  const DatasetPtr dataset = tensor_dataset({{"x", x}});
+  Loader loader(dataset, native_sequential(8), {.batch_size = 8, .allocate = pinned_memory()});
   loader.begin(0);
   const auto batch = loader.next();
-  const torch::Tensor pinned = to_tensors(*batch, HostMemory::pinned).field("x");
-  EXPECT_TRUE(pinned.is_pinned());
-  EXPECT_TRUE(torch::equal(pinned, to_tensor(*batch, "x")));
+  EXPECT_TRUE(to_tensor(*batch, "x").is_pinned());
+  EXPECT_TRUE(to_tensor(*batch, "x").equal(x));
+  Loader pageable = loader_over({{"x", x}});
+  pageable.begin(0);
+  const auto other = pageable.next();
+  EXPECT_FALSE(to_tensor(*other, "x").is_pinned());
+  EXPECT_TRUE(to_tensors(*other, HostMemory::pinned).field("x").is_pinned());
 }
 
 }  // namespace
