@@ -12,6 +12,7 @@
 
 #include <gtest/gtest.h>
 
+#include "lockstep/base/device.h"
 #include "lockstep/record/compare.h"
 #include "lockstep/record/reader.h"
 #include "lockstep/state/durable_file.h"
@@ -119,6 +120,25 @@ class Resume : public testing::TestWithParam<Trainer> {
     return parameters_;
   }
 
+  /// Killed and resumed on `device`; uninterrupted on the CPU.
+  void expect_as_uninterrupted(const std::string& device) {
+    const TemporaryFolder folder;
+    const Finished killed =
+        stopped(GetParam(), folder.path(), {"--device", device, "--workers", "4"}, SIGKILL);
+    ASSERT_EQ(killed.code, 128 + SIGKILL) << "it ended before it could be killed: " << killed.err;
+
+    const Finished resumed =
+        run(GetParam().program,
+            recorded(GetParam(), folder.path(), {"--device", device, "--workers", "1", "--resume"}));
+    ASSERT_EQ(resumed.code, 0) << resumed.err;
+    EXPECT_GE(resumed_step(resumed.err), kFirstCheckpoint);
+    EXPECT_NE(resumed_step(resumed.err) % kStepsPerEpoch, 0);
+    EXPECT_EQ(parameters_of(resumed.out), parameters());
+    const record::Comparison comparison = compare(whole(), folder.path());
+    EXPECT_EQ(comparison.outcome, record::Outcome::same) << explain(comparison);
+    EXPECT_EQ(comparison.steps_compared, GetParam().steps);
+  }
+
  private:
   TemporaryFolder whole_;
   std::string parameters_;
@@ -127,20 +147,16 @@ class Resume : public testing::TestWithParam<Trainer> {
 INSTANTIATE_TEST_SUITE_P(Trainers, Resume, testing::ValuesIn(trainers()),
                          [](const auto& instance) { return instance.param.program; });
 
-TEST_P(Resume, KilledInTheMiddleOfAnEpochEqualsUninterrupted) {
-  const TemporaryFolder folder;
-  const Finished killed = stopped(GetParam(), folder.path(), {"--workers", "4"}, SIGKILL);
-  ASSERT_EQ(killed.code, 128 + SIGKILL) << "it ended before it could be killed: " << killed.err;
+TEST_P(Resume, KilledInTheMiddleOfAnEpochEqualsUninterrupted) { expect_as_uninterrupted("cpu"); }
 
-  const Finished resumed =
-      run(GetParam().program, recorded(GetParam(), folder.path(), {"--workers", "1", "--resume"}));
-  ASSERT_EQ(resumed.code, 0) << resumed.err;
-  EXPECT_GE(resumed_step(resumed.err), kFirstCheckpoint);
-  EXPECT_NE(resumed_step(resumed.err) % kStepsPerEpoch, 0);
-  EXPECT_EQ(parameters_of(resumed.out), parameters());
-  const record::Comparison comparison = compare(whole(), folder.path());
-  EXPECT_EQ(comparison.outcome, record::Outcome::same) << explain(comparison);
-  EXPECT_EQ(comparison.steps_compared, GetParam().steps);
+/// With batches that were copied to the device ahead of the step that was killed.
+class ResumeGpu : public Resume {};
+INSTANTIATE_TEST_SUITE_P(Trainers, ResumeGpu, testing::ValuesIn(trainers()),
+                         [](const auto& instance) { return instance.param.program; });
+
+TEST_P(ResumeGpu, KilledInTheMiddleOfAnEpochEqualsUninterruptedOnTheCpu) {
+  if (cuda_device_count() == 0) GTEST_SKIP() << cuda_trouble();
+  expect_as_uninterrupted("cuda");
 }
 
 TEST_P(Resume, InterruptedLeavesAWholeRecordingAndACheckpoint) {
