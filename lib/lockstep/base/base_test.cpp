@@ -51,6 +51,7 @@ TEST(Error, HasACode) {
                                                      {ErrorCode::corruption, "corruption"},
                                                      {ErrorCode::io, "io"},
                                                      {ErrorCode::unsupported, "unsupported"},
+                                                     {ErrorCode::out_of_memory, "out_of_memory"},
                                                      {ErrorCode::internal, "internal"}};
   for (const auto& [code, name] : names) {
     EXPECT_EQ(error_code_name(code), name);

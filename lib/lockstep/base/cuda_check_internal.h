@@ -7,10 +7,15 @@
 
 namespace lockstep {
 
-/// Throws Error when `status` is not success: unsupported where there is no usable device, internal
-/// otherwise.
+/// Throws Error when `status` is not success: unsupported where there is no usable device, out_of_memory,
+/// internal otherwise.
 inline void check_cuda(cudaError_t status, const char* where) {
   if (status == cudaSuccess) return;
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // which a later launch would report as its own
+    fail(ErrorCode::out_of_memory, {where, "memory of the device", {}, cudaGetErrorString(status),
+                                    "Take fewer rows at a time."});
+  }
   const bool no_device = status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver ||
                          status == cudaErrorNoKernelImageForDevice || status == cudaErrorStubLibrary;
   fail(

@@ -22,7 +22,8 @@ std::string cuda_device_name(int index);
 std::string cuda_driver_version();
 
 /// Memory of the current CUDA device. Copies from and to the host block until they are done.
-/// Throws Error(unsupported) where there is no device, Error(internal) when the device refuses.
+/// Throws Error(unsupported) where there is no device, Error(out_of_memory) where it has not so
+/// much left, Error(internal) when it refuses.
 class DeviceBuffer {
  public:
   explicit DeviceBuffer(std::size_t bytes);

@@ -28,6 +28,8 @@ std::string_view error_code_name(ErrorCode code) {
       return "io";
     case ErrorCode::unsupported:
       return "unsupported";
+    case ErrorCode::out_of_memory:
+      return "out_of_memory";
     case ErrorCode::internal:
       return "internal";
   }

@@ -14,6 +14,7 @@ enum class ErrorCode {
   corruption,        ///< data that was read is not what its format or checksum demands
   io,                ///< the operating system refused to read or write
   unsupported,       ///< a promise that cannot be kept, or a feature that this build lacks
+  out_of_memory,     ///< memory, of the machine or of a device, that is not there
   internal,          ///< a bug of this library
 };
 

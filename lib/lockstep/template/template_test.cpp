@@ -12,7 +12,9 @@
 #include <gtest/gtest.h>
 
 #include "lockstep/base/device.h"
+#include "lockstep/base/device_values_test.h"
 #include "lockstep/base/error.h"
+#include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/flushing_caller_test.h"
 #include "lockstep/template/template_ref.h"
 #include "lockstep/template/template_vectors.h"
@@ -202,6 +204,14 @@ TEST(TemplateOpErrors, CudaWithoutADeviceIsUnsupported) {
                  "Device::cpu", ErrorCode::unsupported);
   EXPECT_NE(cuda_trouble(), "");
   EXPECT_THROW(DeviceBuffer(4), Error);
+}
+
+class TemplateOpGpuErrors : public GpuSuite<> {};
+
+TEST_F(TemplateOpGpuErrors, MemoryThatIsNotThere) {
+  constexpr std::size_t kNobodyHas = std::size_t{1} << 50;
+  expect_error(ErrorCode::out_of_memory, "memory of the device", [] { DeviceBuffer{kNobodyHas}; });
+  EXPECT_NO_THROW(DeviceBuffer(4));
 }
 
 }  // namespace

@@ -697,6 +697,20 @@ TEST_F(GpuTensors, OnTwoDevicesAreRefused) {
   expect_error(ErrorCode::invalid_argument, "one device", [&] { clip_gradients(both, 1); });
 }
 
+/// A result that fits no device, in the middle of a training: LibTorch's own error, and nothing is lost.
+TEST_F(GpuTensors, ThatFitNoDeviceAreAnErrorThatHarmsNothing) {
+  const at::Tensor x = numbers({1 << 20, 1}).to(at::kCUDA).requires_grad_(true);
+  const at::Tensor row = numbers({1, 4}).to(at::kCUDA);
+  const InvariantMode mode;
+  const auto gradient = [&] {
+    torch::mm(x, row).sum().backward();
+    return digest(std::exchange(x.mutable_grad(), at::Tensor()));
+  };
+  const auto expected = gradient();
+  EXPECT_THROW(torch::mm(x, x.t()), c10::OutOfMemoryError);  // 4 TB
+  EXPECT_EQ(gradient(), expected);
+}
+
 TEST_F(GpuTensors, WhereTheCpuIsForcedAreRefused) {
   const at::Tensor x = torch::ones({4, 4}, at::kCUDA);
   {
