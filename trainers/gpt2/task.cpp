@@ -46,9 +46,10 @@ LanguageTask::LanguageTask(std::shared_ptr<Gpt2> model, const LanguageOptions& o
     : model_(std::move(model)), options_(options), optimizer_(make_optimizer(*model_, options)) {}
 
 PartResult LanguageTask::accumulate(const MicroBatch& part) {
-  const torch::Tensor targets = part.field("targets").view({-1});      // [B · T]
-  const torch::Tensor logits = model_->forward(part.field("tokens"));  // [B · T, V]
-  const torch::Tensor loss = part.part_of_mean(torch::nn::functional::cross_entropy(logits, targets));
+  const torch::Tensor targets = part.field("targets").view({-1});  // [B · T]
+  // The logits, [B · T, V], have no name here: their gradient takes their memory.
+  const torch::Tensor loss = part.part_of_mean(
+      torch::nn::functional::cross_entropy(model_->forward(part.field("tokens")), targets));
   loss.backward();
   return {loss, std::nullopt};
 }

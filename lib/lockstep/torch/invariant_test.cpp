@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -177,6 +178,46 @@ TEST(InvariantMode, GradientsAreCloseToLibTorchs) {
   const auto parameters = problem.net->parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i)
     EXPECT_TRUE(torch::allclose(parameters[i].grad(), expected[i], 1e-5, 1e-7)) << i;
+}
+
+/// The logits of a language model are its largest tensors: they and their gradient are not there both, unless
+/// somebody still looks at them.
+TEST(InvariantMode, TheGradientOfLogitsTakesTheirMemory) {
+  torch::manual_seed(3);
+  const at::Tensor x = torch::randn({12, 8}), target = torch::randint(50, {12});
+  const at::Tensor weight = torch::randn({50, 8}).requires_grad_(true);
+  const InvariantMode mode;
+  const void *logits = nullptr, *gradient = nullptr;
+  const auto loss_of = [&](const at::Tensor& of) {
+    logits = of.const_data_ptr();
+    of.register_hook([&](const at::Tensor& g) { gradient = g.const_data_ptr(); });
+    return torch::cross_entropy_loss(of, target);
+  };
+  const auto gradient_of_weight = [&] {
+    return digest_of(std::exchange(weight.mutable_grad(), at::Tensor())).hex();
+  };
+
+  loss_of(torch::linear(x, weight)).backward();
+  EXPECT_EQ(gradient, logits);
+  const std::string expected = gradient_of_weight();
+
+  const at::Tensor held = torch::linear(x, weight), before = held.detach().clone();
+  loss_of(held).backward();
+  EXPECT_NE(gradient, logits);
+  EXPECT_TRUE(held.equal(before));
+  EXPECT_EQ(gradient_of_weight(), expected);
+
+  loss_of(torch::linear(x, weight).view({3, 4, 50}).flatten(0, 1)).backward();
+  EXPECT_EQ(gradient_of_weight(), expected);
+
+  const at::Tensor loss = loss_of(torch::linear(x, weight));
+  loss.backward({}, /*retain_graph=*/true);
+  EXPECT_NE(gradient, logits);
+  EXPECT_EQ(gradient_of_weight(), expected);
+  loss.backward();
+  EXPECT_EQ(gradient, logits);
+  EXPECT_EQ(gradient_of_weight(), expected);
+  EXPECT_THROW(loss.backward(), c10::Error);
 }
 
 TEST(InvariantMode, LeavesEverythingAsItWas) {

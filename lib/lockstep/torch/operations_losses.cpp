@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <torch/csrc/autograd/graph_task.h>
+
 #include "lockstep/base/error.h"
 #include "lockstep/cross_entropy/cross_entropy.h"
 #include "lockstep/torch/dtype_internal.h"
@@ -80,6 +82,13 @@ bool has_class_targets(const at::Tensor& scores, const at::Tensor& target) {
          target.size(0) == scores.size(0);
 }
 
+/// Whether nothing but `tensor` can see its memory, which LibTorch owns: then a gradient may take its place.
+bool is_seen_by_nobody_else(const at::Tensor& tensor) {
+  return tensor.use_count() == 1 && tensor.storage().use_count() == 1 && tensor.storage().resizable();
+}
+
+/// The logits are the largest tensors of a language model. Their gradient takes their memory where the graph
+/// ends here and nobody else holds them, so that they and it are never there both.
 class LockstepCrossEntropyBackward final : public Node {
  public:
   std::string name() const override { return "LockstepCrossEntropyBackward"; }
@@ -118,8 +127,10 @@ class LockstepCrossEntropyBackward final : public Node {
     refuse_create_graph(*this, "Write the loss as log_softmax and nll_loss for a double backward");
     const Computation computation;
     LOCKSTEP_COUNT_CALL("cross_entropy backward");
-    const at::Tensor logits = logits_.unpack().contiguous();
-    const at::Tensor result = at::empty(logits.sizes(), logits.options().requires_grad(false));
+    at::Tensor logits = logits_.unpack();
+    if (!torch::autograd::get_current_graph_task_keep_graph()) logits_.reset_data();
+    logits = logits.variable_data().contiguous();
+    const at::Tensor result = is_seen_by_nobody_else(logits) ? logits : at::empty_like(logits);
     const LossGradients losses(gradients[0], reduction_, scale_, row_max_.sizes());
     const OnDevice on("cross_entropy backward", logits, gradients[0]);
     by_dtype(logits, [&](auto zero) {
