@@ -17,6 +17,7 @@
 
 #include "lockstep/random/philox.h"
 #include "lockstep/torch/initialize.h"
+#include "lockstep/torch/invariant_mode.h"
 
 namespace lockstep {
 
@@ -45,6 +46,7 @@ class RandomModelMaker {
   RandomModelMaker(std::uint64_t seed, at::Device device) : seed_(seed), device_(device), generator_(seed) {}
 
   RandomModel make() {
+    const InvariantMode off(false);  // it makes masks with operations that the mode does not know
     switch (between(0, 3)) {
       case 0:
         begin_with_vectors();
