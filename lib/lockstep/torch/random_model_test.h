@@ -287,10 +287,10 @@ class RandomModelMaker {
   }
   Layer attention() {
     const std::int64_t keys = between(1, 4), queries = keys * (chance(0.3) ? 2 : 1), time = shape_[0];
-    const bool causal = chance(0.5);
+    const bool causal = chance(0.4);
     const double dropout = chance(0.2) ? 0.2 : 0;
     std::optional<at::Tensor> mask;
-    if (!causal && chance(0.5)) {
+    if (!causal && chance(0.7)) {
       mask = normal({time, time});
       if (chance(0.5)) mask = mask->gt(0).index_fill(1, torch::zeros({1}, torch::kLong).to(device_), true);
     }
@@ -499,6 +499,7 @@ class RandomModelMaker {
       &RandomModelMaker::scaled_rows,
   };
   static inline const std::vector<Maker> kSequenceLayers = {
+      &RandomModelMaker::attention,           &RandomModelMaker::attention,
       &RandomModelMaker::attention,           &RandomModelMaker::written_out_attention,
       &RandomModelMaker::positions,           &RandomModelMaker::mixed_over_time,
       &RandomModelMaker::convolved_over_time,
