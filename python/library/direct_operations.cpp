@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <cstddef>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -115,7 +116,7 @@ std::tuple<Tensor, Tensor, Tensor> computed_layer_norm_backward(const Tensor& gr
                beta = bias.contiguous();
   const std::int64_t features = gamma.numel(), rows = features == 0 ? 0 : x.numel() / features;
   lockstep::parallel::set_thread_count(at::get_num_threads());
-  const lockstep::OnDevice on("lockstep::layer_norm_backward", dy, x, gamma, beta);
+  lockstep::OnDevice on("lockstep::layer_norm_backward", dy, x, gamma, beta);
   // The statistics again: saving them would make them outputs that a program sees.
   const Tensor dx = at::empty_like(x), mean = at::empty({rows}, x.options()), rstd = at::empty_like(mean);
   lockstep::layer_norm({x.const_data_ptr<float>(), gamma.const_data_ptr<float>(),
@@ -123,17 +124,20 @@ std::tuple<Tensor, Tensor, Tensor> computed_layer_norm_backward(const Tensor& gr
                         mean.mutable_data_ptr<float>(), rstd.mutable_data_ptr<float>(), rows, features, eps},
                        on.device(), on.stream());
   const Tensor dgamma = at::zeros_like(gamma), dbeta = at::zeros_like(beta);
-  lockstep::layer_norm_backward({dy.const_data_ptr<float>(),
-                                 x.const_data_ptr<float>(),
-                                 mean.const_data_ptr<float>(),
-                                 rstd.const_data_ptr<float>(),
-                                 gamma.const_data_ptr<float>(),
-                                 dx.mutable_data_ptr<float>(),
-                                 {dgamma.mutable_data_ptr<float>(), nullptr},
-                                 {dbeta.mutable_data_ptr<float>(), nullptr},
-                                 {0, rows, true},
-                                 features},
-                                on.device(), on.stream());
+  const lockstep::order::FoldSpan span{0, rows, true};
+  lockstep::layer_norm_backward(
+      {dy.const_data_ptr<float>(),
+       x.const_data_ptr<float>(),
+       mean.const_data_ptr<float>(),
+       rstd.const_data_ptr<float>(),
+       gamma.const_data_ptr<float>(),
+       dx.mutable_data_ptr<float>(),
+       {dgamma.mutable_data_ptr<float>(), nullptr},
+       {dbeta.mutable_data_ptr<float>(), nullptr},
+       span,
+       features,
+       on.scratch<std::byte>(lockstep::norm_backward_scratch_bytes(features, span))},
+      on.device(), on.stream());
   return {dx, dgamma, dbeta};
 }
 

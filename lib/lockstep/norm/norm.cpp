@@ -6,6 +6,7 @@
 
 #include "lockstep/base/call_check_internal.h"
 #include "lockstep/norm/norm_internal.h"
+#include "lockstep/order/column_fold_internal.h"
 
 namespace lockstep {
 namespace {
@@ -40,6 +41,20 @@ class Check {
     if (fold.total == nullptr || fold.open != nullptr || features == 0 || !order::needs_open_partial(span))
       return;
     refuse(std::string(name) + ".open", "memory, since the span's cuts leave a chunk open", "a null pointer");
+  }
+  template <class T>
+  void scratch(const void* scratch, std::int64_t features, const BasicNormFold<T>& dgamma,
+               const BasicNormFold<T>& dbeta, const order::FoldSpan& span, Device device) const {
+    if (device == Device::cpu || scratch != nullptr) return;
+    if (dgamma.total == nullptr && dbeta.total == nullptr) return;
+    const std::int64_t bytes = scratch_bytes(features, span);
+    if (bytes > 0)
+      refuse("scratch", "memory of " + std::to_string(bytes) + " bytes on the device", "a null pointer");
+  }
+  std::int64_t scratch_bytes(std::int64_t features, const order::FoldSpan& of) const {
+    extent("features", features);
+    span(of);
+    return order::fold_scratch_partials(features, of) * static_cast<std::int64_t>(sizeof(norm::FoldPartials));
   }
   template <class T>
   void device_of_rows(Device device) const {
@@ -110,8 +125,9 @@ void layer_norm_backward(const BasicLayerNormBackward<T>& call, Device device, v
   check.fold("dgamma", call.dgamma, call.span, call.features);
   check.fold("dbeta", call.dbeta, call.span, call.features);
   check.device_of_rows<T>(device);
+  check.scratch(call.scratch, call.features, call.dgamma, call.dbeta, call.span, device);
   run_rows_backward(norm::BasicRowsBackward<T>{call.dy, call.x, call.mean, call.rstd, call.gamma, call.dx,
-                                               call.features, 1, call.features, true, 0},
+                                               call.features, 1, call.features, true, 0, call.scratch},
                     call.dgamma, call.dbeta, call.span, device, stream);
 }
 
@@ -140,8 +156,9 @@ void rms_norm_backward(const BasicRmsNormBackward<T>& call, Device device, void*
   check.memory("rstd", call.rstd, call.span.rows);
   check.fold("dgamma", call.dgamma, call.span, call.features);
   check.device_of_rows<T>(device);
+  check.scratch(call.scratch, call.features, call.dgamma, {}, call.span, device);
   run_rows_backward(norm::BasicRowsBackward<T>{call.dy, call.x, nullptr, call.rstd, call.gamma, call.dx,
-                                               call.features, 1, call.features, false, 0},
+                                               call.features, 1, call.features, false, 0, call.scratch},
                     call.dgamma, BasicNormFold<T>{}, call.span, device, stream);
 }
 
@@ -183,6 +200,7 @@ void group_norm_backward(const BasicGroupNormBackward<T>& call, Device device, v
   check.fold("dgamma", call.dgamma, call.span, call.channels);
   check.fold("dbeta", call.dbeta, call.span, call.channels);
   check.device_of_rows<T>(device);
+  check.scratch(call.scratch, call.channels, call.dgamma, call.dbeta, call.span, device);
   if constexpr (internal::kHasCudaForm<T>) {
     if (device == Device::cuda) return norm::group_norm_backward_cuda(call, stream);
   }
@@ -192,6 +210,10 @@ void group_norm_backward(const BasicGroupNormBackward<T>& call, Device device, v
 }  // namespace checked
 
 }  // namespace
+
+std::int64_t norm_backward_scratch_bytes(std::int64_t features, const order::FoldSpan& span) {
+  return Check("norm_backward_scratch_bytes").scratch_bytes(features, span);
+}
 
 void layer_norm(const LayerNorm& call, Device device, void* stream) {
   checked::layer_norm(call, device, stream);

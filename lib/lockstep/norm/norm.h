@@ -55,9 +55,16 @@ struct BasicLayerNormBackward {
   BasicNormFold<T> dgamma, dbeta;
   order::FoldSpan span;  ///< the rows of this call, and where they lie in the global batch
   std::int64_t features = 0;
+  /// On a CUDA device: norm_backward_scratch_bytes(features, span) bytes on a boundary of 16, overwritten.
+  /// The next call on the same stream may have the same. Unused on the CPU.
+  void* scratch = nullptr;
 };
 using LayerNormBackward = BasicLayerNormBackward<float>;
 using LayerNormBackward64 = BasicLayerNormBackward<double>;
+
+/// The bytes of scratch that a backward's folds need on a CUDA device: at most 2 MiB, whatever the extents; 0
+/// where the rows lie in one chunk. Throws Error(invalid_argument) for a negative extent or first row.
+std::int64_t norm_backward_scratch_bytes(std::int64_t features, const order::FoldSpan& span);
 
 void layer_norm(const LayerNorm& call, Device device = Device::cpu, void* stream = nullptr);
 void layer_norm_backward(const LayerNormBackward& call, Device device = Device::cpu, void* stream = nullptr);
@@ -85,6 +92,7 @@ struct BasicRmsNormBackward {
   BasicNormFold<T> dgamma;
   order::FoldSpan span;
   std::int64_t features = 0;
+  void* scratch = nullptr;  ///< as in LayerNormBackward
 };
 using RmsNormBackward = BasicRmsNormBackward<float>;
 using RmsNormBackward64 = BasicRmsNormBackward<double>;
@@ -121,6 +129,7 @@ struct BasicGroupNormBackward {
   BasicNormFold<T> dgamma, dbeta;
   order::FoldSpan span;
   std::int64_t samples = 0, channels = 0, pixels = 0, groups = 1;
+  void* scratch = nullptr;  ///< as in LayerNormBackward, with the channels for features
 };
 using GroupNormBackward = BasicGroupNormBackward<float>;
 using GroupNormBackward64 = BasicGroupNormBackward<double>;

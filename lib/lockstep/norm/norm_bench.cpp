@@ -94,7 +94,64 @@ BENCHMARK(layer_norm_reference)->Apply(shapes);
 BENCHMARK(layer_norm_backward)->Apply(shapes);
 BENCHMARK(rms_norm)->Apply(shapes);
 
-// ---- GroupNorm on CUDA, beside a copy of the device's memory
+// ---- CUDA, beside a copy of the device's memory
+
+std::size_t bytes_of(std::int64_t floats) { return static_cast<std::size_t>(floats) * sizeof(float); }
+float* at(const lockstep::DeviceBuffer& buffer, std::int64_t element = 0) {
+  return static_cast<float*>(buffer.data()) + element;
+}
+void fill(lockstep::DeviceBuffer& buffer, float value) {
+  buffer.copy_from_host(std::vector<float>(buffer.bytes() / sizeof(float), value).data());
+}
+
+/// Rows of LayerNorm and RMSNorm.
+struct DeviceRows {
+  explicit DeviceRows(const benchmark::State& state)
+      : rows(state.range(0)),
+        features(state.range(1)),
+        x(bytes_of(rows * features)),
+        dy(x.bytes()),
+        dx(x.bytes()),
+        statistics(bytes_of(2 * rows)),
+        scales(bytes_of(4 * features)),
+        scratch(static_cast<std::size_t>(lockstep::norm_backward_scratch_bytes(features, span())) + 1) {
+    for (lockstep::DeviceBuffer* buffer : {&x, &dy, &statistics, &scales}) fill(*buffer, 0.75f);
+  }
+  lockstep::order::FoldSpan span() const { return {0, rows, true}; }
+  lockstep::NormFold fold(int which, bool is_wanted) const {
+    return {is_wanted ? at(scales, (2 + which) * features) : nullptr};
+  }
+  void layer_norm() const {
+    lockstep::layer_norm({at(x), at(scales), at(scales, features), at(dx), at(statistics),
+                          at(statistics, rows), rows, features},
+                         lockstep::Device::cuda);
+  }
+  void rms_norm() const {
+    lockstep::rms_norm({at(x), at(scales), at(dx), at(statistics, rows), rows, features},
+                       lockstep::Device::cuda);
+  }
+  void layer_norm_backward(bool has_dx, bool has_folds) const {
+    lockstep::layer_norm_backward(
+        {at(dy), at(x), at(statistics), at(statistics, rows), at(scales), has_dx ? at(dx) : nullptr,
+         fold(0, has_folds), fold(1, has_folds), span(), features, scratch.data()},
+        lockstep::Device::cuda);
+  }
+  void rms_norm_backward(bool has_dx, bool has_folds) const {
+    lockstep::rms_norm_backward({at(dy), at(x), at(statistics, rows), at(scales), has_dx ? at(dx) : nullptr,
+                                 fold(0, has_folds), span(), features, scratch.data()},
+                                lockstep::Device::cuda);
+  }
+
+  std::int64_t rows, features;
+  lockstep::DeviceBuffer x, dy, dx, statistics, scales, scratch;
+};
+
+/// `arrays` of the size of x are read or written in all.
+template <class Operation>
+void on_rows(benchmark::State& state, std::size_t arrays, Operation operation) {
+  const DeviceRows p(state);
+  lockstep::internal::time_beside_device_copy(state, arrays * p.x.bytes(), [&] { operation(p); });
+}
 
 /// samples × channels × pixels in groups.
 struct DeviceGroups {
@@ -103,20 +160,15 @@ struct DeviceGroups {
         channels(state.range(1)),
         pixels(state.range(2)),
         groups(state.range(3)),
-        x(bytes(samples * channels * pixels)),
+        x(bytes_of(samples * channels * pixels)),
         y(x.bytes()),
         dx(x.bytes()),
-        statistics(bytes(2 * samples * groups)),
-        scales(bytes(4 * channels)) {
-    const std::vector<float> values(x.bytes() / sizeof(float), 0.75f), some(scales.bytes() / sizeof(float));
-    x.copy_from_host(values.data());
-    y.copy_from_host(values.data());
-    scales.copy_from_host(some.data());
+        statistics(bytes_of(2 * samples * groups)),
+        scales(bytes_of(4 * channels)),
+        scratch(static_cast<std::size_t>(lockstep::norm_backward_scratch_bytes(channels, span())) + 1) {
+    for (lockstep::DeviceBuffer* buffer : {&x, &y, &scales}) fill(*buffer, 0.75f);
   }
-  static std::size_t bytes(std::int64_t floats) { return static_cast<std::size_t>(floats) * sizeof(float); }
-  static float* at(const lockstep::DeviceBuffer& buffer, std::int64_t element = 0) {
-    return static_cast<float*>(buffer.data()) + element;
-  }
+  lockstep::order::FoldSpan span() const { return {0, samples * pixels, true}; }
   void forward() const {
     lockstep::group_norm({at(x), at(scales), at(scales, channels), at(y), at(statistics),
                           at(statistics, samples * groups), samples, channels, pixels, groups},
@@ -124,7 +176,7 @@ struct DeviceGroups {
   }
 
   std::int64_t samples, channels, pixels, groups;
-  lockstep::DeviceBuffer x, y, dx, statistics, scales;
+  lockstep::DeviceBuffer x, y, dx, statistics, scales, scratch;
 };
 
 void cuda_group_norm(benchmark::State& state) {
@@ -136,7 +188,6 @@ void cuda_group_norm(benchmark::State& state) {
 void cuda_group_norm_backward(benchmark::State& state) {
   const DeviceGroups p(state);
   p.forward();
-  const auto at = DeviceGroups::at;
   lockstep::internal::time_beside_device_copy(state, 5 * p.x.bytes(), [&] {
     lockstep::group_norm_backward({at(p.y, 0),
                                    at(p.x, 0),
@@ -146,11 +197,12 @@ void cuda_group_norm_backward(benchmark::State& state) {
                                    at(p.dx, 0),
                                    {at(p.scales, 2 * p.channels)},
                                    {at(p.scales, 3 * p.channels)},
-                                   {0, p.samples * p.pixels, true},
+                                   p.span(),
                                    p.samples,
                                    p.channels,
                                    p.pixels,
-                                   p.groups},
+                                   p.groups,
+                                   p.scratch.data()},
                                   lockstep::Device::cuda);
   });
 }
@@ -161,6 +213,20 @@ void cuda_group_shapes(benchmark::internal::Benchmark* bench) {
 
 const bool kRegistered = [] {
   if (lockstep::cuda_device_count() == 0) return false;
+  const auto add = [](const char* name, std::size_t arrays, auto operation) {
+    benchmark::RegisterBenchmark(name, [=](benchmark::State& state) { on_rows(state, arrays, operation); })
+        ->Args({32'768, 768})
+        ->Args({32'768, 4096})
+        ->Args({8192, 768})
+        ->Iterations(1)
+        ->UseManualTime();
+  };
+  add("cuda_layer_norm", 2, [](const DeviceRows& p) { p.layer_norm(); });
+  add("cuda_layer_norm_dx", 3, [](const DeviceRows& p) { p.layer_norm_backward(true, false); });
+  add("cuda_layer_norm_folds", 2, [](const DeviceRows& p) { p.layer_norm_backward(false, true); });
+  add("cuda_layer_norm_backward", 5, [](const DeviceRows& p) { p.layer_norm_backward(true, true); });
+  add("cuda_rms_norm", 2, [](const DeviceRows& p) { p.rms_norm(); });
+  add("cuda_rms_norm_backward", 5, [](const DeviceRows& p) { p.rms_norm_backward(true, true); });
   benchmark::RegisterBenchmark("cuda_group_norm", cuda_group_norm)->Apply(cuda_group_shapes);
   benchmark::RegisterBenchmark("cuda_group_norm_backward", cuda_group_norm_backward)
       ->Apply(cuda_group_shapes);

@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <cmath>
-#include <cuda_pipeline_primitives.h>
 #include <limits>
+#include <type_traits>
 
 #include "lockstep/base/divisor_internal.h"
 #include "lockstep/norm/norm_inl.h"
 #include "lockstep/norm/norm_internal.h"
-#include "lockstep/order/fold.h"
+#include "lockstep/order/column_fold_cuda_internal.h"
 #include "lockstep/order/lanes_cuda_internal.h"
 
 namespace lockstep::norm {
@@ -129,201 +129,196 @@ __global__ void __launch_bounds__(Form::kBlockThreads)
   });
 }
 
-// ---- The gradients of gamma and beta
+// ---- The gradients of gamma and beta: folds over rows, a column each
 
-constexpr int kFoldColumns = 8, kFoldChunks = 64;  // of a thread block: 32 bytes of a row, for each chunk
+/// The folds of dy · normalized and of dy, side by side; one that is not wanted has null memory.
+struct GammaAndBeta {
+  using Partial = FoldPartials;
+  NormFold gamma, beta;
 
-struct Partials {
-  float gamma, beta;
+  __device__ FoldPartials open(std::int64_t j) const { return {read(gamma.open, j), read(beta.open, j)}; }
+  __device__ FoldPartials total(std::int64_t j) const { return {read(gamma.total, j), read(beta.total, j)}; }
+  __device__ void keep_open(std::int64_t j, const FoldPartials& partial) const {
+    write(gamma.open, j, partial.gamma);
+    write(beta.open, j, partial.beta);
+  }
+  __device__ void keep_total(std::int64_t j, const FoldPartials& total) const {
+    write(gamma.total, j, total.gamma);
+    write(beta.total, j, total.beta);
+  }
+
+ private:
+  __device__ static float read(const float* of, std::int64_t j) { return of == nullptr ? 0.0f : of[j]; }
+  __device__ static void write(float* to, std::int64_t j, float value) {
+    if (to != nullptr) to[j] = value;
+  }
 };
 
-/// A chunk's chains of column j. Rows are asked for some at a time.
-template <bool centered>
-__device__ Partials chunk_partials(const RowsBackward& call, const order::FoldSegment& segment,
-                                   std::int64_t j, Partials partials, bool is_gamma_wanted) {
-  constexpr int kRows = 8;
-  const std::int64_t end = segment.offset + segment.rows;
-  for (std::int64_t first = segment.offset; first < end; first += kRows) {
-    float dy[kRows], value[kRows];
-#pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      const std::int64_t row = first + i;
-      if (row >= end) continue;
-      dy[i] = call.dy[row * call.features + j];
-      if (is_gamma_wanted)
-        value[i] = normalized<centered>(call.x[row * call.features + j], centered ? call.mean[row] : 0.0f,
-                                        call.rstd[row]);
-    }
-#pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      if (first + i >= end) continue;
-      if (is_gamma_wanted) partials.gamma = std::fma(dy[i], value[i], partials.gamma);
-      partials.beta = partials.beta + dy[i];
-    }
-  }
-  return partials;
+/// Order: a row after those before it, one fma, and one add for beta.
+template <bool centered, bool has_gamma>
+__device__ FoldPartials add_row(const FoldPartials& partial, float dy, float x, float mean, float rstd) {
+  return {has_gamma ? std::fma(dy, normalized<centered>(x, mean, rstd), partial.gamma) : partial.gamma,
+          partial.beta + dy};
 }
 
-/// Order: total + partial(i) of `count` segments from `first` on, ascending; one that does not close stays
-/// open.
-template <class Partial>
-__device__ void fold_segments(const NormFold& to, std::int64_t j, const order::FoldSpan& span,
-                              std::int64_t first, int count, Partial partial) {
-  float total = to.total[j];
-  for (int i = 0; i < count; ++i) {
-    if (order::fold_segment(span, first + i).closes)
-      total = total + partial(i);
-    else
-      to.open[j] = partial(i);
-  }
-  to.total[j] = total;
-}
+constexpr int kStagesInFlight = 4;  // of 8 KiB: all the blocks of [32768, 768] find a place at once
 
-// Order: of a column, a chain over the rows of each chunk, ascending, one fma (beta: add) a row; then the
-// chunks' partials, ascending.
-template <bool centered>
-__global__ void __launch_bounds__(kFoldColumns* kFoldChunks)
-    fold_columns(RowsBackward call, NormFold dgamma, NormFold dbeta, order::FoldSpan span) {
-  __shared__ Partials partials[kFoldChunks][kFoldColumns];
-  const int column = static_cast<int>(threadIdx.x) % kFoldColumns;
-  const int chunk = static_cast<int>(threadIdx.x) / kFoldColumns;
-  const bool is_gamma_wanted = dgamma.total != nullptr, is_beta_wanted = dbeta.total != nullptr;
-  const std::int64_t segments = order::fold_segments(span);
-  const std::int64_t step = std::int64_t{gridDim.x} * kFoldColumns;
-  for (std::int64_t base = std::int64_t{blockIdx.x} * kFoldColumns; base < call.features; base += step) {
-    const std::int64_t j = base + column;
-    const bool is_column = j < call.features;
-    for (std::int64_t first = 0; first < segments; first += kFoldChunks) {
-      if (is_column && first + chunk < segments) {
-        const order::FoldSegment segment = order::fold_segment(span, first + chunk);
-        const Partials start{segment.opens || !is_gamma_wanted ? 0.0f : dgamma.open[j],
-                             segment.opens || !is_beta_wanted ? 0.0f : dbeta.open[j]};
-        partials[chunk][column] = chunk_partials<centered>(call, segment, j, start, is_gamma_wanted);
+/// LayerNorm's and RMSNorm's rows.
+template <bool centered, bool has_gamma>
+struct RowTerms {
+  static constexpr int kStages = kStagesInFlight;
+  static constexpr int kMostRows = has_gamma ? 64 : order::kStageElements<float>;
+  struct Stage {
+    alignas(16) float dy[order::kStageElements<float>];
+    alignas(16) float x[has_gamma ? order::kStageElements<float> : 1];
+    float mean[has_gamma && centered ? kMostRows : 1], rstd[has_gamma ? kMostRows : 1];
+  };
+  order::TileRows<float> dy, x;
+  const float* mean;
+  const float* rstd;
+
+  __device__ int rows_a_stage() const { return min(dy.rows_a_stage(), kMostRows); }
+  __device__ void fetch(int from, int count, Stage& to) const {
+    dy.fetch(from, count, to.dy);
+    if constexpr (has_gamma) {
+      x.fetch(from, count, to.x);
+      for (int row = static_cast<int>(threadIdx.x); row < count; row += order::kFoldLanes) {
+        if (centered) __pipeline_memcpy_async(&to.mean[row], mean + from + row, sizeof(float));
+        __pipeline_memcpy_async(&to.rstd[row], rstd + from + row, sizeof(float));
       }
-      __syncthreads();
-      if (is_column && chunk == 0) {
-        const int count = static_cast<int>(min(segments - first, std::int64_t{kFoldChunks}));
-        if (is_gamma_wanted)
-          fold_segments(dgamma, j, span, first, count, [&](int i) { return partials[i][column].gamma; });
-        if (is_beta_wanted)
-          fold_segments(dbeta, j, span, first, count, [&](int i) { return partials[i][column].beta; });
-      }
-      __syncthreads();
     }
   }
-}
-
-// ---- The same for GroupNorm: a channel's pixels lie side by side, so a thread block has a channel, and some
-// chunks of it at a time, whose pixels come through shared memory a stage ahead of their sums
-
-constexpr int kPixelThreads = 256, kPixelChunks = 64, kPixelRows = 32;
-
-struct PixelStage {
-  float dy[kPixelChunks][kPixelRows + 1];  // one more, so that a row's threads meet different banks
-  float x[kPixelChunks][kPixelRows + 1];
+  __device__ FoldPartials add(FoldPartials partial, int, int count, const Stage& stage) const {
+    const int lane = static_cast<int>(threadIdx.x);
+#pragma unroll 8
+    for (int row = 0; row < count; ++row) {
+      const int at = row * dy.width + lane;
+      partial = add_row<centered, has_gamma>(partial, stage.dy[at], has_gamma ? stage.x[at] : 0.0f,
+                                             has_gamma && centered ? stage.mean[row] : 0.0f,
+                                             has_gamma ? stage.rstd[row] : 0.0f);
+    }
+    return partial;
+  }
 };
 
-/// One channel's rows, the pixels of all samples.
-template <class Index>
-struct ChannelRows {
+template <bool centered, bool has_gamma>
+struct RowFold : GammaAndBeta {
+  using Terms = RowTerms<centered, has_gamma>;
+  RowsBackward call;
+
+  __device__ Terms terms(const order::FoldTile& tile, std::int64_t row) const {
+    const order::TileRows<float> dy(call.dy, call.features, tile, row);
+    if constexpr (!has_gamma) return {dy, dy, nullptr, nullptr};
+    return {dy, {call.x, call.features, tile, row}, centered ? call.mean + row : nullptr, call.rstd + row};
+  }
+};
+
+/// GroupNorm's pixels, a lane a channel: a channel's pixels lie side by side in memory, and in a stage.
+template <class Index, bool has_gamma>
+struct PixelTerms {
+  static constexpr int kStages = kStagesInFlight, kRows = 32;
+  static constexpr int kStride = kRows + 4;  // so that lanes who read four pixels each meet different banks
+  using Pixels = float[order::kFoldLanes][kStride];
+  struct Stage {
+    alignas(16) Pixels dy;
+    alignas(16) float x[has_gamma ? order::kFoldLanes : 1][kStride];
+  };
   const GroupNormBackward& call;
   Divisor<Index> pixels;
-  std::int64_t channel;
+  order::FoldTile tile;
+  std::int64_t first;      ///< row of the span
+  std::int64_t statistic;  ///< of the lane's channel in the first sample
 
+  __device__ int rows_a_stage() const { return kRows; }
+  __device__ void fetch(int from, int count, Stage& to) const {
+    copy(call.dy, from, count, to.dy);
+    if constexpr (has_gamma) copy(call.x, from, count, to.x);
+  }
+  __device__ FoldPartials add(FoldPartials partial, int from, int count, const Stage& stage) const {
+    const int lane = static_cast<int>(threadIdx.x);
+    std::int64_t n = sample(first + from), left = (n + 1) * call.pixels - (first + from);
+    float mean = 0, rstd = 0;
+    const auto read_statistics = [&] {
+      if (!has_gamma) return;
+      mean = call.mean[n * call.groups + statistic];
+      rstd = call.rstd[n * call.groups + statistic];
+    };
+    read_statistics();
+#pragma unroll 2
+    for (int row = 0; row < count; row += 4) {
+      const auto dy = four_at(stage.dy[lane] + row), x = four_at(stage.x[has_gamma ? lane : 0] + row);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        if (row + i >= count) break;
+        if (left == 0) {
+          ++n, left = call.pixels;
+          read_statistics();
+        }
+        partial = add_row<true, has_gamma>(partial, dy.of[i], x.of[i], mean, rstd);
+        --left;
+      }
+    }
+    return partial;
+  }
+
+ private:
+  struct Four {
+    float of[4];
+  };
+  __device__ static Four four_at(const float* at) {
+    const float4 four = *reinterpret_cast<const float4*>(at);
+    return {four.x, four.y, four.z, four.w};
+  }
   __device__ std::int64_t sample(std::int64_t row) const { return pixels.quotient(static_cast<Index>(row)); }
+  /// Element of the tile's first channel.
   __device__ std::int64_t place(std::int64_t row) const {
     const std::int64_t n = sample(row);
-    return (n * call.channels + channel) * call.pixels + (row - n * call.pixels);
+    return (n * call.channels + tile.first_col) * call.pixels + (row - n * call.pixels);
   }
-  __device__ std::int64_t statistic(std::int64_t n) const {
-    return n * call.groups + channel / (call.channels / call.groups);
+  /// Sixteen bytes a lane where all rows come in whole pieces of so many, eight lanes a channel; else four,
+  /// all lanes a channel.
+  __device__ void copy(const float* from_tensor, int from, int count, Pixels& to) const {
+    constexpr int kPiece = 4, kLanesAChannel = kRows / kPiece;
+    const int lane = static_cast<int>(threadIdx.x);
+    const bool in_pieces = (call.pixels | first) % kPiece == 0 &&
+                           reinterpret_cast<std::uintptr_t>(from_tensor) % sizeof(float4) == 0;
+    const int row = in_pieces ? lane % kLanesAChannel * kPiece : lane;
+    if (row >= count) return;
+    const float* const begin = from_tensor + place(first + from + row);
+    if (in_pieces) {
+      for (int channel = lane / kLanesAChannel; channel < tile.width;
+           channel += order::kFoldLanes / kLanesAChannel)
+        __pipeline_memcpy_async(&to[channel][row], begin + channel * call.pixels, sizeof(float4));
+    } else {
+      for (int channel = 0; channel < tile.width; ++channel)
+        __pipeline_memcpy_async(&to[channel][row], begin + channel * call.pixels, sizeof(float));
+    }
   }
 };
 
-/// Rows `at` … of each chunk from segment `first` on, a warp a chunk and a lane a row.
-template <class Index>
-__device__ void load_pixels(const ChannelRows<Index>& rows, std::int64_t first, std::int64_t segments,
-                            std::int64_t at, bool is_gamma_wanted, PixelStage& to) {
-  const int lane = static_cast<int>(threadIdx.x) % kPixelRows;
-#pragma unroll 4
-  for (int chunk = static_cast<int>(threadIdx.x) / kPixelRows; chunk < kPixelChunks;
-       chunk += kPixelThreads / kPixelRows) {
-    if (first + chunk >= segments) break;
-    const order::FoldSegment segment = order::fold_segment(rows.call.span, first + chunk);
-    if (at + lane >= segment.rows) continue;
-    const std::int64_t place = rows.place(segment.offset + at + lane);
-    __pipeline_memcpy_async(&to.dy[chunk][lane], rows.call.dy + place, sizeof(float));
-    if (is_gamma_wanted) __pipeline_memcpy_async(&to.x[chunk][lane], rows.call.x + place, sizeof(float));
-  }
-}
+template <class Index, bool has_gamma>
+struct PixelFold : GammaAndBeta {
+  using Terms = PixelTerms<Index, has_gamma>;
+  GroupNormBackward call;
+  Divisor<Index> pixels;
 
-/// A thread's chunk: its chains over `count` rows of a stage.
-template <class Index>
-__device__ void add_pixels(const ChannelRows<Index>& rows, std::int64_t row, int count, bool is_gamma_wanted,
-                           const PixelStage& stage, Partials& partials) {
-  const int chunk = static_cast<int>(threadIdx.x);
-  std::int64_t sample = rows.sample(row), left = (sample + 1) * rows.call.pixels - row;
-  for (int i = 0; i < count; ++sample, left = rows.call.pixels) {
-    const int end = left < count - i ? i + static_cast<int>(left) : count;
-    const float mean = is_gamma_wanted ? rows.call.mean[rows.statistic(sample)] : 0.0f;
-    const float rstd = is_gamma_wanted ? rows.call.rstd[rows.statistic(sample)] : 0.0f;
-#pragma unroll 8
-    for (; i < end; ++i) {
-      const float dy = stage.dy[chunk][i];
-      if (is_gamma_wanted)
-        partials.gamma = std::fma(dy, normalized<true>(stage.x[chunk][i], mean, rstd), partials.gamma);
-      partials.beta = partials.beta + dy;
-    }
+  __device__ Terms terms(const order::FoldTile& tile, std::int64_t row) const {
+    return {call, pixels, tile, row, tile.col() / (call.channels / call.groups)};
   }
-}
+};
 
-// Order: of a channel, a chain over the pixels of each chunk, ascending, one fma (beta: add) a pixel; then
-// the chunks' partials, ascending.
-template <class Index>
-__global__ void __launch_bounds__(kPixelThreads)
-    fold_channels(GroupNormBackward call, Divisor<Index> pixels) {
-  __shared__ PixelStage stages[2];
-  __shared__ Partials partials[kPixelChunks];
-  const bool is_gamma_wanted = call.dgamma.total != nullptr, is_beta_wanted = call.dbeta.total != nullptr;
-  const std::int64_t segments = order::fold_segments(call.span);
-  const int longest = static_cast<int>(min(call.span.rows, order::kRowsPerChunk));
-  for (std::int64_t channel = blockIdx.x; channel < call.channels; channel += gridDim.x) {
-    const ChannelRows<Index> rows{call, pixels, channel};
-    for (std::int64_t first = 0; first < segments; first += kPixelChunks) {
-      const int count = static_cast<int>(min(segments - first, std::int64_t{kPixelChunks}));
-      const bool has_chunk = static_cast<int>(threadIdx.x) < count;
-      const order::FoldSegment own =
-          has_chunk ? order::fold_segment(call.span, first + threadIdx.x) : order::FoldSegment();
-      Partials sums{own.opens || !is_gamma_wanted ? 0.0f : call.dgamma.open[channel],
-                    own.opens || !is_beta_wanted ? 0.0f : call.dbeta.open[channel]};
-      load_pixels(rows, first, segments, 0, is_gamma_wanted, stages[0]);
-      __pipeline_commit();
-      for (int at = 0, slot = 0; at < longest; at += kPixelRows, slot ^= 1) {
-        __pipeline_wait_prior(0);
-        __syncthreads();  // every thread's copies of this stage are there, and the other stage is free
-        load_pixels(rows, first, segments, at + kPixelRows, is_gamma_wanted, stages[slot ^ 1]);
-        __pipeline_commit();
-        const std::int64_t rest = own.rows - at;
-        if (has_chunk && rest > 0)
-          add_pixels(rows, own.offset + at, static_cast<int>(min(rest, std::int64_t{kPixelRows})),
-                     is_gamma_wanted, stages[slot], sums);
-      }
-      __pipeline_wait_prior(0);
-      if (has_chunk) partials[threadIdx.x] = sums;
-      __syncthreads();
-      if (is_gamma_wanted && threadIdx.x == 0)
-        fold_segments(call.dgamma, channel, call.span, first, count,
-                      [&](int i) { return partials[i].gamma; });
-      if (is_beta_wanted && threadIdx.x == kPixelChunks)
-        fold_segments(call.dbeta, channel, call.span, first, count, [&](int i) { return partials[i].beta; });
-      __syncthreads();  // the partials and the stages are free
-    }
-  }
+/// launch(the folds that are wanted, std::bool_constant: gamma's is among them), if any is.
+template <class Launch>
+void with_folds(const NormFold& gamma, const NormFold& beta, Launch launch) {
+  const auto wanted = [](const NormFold& fold) { return fold.total == nullptr ? NormFold() : fold; };
+  const GammaAndBeta folds{wanted(gamma), wanted(beta)};
+  if (gamma.total != nullptr)
+    launch(folds, std::true_type());
+  else if (beta.total != nullptr)
+    launch(folds, std::false_type());
 }
 
 // ---- Launches
-
-constexpr std::int64_t kMostBlocks = 1 << 20;
 
 template <bool centered, class Form, class Scale>
 void forward(Form form, const Rows& call, const order::Slices& rows, const Scale& scales, void* stream) {
@@ -360,12 +355,22 @@ OfChannel<Index> channels_of(const Call& c) {
           Divisor<Index>(static_cast<Index>(std::max<std::int64_t>(1, c.pixels)))};
 }
 
+template <bool centered>
+void fold_rows(const RowsBackward& call, const NormFold& dgamma, const NormFold& dbeta,
+               const order::FoldSpan& span, void* stream) {
+  with_folds(dgamma, dbeta, [&](const GammaAndBeta& folds, auto has_gamma) {
+    const RowFold<centered, decltype(has_gamma)::value> fold{folds, call};
+    order::launch_column_fold("norm: fold of rows", fold, span, call.features, call.scratch, stream);
+  });
+}
+
 template <class Index>
-void fold_all_channels(const GroupNormBackward& c, void* stream) {
-  const auto blocks = static_cast<unsigned>(std::min(c.channels, kMostBlocks));
-  fold_channels<Index><<<blocks, kPixelThreads, 0, static_cast<cudaStream_t>(stream)>>>(
-      c, Divisor<Index>(static_cast<Index>(std::max<std::int64_t>(1, c.pixels))));
-  check_launch("norm: fold_channels");
+void fold_pixels(const GroupNormBackward& c, void* stream) {
+  const Divisor<Index> pixels(static_cast<Index>(std::max<std::int64_t>(1, c.pixels)));
+  with_folds(c.dgamma, c.dbeta, [&](const GammaAndBeta& folds, auto has_gamma) {
+    const PixelFold<Index, decltype(has_gamma)::value> fold{folds, c, pixels};
+    order::launch_column_fold("norm: fold of pixels", fold, c.span, c.channels, c.scratch, stream);
+  });
 }
 
 }  // namespace
@@ -383,14 +388,7 @@ void rows_cuda(const Rows& call, std::int64_t rows, void* stream) {
 void rows_backward_cuda(const RowsBackward& call, const NormFold& dgamma, const NormFold& dbeta,
                         const order::FoldSpan& span, void* stream) {
   if (call.features == 0) return;
-  if ((dgamma.total != nullptr || dbeta.total != nullptr) && order::fold_segments(span) > 0) {
-    const auto blocks =
-        static_cast<unsigned>(std::min((call.features + kFoldColumns - 1) / kFoldColumns, kMostBlocks));
-    const auto kernel = call.is_centered ? fold_columns<true> : fold_columns<false>;
-    kernel<<<blocks, kFoldColumns * kFoldChunks, 0, static_cast<cudaStream_t>(stream)>>>(call, dgamma, dbeta,
-                                                                                         span);
-    check_launch("norm: fold_columns");
-  }
+  (call.is_centered ? fold_rows<true> : fold_rows<false>)(call, dgamma, dbeta, span, stream);
   if (call.dx == nullptr || span.rows == 0) return;
   const order::Slices slices{span.rows, call.features, 1};
   order::with_row_form(call.features, [&](auto form) {
@@ -411,9 +409,8 @@ void group_norm_cuda(const GroupNorm& c, void* stream) {
 
 // The folds first, as above.
 void group_norm_backward_cuda(const GroupNormBackward& c, void* stream) {
-  const bool has_folds = c.dgamma.total != nullptr || c.dbeta.total != nullptr;
-  if (has_folds && c.channels > 0 && order::fold_segments(c.span) > 0)
-    (is_narrow(c.span.rows) ? fold_all_channels<std::int32_t> : fold_all_channels<std::int64_t>)(c, stream);
+  if (c.channels > 0)
+    (is_narrow(c.span.rows) ? fold_pixels<std::int32_t> : fold_pixels<std::int64_t>)(c, stream);
   const order::Slices rows = groups_of(c);
   if (c.dx == nullptr || rows.outer * rows.axis == 0) return;
   const RowsBackward call{c.dy, c.x, c.mean, c.rstd, c.gamma, c.dx, rows.axis, 1, rows.axis, true, 0};

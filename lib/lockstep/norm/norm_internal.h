@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "lockstep/base/host_device.h"
 #include "lockstep/norm/norm.h"
 
 namespace lockstep::norm {
@@ -42,9 +43,18 @@ struct BasicRowsBackward {
   std::int64_t features;
   bool is_centered;
   std::int64_t pixels;  ///< as in Rows
+  void* scratch = nullptr;
 };
 using RowsBackward = BasicRowsBackward<float>;
 using RowsBackward64 = BasicRowsBackward<double>;
+
+/// A column's partials of the two folds, as they lie in scratch.
+struct FoldPartials {
+  float gamma, beta;
+  LOCKSTEP_HOST_DEVICE FoldPartials operator+(const FoldPartials& other) const {
+    return {gamma + other.gamma, beta + other.beta};
+  }
+};
 
 void rows_cpu(const Rows& call, std::int64_t rows);
 void rows_backward_cpu(const RowsBackward& call, const NormFold& dgamma, const NormFold& dbeta,

@@ -363,6 +363,12 @@ TEST(NormCpu, SpecialValuesStayInTheirRow) {
 
 // ---- CUDA: the CPU's bits
 
+/// As many numbers as a backward's scratch has, which would show.
+Values scratch_values(std::int64_t features, const order::FoldSpan& span) {
+  return Values(static_cast<std::size_t>(norm_backward_scratch_bytes(features, span)) / sizeof(float),
+                std::nanf(""));
+}
+
 /// As run_cpu.
 Results run_gpu(const Problem& p, const std::vector<std::int64_t>& ends, bool in_place = false) {
   Results r = p.empty();
@@ -379,31 +385,34 @@ Results run_gpu(const Problem& p, const std::vector<std::int64_t>& ends, bool in
                        group = first * p.groups;
     const order::FoldSpan span{first * p.pixels, count * p.pixels, cut + 1 == ends.size()};
     const bool has_open = order::needs_open_partial(span);
+    const DeviceValues<float> scratch(scratch_values(p.channels, span));
     const NormFold of_gamma{dgamma.data(), has_open ? dgamma_open.data() : nullptr};
     const NormFold of_beta{dbeta.data(), has_open ? dbeta_open.data() : nullptr};
     if (p.kind == Problem::Kind::layer) {
       layer_norm({x.data() + offset, gamma_or_null, beta_or_null, target.data() + offset, mean.data() + first,
                   rstd.data() + first, count, p.channels},
                  Device::cuda);
-      layer_norm_backward({dy.data() + offset, kept.data() + offset, mean.data() + first, rstd.data() + first,
-                           gamma_or_null, gradient.data() + offset, of_gamma, of_beta, span, p.channels},
-                          Device::cuda);
+      layer_norm_backward(
+          {dy.data() + offset, kept.data() + offset, mean.data() + first, rstd.data() + first, gamma_or_null,
+           gradient.data() + offset, of_gamma, of_beta, span, p.channels, scratch.data()},
+          Device::cuda);
     } else if (p.kind == Problem::Kind::group) {
       group_norm({x.data() + offset, gamma_or_null, beta_or_null, target.data() + offset, mean.data() + group,
                   rstd.data() + group, count, p.channels, p.pixels, p.groups},
                  Device::cuda);
-      group_norm_backward(
-          {dy.data() + offset, kept.data() + offset, mean.data() + group, rstd.data() + group, gamma_or_null,
-           gradient.data() + offset, of_gamma, of_beta, span, count, p.channels, p.pixels, p.groups},
-          Device::cuda);
+      group_norm_backward({dy.data() + offset, kept.data() + offset, mean.data() + group, rstd.data() + group,
+                           gamma_or_null, gradient.data() + offset, of_gamma, of_beta, span, count,
+                           p.channels, p.pixels, p.groups, scratch.data()},
+                          Device::cuda);
     } else {
       rms_norm(
           {x.data() + offset, gamma_or_null, target.data() + offset, rstd.data() + first, count, p.channels},
           Device::cuda);
       rms_norm_backward({dy.data() + offset, kept.data() + offset, rstd.data() + first, gamma_or_null,
-                         gradient.data() + offset, of_gamma, span, p.channels},
+                         gradient.data() + offset, of_gamma, span, p.channels, scratch.data()},
                         Device::cuda);
     }
+    scratch.values();  // no more than it is written
   }
   r.y = target.values(), r.mean = mean.values(), r.rstd = rstd.values(), r.dx = gradient.values();
   r.dgamma = dgamma.values(), r.dbeta = dbeta.values();
@@ -553,18 +562,29 @@ TEST_F(NormGpuParts, NeedNoMoreThanWhatIsWanted) {
   DeviceValues<float> y(Values(p.x.size(), -1)), dx(Values(p.x.size(), -1)), dgamma(Values(21, 0)),
       dbeta(Values(21, 0));
   const order::FoldSpan span{0, 1100, true};
+  const DeviceValues<float> scratch(scratch_values(21, span));
   layer_norm({x.data(), gamma.data(), beta.data(), y.data(), nullptr, nullptr, 1100, 21}, Device::cuda);
   expect_same(y.values(), expected.y, "y");
   layer_norm_backward(
       {dy.data(), x.data(), mean.data(), rstd.data(), gamma.data(), dx.data(), {}, {}, span, 21},
       Device::cuda);
   expect_same(dx.values(), expected.dx, "dx");
-  layer_norm_backward(
-      {dy.data(), x.data(), mean.data(), rstd.data(), nullptr, nullptr, {dgamma.data()}, {}, span, 21},
-      Device::cuda);
-  expect_same(dgamma.values(), expected.dgamma, "dgamma");
-  layer_norm_backward({dy.data(), nullptr, nullptr, nullptr, nullptr, nullptr, {}, {dbeta.data()}, span, 21},
+  layer_norm_backward({dy.data(),
+                       x.data(),
+                       mean.data(),
+                       rstd.data(),
+                       nullptr,
+                       nullptr,
+                       {dgamma.data()},
+                       {},
+                       span,
+                       21,
+                       scratch.data()},
                       Device::cuda);
+  expect_same(dgamma.values(), expected.dgamma, "dgamma");
+  layer_norm_backward(
+      {dy.data(), nullptr, nullptr, nullptr, nullptr, nullptr, {}, {dbeta.data()}, span, 21, scratch.data()},
+      Device::cuda);
   expect_same(dbeta.values(), expected.dbeta, "dbeta");
 }
 
@@ -808,6 +828,26 @@ TEST(NormErrors, SayWhatIsWrong) {
         group_norm_backward({m, m, m, m, m, m, {}, {}, {0, 3, true}, 1, 4, 2, 2});
       },
       "span.rows: expected samples · pixels, 2, got 3");
+}
+
+TEST(NormErrors, ScratchOnADevice) {
+  float m[8] = {};
+  std::vector<float> rows(3 * 2000);
+  const order::FoldSpan two_chunks{0, 2000, true};
+  expect_refusal(
+      [&] {
+        layer_norm_backward(
+            {rows.data(), rows.data(), rows.data(), rows.data(), m, m, {m}, {m}, two_chunks, 3},
+            Device::cuda);
+      },
+      "layer_norm_backward: scratch: expected memory of 48 bytes on the device, got a null pointer");
+  EXPECT_EQ(norm_backward_scratch_bytes(3, two_chunks), 48);
+  EXPECT_EQ(norm_backward_scratch_bytes(768, {0, 1024, true}), 0) << "one chunk";
+  EXPECT_EQ(norm_backward_scratch_bytes(768, {0, 0, true}), 0);
+  for (const std::int64_t features : {1, 33, 4096, 100'000})
+    EXPECT_LE(norm_backward_scratch_bytes(features, {5, 100'000'000, false}), 2 << 20) << features;
+  expect_refusal([] { norm_backward_scratch_bytes(-1, {}); },
+                 "norm_backward_scratch_bytes: features: expected 0 or more, got -1");
 }
 
 TEST(NormErrors, CudaWithoutADeviceIsUnsupported) {

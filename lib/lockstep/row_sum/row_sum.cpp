@@ -6,6 +6,7 @@
 #include "lockstep/base/call_check_internal.h"
 #include "lockstep/base/error.h"
 #include "lockstep/base/float_mode.h"
+#include "lockstep/order/column_fold_internal.h"
 #include "lockstep/row_sum/row_sum_internal.h"
 #include "lockstep/row_sum/row_sum_ref.h"
 
@@ -45,7 +46,7 @@ void check(const char* operation, const BasicProblem<T>& p) {
 
 void sum(const char* operation, const BasicProblem<float>& p, Device device, void* stream) {
   if (device == Device::cpu) return row_sum_internal::sum_cpu(p);
-  const std::int64_t scratch = row_sum_internal::scratch_elements(p.cols, p.span);
+  const std::int64_t scratch = order::fold_scratch_partials(p.cols, p.span);
   if (p.scratch == nullptr && scratch > 0)
     refuse(operation, "scratch", "memory of " + std::to_string(scratch) + " elements on the device",
            "a null pointer");
@@ -74,7 +75,7 @@ void run(const char* operation, const BasicProblem<T>& problem, Device device, v
 
 std::int64_t row_sum_scratch_elements(std::int64_t cols, const order::FoldSpan& span) {
   check_extents("row_sum_scratch_elements", cols, span);
-  return row_sum_internal::scratch_elements(cols, span);
+  return order::fold_scratch_partials(cols, span);
 }
 
 void row_sum_fold(const float* x, std::int64_t row_stride, std::int64_t cols, const order::FoldSpan& span,

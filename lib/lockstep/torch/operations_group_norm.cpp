@@ -2,6 +2,7 @@
 // weights are folds over pixels. BatchNorm, whose statistic is the batch, is refused here.
 
 #include <ATen/ATen.h>
+#include <cstddef>
 #include <optional>
 
 #include <fmt/format.h>
@@ -70,7 +71,7 @@ class LockstepGroupNormBackward final : public Node {
     const order::FoldSpan span = dgamma  ? dgamma->span()
                                  : dbeta ? dbeta->span()
                                          : order::FoldSpan{0, extents_.rows(), true};
-    const OnDevice on("group_norm backward", dy, x, scale);
+    OnDevice on("group_norm backward", dy, x, scale);
     by_dtype(x, [&](auto zero) {
       using T = decltype(zero);
       group_norm_backward(
@@ -79,7 +80,8 @@ class LockstepGroupNormBackward final : public Node {
               statistics_.rstd.const_data_ptr<T>(), data_or_null<T>(scale),
               results[0].defined() ? results[0].mutable_data_ptr<T>() : nullptr,
               memory_of<BasicNormFold, T>(dgamma), memory_of<BasicNormFold, T>(dbeta), span, extents_.samples,
-              extents_.channels, extents_.pixels, extents_.groups},
+              extents_.channels, extents_.pixels, extents_.groups,
+              on.scratch<std::byte>(norm_backward_scratch_bytes(extents_.channels, span))},
           on.device(), on.stream());
     });
     if (dgamma) results[1] = dgamma->returned(gamma);

@@ -1,6 +1,7 @@
 // LayerNorm and RMSNorm: a node of ours, since the gradients of their weights are folds over rows.
 
 #include <ATen/ATen.h>
+#include <cstddef>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -81,7 +82,7 @@ class LockstepNormBackward final : public Node {
     const at::Tensor beta = has_beta_ ? beta_.unpack() : at::Tensor();
     if (has_gamma_ && task_should_compute_output(1)) dgamma.emplace(target(1, PlaceKind::scale, gamma));
     if (has_beta_ && task_should_compute_output(2)) dbeta.emplace(target(2, PlaceKind::bias, beta));
-    const OnDevice on("norm backward", dy, x, scale);
+    OnDevice on("norm backward", dy, x, scale);
     by_dtype(x, [&](auto zero) {
       using T = decltype(zero);
       write(on, dy.const_data_ptr<T>(), x.const_data_ptr<T>(), data_or_null<T>(scale),
@@ -98,20 +99,22 @@ class LockstepNormBackward final : public Node {
   }
 
   template <class T>
-  void write(const OnDevice& on, const T* dy, const T* x, const T* scale, T* dx,
-             std::optional<FoldTarget>& dgamma, std::optional<FoldTarget>& dbeta) {
+  void write(OnDevice& on, const T* dy, const T* x, const T* scale, T* dx, std::optional<FoldTarget>& dgamma,
+             std::optional<FoldTarget>& dbeta) {
     const order::FoldSpan span = dgamma  ? dgamma->span()
                                  : dbeta ? dbeta->span()
                                          : order::FoldSpan{0, call_.rows, true};
     const T* const rstd = call_.rstd.const_data_ptr<T>();
+    auto* const scratch = on.scratch<std::byte>(norm_backward_scratch_bytes(call_.features, span));
     if (call_.centred)
-      layer_norm_backward(BasicLayerNormBackward<T>{dy, x, call_.mean.const_data_ptr<T>(), rstd, scale, dx,
-                                                    memory_of<BasicNormFold, T>(dgamma),
-                                                    memory_of<BasicNormFold, T>(dbeta), span, call_.features},
-                          on.device(), on.stream());
+      layer_norm_backward(
+          BasicLayerNormBackward<T>{dy, x, call_.mean.const_data_ptr<T>(), rstd, scale, dx,
+                                    memory_of<BasicNormFold, T>(dgamma), memory_of<BasicNormFold, T>(dbeta),
+                                    span, call_.features, scratch},
+          on.device(), on.stream());
     else
       rms_norm_backward(BasicRmsNormBackward<T>{dy, x, rstd, scale, dx, memory_of<BasicNormFold, T>(dgamma),
-                                                span, call_.features},
+                                                span, call_.features, scratch},
                         on.device(), on.stream());
   }
 
