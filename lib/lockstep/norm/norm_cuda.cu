@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <cuda_pipeline_primitives.h>
 #include <limits>
 #include <type_traits>
 

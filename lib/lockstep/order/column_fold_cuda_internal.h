@@ -6,8 +6,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cuda_pipeline_primitives.h>
-#include <cuda_runtime_api.h>
 
 #include "lockstep/base/cuda_check_internal.h"
 #include "lockstep/order/column_fold_internal.h"

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cuda_pipeline_primitives.h>
 
 #include "lockstep/order/column_fold_cuda_internal.h"
 #include "lockstep/row_sum/row_sum_internal.h"
