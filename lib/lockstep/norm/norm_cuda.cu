@@ -22,6 +22,10 @@ __device__ float scale(const float* values, std::int64_t j, float otherwise) {
   return values == nullptr ? otherwise : values[j];
 }
 
+struct GammaBeta {
+  float gamma, beta;
+};
+
 using internal::Divisor;
 
 // ---- Which gamma and beta an element j of a row has
@@ -72,9 +76,13 @@ __global__ void __launch_bounds__(Form::kBlockThreads)
     const float rstd = reciprocal_root(squares, count, call.eps);
     if (!row.counts) return;
     const Scale place = scales.of_row(row.index);
-    elements.for_each([&](std::int64_t j, float x) {
-      const float value = normalized<centered>(x, mean, rstd), gamma = scale(call.gamma, place(j), 1.0f);
-      call.y[row(j)] = centered ? std::fma(value, gamma, scale(call.beta, place(j), 0.0f)) : value * gamma;
+    const auto scales_at = [=](std::int64_t j) {
+      const std::int64_t at = place(j);
+      return GammaBeta{scale(call.gamma, at, 1.0f), centered ? scale(call.beta, at, 0.0f) : 0.0f};
+    };
+    elements.for_each(scales_at, [&](std::int64_t j, float x, const GammaBeta& of) {
+      const float value = normalized<centered>(x, mean, rstd);
+      call.y[row(j)] = centered ? std::fma(value, of.gamma, of.beta) : value * of.gamma;
     });
     if (team.rank() != 0) return;
     if (call.mean != nullptr) call.mean[row.index] = mean;
@@ -82,8 +90,9 @@ __global__ void __launch_bounds__(Form::kBlockThreads)
   });
 }
 
+/// g is dy · gamma.
 struct Gradient {
-  float dy, x;
+  float g, x;
 };
 
 /// The sums that a row's dx needs; RMSNorm needs the second alone.
@@ -107,25 +116,24 @@ __global__ void __launch_bounds__(Form::kBlockThreads)
   __shared__ typename Team::template Memory<Sums> memory;
   const Team team(memory);
   order::for_each_slice(team, rows, [&](const order::Slice<Team>& row) {
+    const Scale place = scales.of_row(row.index);
     const auto elements = order::elements_of<Form>(team, rows.axis, [=](std::int64_t j) {
       const std::int64_t at = row(j);
-      return Gradient{call.dy[at], call.x[at]};
+      return Gradient{call.dy[at] * scale(call.gamma, place(j), 1.0f), call.x[at]};
     });
     const auto count = static_cast<float>(rows.axis);
     const float mean = centered ? call.mean[row.index] : 0.0f, rstd = call.rstd[row.index];
-    const Scale place = scales.of_row(row.index);
-    const auto step = [=](const Sums& lane, std::int64_t j, const Gradient& of) {
-      const float g = of.dy * scale(call.gamma, place(j), 1.0f);
-      return Sums{lane.of_g + g, std::fma(g, normalized<centered>(of.x, mean, rstd), lane.of_product)};
+    const auto step = [=](const Sums& lane, std::int64_t, const Gradient& of) {
+      return Sums{centered ? lane.of_g + of.g : 0.0f,
+                  std::fma(of.g, normalized<centered>(of.x, mean, rstd), lane.of_product)};
     };
     const Sums sums = elements.reduce(Sums{0, 0}, step, order::AddLanes());
     const float mean_of_g = sums.of_g / count, mean_of_product = sums.of_product / count;
     if (!row.counts) return;
     elements.for_each([&](std::int64_t j, const Gradient& of) {
-      const float g = of.dy * scale(call.gamma, place(j), 1.0f),
-                  value = normalized<centered>(of.x, mean, rstd);
-      call.dx[row(j)] = centered ? centered_gradient(g, value, mean_of_g, mean_of_product, rstd)
-                                 : uncentered_gradient(g, value, mean_of_product, rstd);
+      const float value = normalized<centered>(of.x, mean, rstd);
+      call.dx[row(j)] = centered ? centered_gradient(of.g, value, mean_of_g, mean_of_product, rstd)
+                                 : uncentered_gradient(of.g, value, mean_of_product, rstd);
     });
   });
 }

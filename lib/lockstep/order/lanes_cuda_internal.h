@@ -187,6 +187,10 @@ __device__ Lane lane_tree(const typename Form::Team& team, Lane (&lane)[Form::kL
   return Form::Team::kThreads * Form::kLanes < kFewLanes ? combine(result, identity) : result;
 }
 
+/// Elements that a thread works on at a time: their loads are under way together, and they are asked together
+/// whether they exist, which all do but at a row's end.
+constexpr int kGroup = 8;
+
 /// Elements in registers.
 template <class Form, class Value>
 class HeldElements {
@@ -196,27 +200,28 @@ class HeldElements {
   template <class Load>
   __device__ HeldElements(const Team& team, std::int64_t n, Load load)
       : team_(team), rest_(static_cast<int>(n) - team.rank()) {
-#pragma unroll
-    for (int k = 0; k < Form::kHeld; ++k) value_[k] = exists(k) ? load(element(k)) : Value();
+    for_held([&](int k) { value_[k] = load(element(k)); });
   }
 
   /// visit(j, value), ascending.
   template <class Visit>
   __device__ void for_each(Visit visit) const {
-#pragma unroll
-    for (int k = 0; k < Form::kHeld; ++k) {
-      if (exists(k)) visit(element(k), value_[k]);
-    }
+    for_held([&](int k) { visit(element(k), value_[k]); });
+  }
+
+  /// visit(j, value, load(j)), ascending, a group's loads before its visits.
+  template <class Load, class Visit>
+  __device__ void for_each(Load load, Visit visit) const {
+    decltype(load(std::int64_t{})) loaded[kHeldGroup];
+    for_held([&](int k) { loaded[k % kHeldGroup] = load(element(k)); },
+             [&](int k) { visit(element(k), value_[k], loaded[k % kHeldGroup]); });
   }
 
   /// The same elements with the values map(value).
   template <class Map>
   __device__ HeldElements mapped(Map map) const {
     HeldElements result = *this;
-#pragma unroll
-    for (int k = 0; k < Form::kHeld; ++k) {
-      if (exists(k)) result.value_[k] = map(value_[k]);
-    }
+    for_held([&](int k) { result.value_[k] = map(value_[k]); });
     return result;
   }
 
@@ -227,16 +232,33 @@ class HeldElements {
     Lane lane[Form::kLanes];
 #pragma unroll
     for (int i = 0; i < Form::kLanes; ++i) lane[i] = identity;
-#pragma unroll
-    for (int k = 0; k < Form::kHeld; ++k) {
-      if (exists(k)) lane[k % Form::kLanes] = step(lane[k % Form::kLanes], element(k), value_[k]);
-    }
+    for_held([&](int k) { lane[k % Form::kLanes] = step(lane[k % Form::kLanes], element(k), value_[k]); });
     return lane_tree<Form>(team_, lane, identity, combine);
   }
 
  private:
+  static constexpr int kHeldGroup = Form::kHeld < kGroup ? Form::kHeld : kGroup;
+
   __device__ std::int64_t element(int k) const { return std::int64_t{team_.rank()} + k * Team::kThreads; }
   __device__ bool exists(int k) const { return k * Team::kThreads < rest_; }
+
+  /// Each step(k) for the elements that exist, ascending; a group at a time, step after step.
+  template <class... Step>
+  __device__ void for_held(Step... step) const {
+#pragma unroll
+    for (int first = 0; first < Form::kHeld; first += kHeldGroup) {
+      if (exists(first + kHeldGroup - 1))
+        (for_group<true>(first, step), ...);
+      else if (exists(first))
+        (for_group<false>(first, step), ...);
+    }
+  }
+  template <bool all_exist, class Step>
+  __device__ void for_group(int first, Step step) const {
+#pragma unroll
+    for (int k = first; k < first + kHeldGroup; ++k)
+      if (all_exist || exists(k)) step(k);
+  }
 
   Team team_;
   int rest_;  // of the slice, from the thread's first element on
@@ -253,7 +275,21 @@ class ReadElements {
 
   template <class Visit>
   __device__ void for_each(Visit visit) const {
-    in_batches<kBatch>(0, n_, [&](int, std::int64_t j, auto value) { visit(j, value); });
+    in_groups<kGroup>(load_, 0, n_, [&](int, std::int64_t j, auto value) { visit(j, value); });
+  }
+
+  template <class Also, class Visit>
+  __device__ void for_each(Also also, Visit visit) const {
+    const Load load = load_;
+    struct Both {
+      decltype(load(std::int64_t{})) value;
+      decltype(also(std::int64_t{})) loaded;
+    };
+    in_groups<kGroup>(
+        [=](std::int64_t j) {
+          return Both{load(j), also(j)};
+        },
+        0, n_, [&](int, std::int64_t j, const Both& both) { visit(j, both.value, both.loaded); });
   }
 
   template <class Map>
@@ -270,30 +306,31 @@ class ReadElements {
   }
 
  private:
-  static constexpr int kBatch = 8;  // elements that a thread asks for at a time
-
-  /// visit(k, j, value) for the thread's elements of begin … begin + n - 1, ascending; k counts them modulo
+  /// visit(k, j, read(j)) for the thread's elements of begin … begin + n - 1, ascending; k counts them modulo
   /// kTerms.
-  template <int kTerms, class Visit>
-  __device__ void in_batches(std::int64_t begin, std::int64_t n, Visit visit) const {
+  template <int kTerms, class Read, class Visit>
+  __device__ void in_groups(Read read, std::int64_t begin, std::int64_t n, Visit visit) const {
     constexpr std::int64_t kRound = std::int64_t{kTerms} * Team::kThreads;
     for (std::int64_t base = team_.rank(); base < n; base += kRound) {
       const int rest = static_cast<int>(n - base < kRound ? n - base : kRound);
 #pragma unroll
-      for (int first = 0; first < kTerms; first += kBatch) {
-        decltype(load_(begin)) value[kBatch];
-#pragma unroll
-        for (int k = 0; k < kBatch; ++k) {
-          const int offset = (first + k) * Team::kThreads;
-          if (offset < rest) value[k] = load_(begin + base + offset);
-        }
-#pragma unroll
-        for (int k = 0; k < kBatch; ++k) {
-          const int offset = (first + k) * Team::kThreads;
-          if (offset < rest) visit(first + k, begin + base + offset, value[k]);
-        }
+      for (int first = 0; first < kTerms; first += kGroup) {
+        if ((first + kGroup - 1) * Team::kThreads < rest)
+          one_group<true>(read, begin + base, first, rest, visit);
+        else if (first * Team::kThreads < rest)
+          one_group<false>(read, begin + base, first, rest, visit);
       }
     }
+  }
+  template <bool all_exist, class Read, class Visit>
+  __device__ void one_group(Read read, std::int64_t base, int first, int rest, Visit visit) const {
+    decltype(read(base)) value[kGroup];
+#pragma unroll
+    for (int k = first; k < first + kGroup; ++k)
+      if (all_exist || k * Team::kThreads < rest) value[k - first] = read(base + k * Team::kThreads);
+#pragma unroll
+    for (int k = first; k < first + kGroup; ++k)
+      if (all_exist || k * Team::kThreads < rest) visit(k, base + k * Team::kThreads, value[k - first]);
   }
 
   template <class Lane, class Step, class Combine>
@@ -302,8 +339,8 @@ class ReadElements {
     Lane lane[Form::kLanes];
 #pragma unroll
     for (int i = 0; i < Form::kLanes; ++i) lane[i] = identity;
-    in_batches<(Form::kLanes > kBatch ? Form::kLanes : kBatch)>(
-        begin, n, [&](int k, std::int64_t j, auto value) {
+    in_groups<(Form::kLanes > kGroup ? Form::kLanes : kGroup)>(
+        load_, begin, n, [&](int k, std::int64_t j, auto value) {
           lane[k % Form::kLanes] = step(lane[k % Form::kLanes], j, value);
         });
     return lane_tree<Form>(team_, lane, identity, combine);
