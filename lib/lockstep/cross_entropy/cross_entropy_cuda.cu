@@ -189,7 +189,7 @@ unsigned row_blocks(std::int64_t rows) {
 template <bool fused>
 void forward_rows(const ClassTargets& of, const Forward& to, void* stream) {
   const order::Slices rows{of.rows, of.classes, 1};
-  order::with_row_form(of.classes, [&](auto form) {
+  order::with_row_form<float>(of.classes, [&](auto form) {
     order::launch_slices(form, "cross_entropy: loss_rows", loss_rows<decltype(form), fused>, rows, stream, of,
                          to, rows);
   });

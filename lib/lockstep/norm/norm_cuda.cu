@@ -344,12 +344,12 @@ void backward(Form form, const RowsBackward& call, const order::Slices& rows, co
 
 bool is_narrow(std::int64_t count) { return count <= std::numeric_limits<std::int32_t>::max(); }
 
-/// run(the form for rows of n elements, an Index for their number).
-template <class Run>
+/// run(the form for rows of n elements, of which each is Kept, an Index for their number).
+template <class Kept, class Run>
 void with_group_form(std::int64_t n, Run run) {
   using LongestRows = order::LaneForm<order::BlockTeam<512>, 2, 0>;
   if (!is_narrow(n)) return run(LongestRows(), std::int64_t{});
-  order::with_row_form(n, [&](auto form) { run(form, std::int32_t{}); });
+  order::with_row_form<Kept>(n, [&](auto form) { run(form, std::int32_t{}); });
 }
 
 /// The rows of a GroupNorm, forward or backward.
@@ -387,7 +387,7 @@ void fold_pixels(const GroupNormBackward& c, void* stream) {
 void rows_cuda(const Rows& call, std::int64_t rows, void* stream) {
   if (rows == 0) return;
   const order::Slices slices{rows, call.features, 1};
-  order::with_row_form(call.features, [&](auto form) {
+  order::with_row_form<float>(call.features, [&](auto form) {
     call.is_centered ? forward<true>(form, call, slices, OfFeature(), stream)
                      : forward<false>(form, call, slices, OfFeature(), stream);
   });
@@ -400,7 +400,7 @@ void rows_backward_cuda(const RowsBackward& call, const NormFold& dgamma, const 
   (call.is_centered ? fold_rows<true> : fold_rows<false>)(call, dgamma, dbeta, span, stream);
   if (call.dx == nullptr || span.rows == 0) return;
   const order::Slices slices{span.rows, call.features, 1};
-  order::with_row_form(call.features, [&](auto form) {
+  order::with_row_form<Gradient>(call.features, [&](auto form) {
     call.is_centered ? backward<true>(form, call, slices, OfFeature(), stream)
                      : backward<false>(form, call, slices, OfFeature(), stream);
   });
@@ -411,7 +411,7 @@ void group_norm_cuda(const GroupNorm& c, void* stream) {
   if (rows.outer == 0) return;
   const Rows call{
       c.x, c.gamma, c.beta, c.y, c.mean, c.rstd, rows.axis, 1, rows.axis, static_cast<float>(c.eps), true, 0};
-  with_group_form(rows.axis, [&](auto form, auto index) {
+  with_group_form<float>(rows.axis, [&](auto form, auto index) {
     forward<true>(form, call, rows, channels_of<decltype(index)>(c), stream);
   });
 }
@@ -423,7 +423,7 @@ void group_norm_backward_cuda(const GroupNormBackward& c, void* stream) {
   const order::Slices rows = groups_of(c);
   if (c.dx == nullptr || rows.outer * rows.axis == 0) return;
   const RowsBackward call{c.dy, c.x, c.mean, c.rstd, c.gamma, c.dx, rows.axis, 1, rows.axis, true, 0};
-  with_group_form(rows.axis, [&](auto form, auto index) {
+  with_group_form<Gradient>(rows.axis, [&](auto form, auto index) {
     backward<true>(form, call, rows, channels_of<decltype(index)>(c), stream);
   });
 }

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
+#include "lockstep/base/ceil_div_internal.h"
 #include "lockstep/base/cuda_check_internal.h"
 #include "lockstep/order/lanes.h"
 
@@ -126,13 +128,17 @@ class ColumnTeam {
   void* memory_;
 };
 
+constexpr int kInShared = -1;
+
 /// How a slice is worked on: by which team, with how many lanes and elements in each of its threads. Where
-/// kHeld is 0 elements are read again whenever they are needed.
+/// kHeld is 0 elements are read again whenever they are needed, where it is kInShared they lie in shared
+/// memory.
 template <class Team_, int lanes, int held>
 struct LaneForm {
   using Team = Team_;
   static constexpr int kLanes = lanes, kHeld = held;
   static constexpr int kBlockThreads = Team::kThreads * Team::kSlices;
+  int shared_bytes = 0;  ///< of a block, for elements
 };
 
 // ---- Slices
@@ -263,6 +269,81 @@ class HeldElements {
   Team team_;
   int rest_;  // of the slice, from the thread's first element on
   Value value_[Form::kHeld];
+};
+
+extern __shared__ __align__(16) unsigned char g_shared_elements[];
+
+/// Elements in shared memory, where each thread has a place for its own: registers of which it has more.
+template <class Form, class Value>
+class SharedElements {
+ public:
+  using Team = typename Form::Team;
+  static_assert(Team::kSlices == 1);
+
+  template <class Load>
+  __device__ SharedElements(const Team& team, std::int64_t n, Load load)
+      : team_(team), rest_(static_cast<int>(n) - team.rank()) {
+    Value loaded[2 * kGroup];
+    in_groups<2 * kGroup>([&](int k, int i) { loaded[i] = load(element(k)); },
+                          [&](int k, int i) { value(k) = loaded[i]; });
+  }
+
+  template <class Visit>
+  __device__ void for_each(Visit visit) const {
+    in_groups<kGroup>([&](int k, int) { visit(element(k), value(k)); });
+  }
+
+  template <class Load, class Visit>
+  __device__ void for_each(Load load, Visit visit) const {
+    decltype(load(std::int64_t{})) loaded[kGroup];
+    in_groups<kGroup>([&](int k, int i) { loaded[i] = load(element(k)); },
+                      [&](int k, int i) { visit(element(k), value(k), loaded[i]); });
+  }
+
+  /// In the place of these elements, which are no more.
+  template <class Map>
+  __device__ SharedElements mapped(Map map) const {
+    in_groups<kGroup>([&](int k, int) { value(k) = map(value(k)); });
+    return *this;
+  }
+
+  template <class Lane, class Step, class Combine>
+  __device__ Lane reduce(Lane identity, Step step, Combine combine) const {
+    Lane lane[Form::kLanes];
+#pragma unroll
+    for (int i = 0; i < Form::kLanes; ++i) lane[i] = identity;
+    static_assert(kGroup % Form::kLanes == 0);
+    in_groups<kGroup>(
+        [&](int k, int i) { lane[i % Form::kLanes] = step(lane[i % Form::kLanes], element(k), value(k)); });
+    return lane_tree<Form>(team_, lane, identity, combine);
+  }
+
+ private:
+  __device__ std::int64_t element(int k) const { return std::int64_t{team_.rank()} + k * Team::kThreads; }
+  __device__ bool exists(int k) const { return k * Team::kThreads < rest_; }
+  __device__ Value& value(int k) const {
+    return reinterpret_cast<Value*>(g_shared_elements)[k * Team::kThreads + team_.rank()];
+  }
+
+  /// Each step(k, k modulo group) for the elements that exist, ascending; a group at a time, step after step.
+  template <int group, class... Step>
+  __device__ void in_groups(Step... step) const {
+    for (int first = 0; exists(first); first += group) {
+      if (exists(first + group - 1))
+        (one_group<group, true>(first, step), ...);
+      else
+        (one_group<group, false>(first, step), ...);
+    }
+  }
+  template <int group, bool all_exist, class Step>
+  __device__ void one_group(int first, Step step) const {
+#pragma unroll
+    for (int i = 0; i < group; ++i)
+      if (all_exist || exists(first + i)) step(first + i, i);
+  }
+
+  Team team_;
+  int rest_;  // of the slice, from the thread's first element on
 };
 
 /// Elements that are read, by load(j), whenever they are needed.
@@ -396,6 +477,8 @@ template <class Form, class Load>
 __device__ auto elements_of(const typename Form::Team& team, std::int64_t n, Load load) {
   if constexpr (Form::kHeld > 0)
     return HeldElements<Form, decltype(load(n))>(team, n, load);
+  else if constexpr (Form::kHeld == kInShared)
+    return SharedElements<Form, decltype(load(n))>(team, n, load);
   else
     return ReadElements<Form, Load>(team, n, load);
 }
@@ -409,8 +492,22 @@ struct AddLanes {
 
 // ---- Launching
 
-/// Calls call(form) with the LaneForm for rows of n elements.
-template <class Call>
+inline std::int64_t of_current_device(cudaDeviceAttr attribute) {
+  int device = 0, value = 0;
+  check_cuda(cudaGetDevice(&device), "the device");
+  check_cuda(cudaDeviceGetAttribute(&value, attribute, device), "the device");
+  return value;
+}
+
+/// What a block may have beside a BlockTeam's own for lanes of 8 bytes.
+inline std::int64_t most_shared_bytes() {
+  return of_current_device(cudaDevAttrMaxSharedMemoryPerBlockOptin) -
+         static_cast<std::int64_t>(sizeof(BlockTeam<1024>::Memory<double>));
+}
+
+/// Calls call(form) with the LaneForm for rows of n elements. Kept: what a kernel that needs elements more
+/// than once keeps of each; void: it needs them once, or reads them again.
+template <class Kept = void, class Call>
 void with_row_form(std::int64_t n, Call call) {
   if (n <= 16) return call(LaneForm<WarpTeam<4>, 4, 4>());
   if (n <= 32) return call(LaneForm<WarpTeam<8>, 4, 4>());
@@ -422,14 +519,18 @@ void with_row_form(std::int64_t n, Call call) {
   if (n <= 4096) return call(LaneForm<BlockTeam<128>, 1, 32>());
   if (n <= kShortRow) return call(LaneForm<BlockTeam<128>, 1, 64>());
   if (n <= 16384) return call(LaneForm<BlockTeam<512>, 2, 32>());
+  if constexpr (!std::is_void_v<Kept>) {
+    if (n <= kElementsPerBlock && n * static_cast<std::int64_t>(sizeof(Kept)) <= most_shared_bytes())
+      return call(LaneForm<BlockTeam<1024>, 1, kInShared>{static_cast<int>(n * sizeof(Kept))});
+  }
   call(LaneForm<BlockTeam<512>, 2, 0>());
 }
 
-/// Calls call(form) with the LaneForm for these slices.
-template <class Call>
+/// Calls call(form) with the LaneForm for these slices. Kept: as above, of slices that are rows.
+template <class Kept = void, class Call>
 void with_lane_form(const Slices& of, Call call) {
   const std::int64_t n = of.axis;
-  if (of.inner == 1) return with_row_form(n, call);
+  if (of.inner == 1) return with_row_form<Kept>(n, call);
   if (n <= 8) return call(LaneForm<ColumnTeam<1, 128>, 8, 8>());
   if (n <= 32) return call(LaneForm<ColumnTeam<4, 64>, 8, 8>());
   if (n <= 64) return call(LaneForm<ColumnTeam<8, 32>, 8, 8>());
@@ -438,13 +539,20 @@ void with_lane_form(const Slices& of, Call call) {
   call(LaneForm<ColumnTeam<32, 32>, 32, 0>());
 }
 
-/// Starts a kernel that goes through slices with for_each_slice.
+/// Starts a kernel that goes through slices with for_each_slice. Of a form in shared memory a multiprocessor
+/// has one block, whose threads fetch their elements of the next slice as soon as they have written those of
+/// the last.
 template <class Form, class... Parameters, class... Arguments>
-void launch_slices(Form, const char* name, void (*kernel)(Parameters...), const Slices& of, void* stream,
+void launch_slices(Form form, const char* name, void (*kernel)(Parameters...), const Slices& of, void* stream,
                    Arguments... arguments) {
-  constexpr std::int64_t kMostBlocks = 1 << 20;
-  const std::int64_t blocks = (of.count() + Form::Team::kSlices - 1) / Form::Team::kSlices;
-  kernel<<<static_cast<unsigned>(std::min(blocks, kMostBlocks)), Form::kBlockThreads, 0,
+  std::int64_t most_blocks = 1 << 20;
+  if constexpr (Form::kHeld == kInShared) {
+    most_blocks = of_current_device(cudaDevAttrMultiProcessorCount);
+    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, form.shared_bytes),
+               name);
+  }
+  const std::int64_t blocks = internal::ceil_div(of.count(), Form::Team::kSlices);
+  kernel<<<static_cast<unsigned>(std::min(blocks, most_blocks)), Form::kBlockThreads, form.shared_bytes,
            static_cast<cudaStream_t>(stream)>>>(arguments...);
   check_launch(name);
 }

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <type_traits>
 
 #include "lockstep/order/lanes_cuda_internal.h"
 #include "lockstep/softmax/softmax_inl.h"
@@ -26,14 +27,17 @@ __global__ void __launch_bounds__(Form::kBlockThreads) softmax_slices(const floa
     float m = -HUGE_VALF;
     elements.for_each([&](std::int64_t, float value) { m = fmaxf(value, m); });
     m = team.tree(m, Larger());
-    const auto add = [](float lane, std::int64_t, float term) { return lane + term; };
-    const auto terms = elements.mapped([=](float value) { return exponential_term(value, m); });
-    const float sum = terms.reduce(0.0f, add, order::AddLanes());
-    if (!slice.counts) return;
+    const auto term = [=](float value) { return exponential_term(value, m); };
     if constexpr (kind == Kind::softmax) {
+      const auto add = [](float lane, std::int64_t, float term) { return lane + term; };
+      const auto terms = elements.mapped(term);
+      const float sum = terms.reduce(0.0f, add, order::AddLanes());
+      if (!slice.counts) return;
       terms.for_each([&](std::int64_t j, float term) { y[slice(j)] = term / sum; });
     } else {
-      const float logarithm = math::log(sum);
+      const auto add = [=](float lane, std::int64_t, float value) { return lane + term(value); };
+      const float logarithm = math::log(elements.reduce(0.0f, add, order::AddLanes()));
+      if (!slice.counts) return;
       elements.for_each(
           [&](std::int64_t j, float value) { y[slice(j)] = log_probability(value, m, logarithm); });
     }
@@ -43,6 +47,10 @@ __global__ void __launch_bounds__(Form::kBlockThreads) softmax_slices(const floa
 struct Gradient {
   float dy, y;
 };
+
+/// Elements that are not in registers keep dy alone, all that log-softmax's sum needs; y is read once.
+template <class Form, Kind kind>
+constexpr bool kKeepsDyAlone = Form::kHeld <= 0 && kind == Kind::log_softmax;
 
 // Order: the sum by lanes of dy (log-softmax), or of dy · y with one fma a term, ascending; each element
 // alone.
@@ -57,19 +65,30 @@ __global__ void __launch_bounds__(Form::kBlockThreads)
   __shared__ typename Team::template Memory<float> memory;
   const Team team(memory);
   order::for_each_slice(team, slices, [&](const order::Slice<Team>& slice) {
-    const auto elements = order::elements_of<Form>(team, slices.axis, [=](std::int64_t j) {
-      const std::int64_t at = slice(j);
-      return Gradient{dy[at], y[at]};
-    });
-    const auto step = [](float lane, std::int64_t, const Gradient& of) {
-      return kind == Kind::softmax ? std::fma(of.dy, of.y, lane) : lane + of.dy;
-    };
-    const float sum = elements.reduce(0.0f, step, order::AddLanes());
-    if (!slice.counts) return;
-    elements.for_each([&](std::int64_t j, const Gradient& of) {
-      dx[slice(j)] =
-          kind == Kind::softmax ? softmax_gradient(of.dy, of.y, sum) : log_softmax_gradient(of.dy, of.y, sum);
-    });
+    const auto of_dy = [=](std::int64_t j) { return dy[slice(j)]; };
+    const auto of_y = [=](std::int64_t j) { return y[slice(j)]; };
+    if constexpr (kKeepsDyAlone<Form, kind>) {
+      const auto elements = order::elements_of<Form>(team, slices.axis, of_dy);
+      const auto step = [](float lane, std::int64_t, float value) { return lane + value; };
+      const float sum = elements.reduce(0.0f, step, order::AddLanes());
+      if (!slice.counts) return;
+      elements.for_each(of_y, [&](std::int64_t j, float own, float of) {
+        dx[slice(j)] = log_softmax_gradient(own, of, sum);
+      });
+    } else {
+      const auto elements = order::elements_of<Form>(team, slices.axis, [=](std::int64_t j) {
+        return Gradient{of_dy(j), of_y(j)};
+      });
+      const auto step = [](float lane, std::int64_t, const Gradient& of) {
+        return kind == Kind::softmax ? std::fma(of.dy, of.y, lane) : lane + of.dy;
+      };
+      const float sum = elements.reduce(0.0f, step, order::AddLanes());
+      if (!slice.counts) return;
+      elements.for_each([&](std::int64_t j, const Gradient& of) {
+        dx[slice(j)] = kind == Kind::softmax ? softmax_gradient(of.dy, of.y, sum)
+                                             : log_softmax_gradient(of.dy, of.y, sum);
+      });
+    }
   });
 }
 
@@ -77,7 +96,7 @@ order::Slices slices_of(const AxisExtents& extents) { return {extents.outer, ext
 
 template <Kind kind>
 void forward(const float* x, float* y, const order::Slices& slices, void* stream) {
-  order::with_lane_form(slices, [&](auto form) {
+  order::with_lane_form<float>(slices, [&](auto form) {
     order::launch_slices(form, "softmax: softmax_slices", softmax_slices<decltype(form), kind>, slices,
                          stream, x, y, slices);
   });
@@ -85,7 +104,8 @@ void forward(const float* x, float* y, const order::Slices& slices, void* stream
 
 template <Kind kind>
 void backward(const float* dy, const float* y, float* dx, const order::Slices& slices, void* stream) {
-  order::with_lane_form(slices, [&](auto form) {
+  using Kept = std::conditional_t<kind == Kind::softmax, Gradient, float>;
+  order::with_lane_form<Kept>(slices, [&](auto form) {
     order::launch_slices(form, "softmax: softmax_backward_slices",
                          softmax_backward_slices<decltype(form), kind>, slices, stream, dy, y, dx, slices);
   });

@@ -307,8 +307,13 @@ TYPED_TEST(SoftmaxGpu, HasTheCpusBitsAtTheEdgesOfEveryForm) {
 }
 
 TYPED_TEST(SoftmaxGpu, HasTheCpusBitsOfManySlicesAndOfLongOnes) {
-  for (const AxisExtents& extents :
-       {AxisExtents{70'000, 3, 1}, {20'000, 40, 1}, {2, 5, 30'000}, {1, 200'001, 1}, {1, 73'729, 2}})
+  for (const AxisExtents& extents : {AxisExtents{70'000, 3, 1},
+                                     {20'000, 40, 1},
+                                     {2, 5, 30'000},
+                                     {5, 50'304, 1},
+                                     {140, 17'000, 1},
+                                     {1, 200'001, 1},
+                                     {1, 73'729, 2}})
     this->expect_the_cpus_bits(random_values(elements(extents)), random_values(elements(extents), 99),
                                extents);
 }
