@@ -1,11 +1,12 @@
-// A thread computes a pixel of the result or of the gradient, alone: the gradient of a pixel is gathered from
-// the windows that hold it, ascending, and nothing is added by two threads.
+// A thread computes a pixel of the result, or a strip of pixels of the gradient, alone: the gradient of a
+// pixel is gathered from the windows that hold it, ascending, and nothing is added by two threads.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cuda_runtime_api.h>
 
+#include "lockstep/base/ceil_div_internal.h"
 #include "lockstep/base/cuda_check_internal.h"
 #include "lockstep/base/divisor_internal.h"
 #include "lockstep/pool/pool_inl.h"
@@ -82,6 +83,49 @@ void launch(const char* name, const Operation& operation, std::int64_t planes, s
   check_launch(name);
 }
 
+constexpr int kStrip = 4;  // neighbours in a row, whose gradients a thread computes together
+
+struct Strip {
+  float pixel[kStrip];
+};
+
+// Order: none, a pixel is a thread's alone.
+template <class Index, class Operation>
+__global__ void __launch_bounds__(kThreads)
+    each_strip(Operation operation, float* dx, Index count, Divisor<Index> height, Divisor<Index> strips,
+               Index width, bool in_vectors) {
+  const Index step = static_cast<Index>(gridDim.x) * kThreads;
+  for (Index i = static_cast<Index>(blockIdx.x) * kThreads + static_cast<Index>(threadIdx.x); i < count;
+       i += step) {
+    const Index row = strips.quotient(i), plane = height.quotient(row);
+    const Index first = (i - row * strips.value()) * kStrip;
+    const Strip strip = operation(Place<Index>{plane, row - plane * height.value(), first});
+    float* const to = dx + row * width + first;
+    if (in_vectors) {
+      *reinterpret_cast<float4*>(to) =
+          make_float4(strip.pixel[0], strip.pixel[1], strip.pixel[2], strip.pixel[3]);
+    } else {
+#pragma unroll
+      for (int k = 0; k < kStrip; ++k)
+        if (first + k < width) to[k] = strip.pixel[k];
+    }
+  }
+}
+
+/// dx of [planes, height, width]: operation(place of its first pixel) for all strips.
+template <class Index, class Operation>
+void launch_strips(const char* name, const Operation& operation, float* dx, std::int64_t planes,
+                   std::int64_t height, std::int64_t width, void* stream) {
+  const std::int64_t strips = internal::ceil_div(width, kStrip), count = planes * height * strips;
+  if (count == 0) return;
+  const auto blocks = static_cast<unsigned>(std::min(internal::ceil_div(count, kThreads), kMostBlocks));
+  const bool in_vectors = width % kStrip == 0 && reinterpret_cast<std::uintptr_t>(dx) % sizeof(float4) == 0;
+  each_strip<Index, Operation><<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
+      operation, dx, static_cast<Index>(count), Divisor<Index>(static_cast<Index>(height)),
+      Divisor<Index>(static_cast<Index>(strips)), static_cast<Index>(width), in_vectors);
+  check_launch(name);
+}
+
 // ---- The four of them
 
 template <class Index>
@@ -107,43 +151,50 @@ __device__ Range<Index> span_of(const Axis<Index>& axis, Index window) {
 }
 
 template <class Index>
-__device__ bool lies_in(const Range<Index>& rows, const Range<Index>& cols, Index width, Index pixel) {
-  for (Index h = rows.begin; h < rows.end; ++h) {
-    const Index col = pixel - h * width;
-    if (col >= cols.begin && col < cols.end) return true;
-  }
-  return false;
+__device__ bool holds(const Range<Index>& range, Index pixel) {
+  return pixel >= range.begin && pixel < range.end;
 }
 
 template <class Index>
 struct MaxBackward {
   const float* dy;
   const std::int64_t* indices;
-  float* dx;
   Axis<Index> h, w;
+  Divisor<Index> by_width;
 
-  __device__ void operator()(const Place<Index>& at, Index i) const {
-    const Index pixel = at.h * w.in + at.w;
-    const Range<Index> rows = windows_around(h, at.h), cols = windows_around(w, at.w);
-    BlockSum<float> sum;
-    bool is_lost = false;
+  __device__ Strip operator()(const Place<Index>& at) const {
+    const Index last = min(at.w + kStrip, w.in) - 1, row_begin = at.h * w.in;
+    const Range<Index> rows = windows_around(h, at.h);
+    const Range<Index> cols{windows_around(w, at.w).begin, windows_around(w, last).end};
+    BlockSum<float> sum[kStrip];
+    bool is_lost[kStrip] = {};
     for (Index row = rows.begin; row < rows.end; ++row) {
       for (Index col = cols.begin; col < cols.end; ++col) {
         const Index window = (at.plane * h.out + row) * w.out + col;
         const std::int64_t index = indices[window];
-        if (index == pixel)
-          sum.add(dy[window]);
-        else
-          is_lost = is_lost || (index != -1 && !is_of(row, col, index));
+        const float gradient = dy[window];
+        const Range<Index> span = span_of(w, col);
+        const bool is_foreign = index != -1 && !is_of(row, span, index);
+#pragma unroll
+        for (int k = 0; k < kStrip; ++k) {
+          if (!holds(span, at.w + k)) continue;
+          if (index == row_begin + at.w + k) sum[k].add(gradient);
+          is_lost[k] = is_lost[k] || is_foreign;
+        }
       }
     }
-    dx[i] = is_lost ? NAN : sum.value();
+    Strip result;
+#pragma unroll
+    for (int k = 0; k < kStrip; ++k) result.pixel[k] = is_lost[k] ? NAN : sum[k].value();
+    return result;
   }
 
   /// Whether a window's index can be its own.
-  __device__ bool is_of(Index row, Index col, std::int64_t index) const {
-    return index >= 0 && index < std::int64_t{h.in} * w.in &&
-           lies_in(span_of(h, row), span_of(w, col), w.in, static_cast<Index>(index));
+  __device__ bool is_of(Index row, const Range<Index>& cols, std::int64_t index) const {
+    if (index < 0 || index >= std::int64_t{h.in} * w.in) return false;
+    const auto pixel = static_cast<Index>(index);
+    const Index of_row = by_width.quotient(pixel);
+    return holds(span_of(h, row), of_row) && holds(cols, pixel - of_row * w.in);
   }
 };
 
@@ -184,21 +235,28 @@ struct AverageForward {
 template <class Index>
 struct AverageBackward {
   const float* dy;
-  float* dx;
   AverageWindows<Index> h, w;
   std::int64_t divisor;
 
-  __device__ void operator()(const Place<Index>& at, Index i) const {
-    const Range<Index> rows = h.around(at.h), cols = w.around(at.w);
-    BlockSum<float> sum;
+  __device__ Strip operator()(const Place<Index>& at) const {
+    const Index last = min(at.w + kStrip, w.axis.in) - 1;
+    const Range<Index> rows = h.around(at.h), cols{w.around(at.w).begin, w.around(last).end};
+    BlockSum<float> sum[kStrip];
     for (Index row = rows.begin; row < rows.end; ++row) {
       const BasicWindow<Index> of_row = h.of(row);
       for (Index col = cols.begin; col < cols.end; ++col) {
+        const BasicWindow<Index> of_col = w.of(col);
         const Index window = (at.plane * h.axis.out + row) * w.axis.out + col;
-        sum.add(dy[window] / divisor_of<float>(of_row, w.of(col), divisor));
+        const float share = dy[window] / divisor_of<float>(of_row, of_col, divisor);
+#pragma unroll
+        for (int k = 0; k < kStrip; ++k)
+          if (holds(Range<Index>{of_col.begin, of_col.end}, at.w + k)) sum[k].add(share);
       }
     }
-    dx[i] = sum.value();
+    Strip result;
+#pragma unroll
+    for (int k = 0; k < kStrip; ++k) result.pixel[k] = sum[k].value();
+    return result;
   }
 };
 
@@ -259,10 +317,12 @@ void max_pool_backward_cuda(const MaxPoolBackward& call, void* stream) {
   in_launches(call.planes, std::max(of.in, of.out), of.is_narrow,
               [&](auto index, std::int64_t first, std::int64_t planes) {
                 using Index = decltype(index);
-                const MaxBackward<Index> backward{call.dy + first * of.out, call.indices + first * of.out,
-                                                  call.dx + first * of.in, Axis<Index>(call.h, of.out_h),
-                                                  Axis<Index>(call.w, of.out_w)};
-                launch<Index>("pool: max_pool_backward", backward, planes, call.h.in, call.w.in, stream);
+                const MaxBackward<Index> backward{
+                    call.dy + first * of.out, call.indices + first * of.out, Axis<Index>(call.h, of.out_h),
+                    Axis<Index>(call.w, of.out_w),
+                    Divisor<Index>(static_cast<Index>(std::max<std::int64_t>(1, call.w.in)))};
+                launch_strips<Index>("pool: max_pool_backward", backward, call.dx + first * of.in, planes,
+                                     call.h.in, call.w.in, stream);
               });
 }
 
@@ -283,11 +343,10 @@ void average_backward_cuda(const AverageProblem& p, const float* dy, float* dx, 
   in_launches(p.planes, std::max(of.in, of.out), of.is_narrow,
               [&](auto index, std::int64_t first, std::int64_t planes) {
                 using Index = decltype(index);
-                const AverageBackward<Index> backward{dy + first * of.out, dx + first * of.in,
-                                                      AverageWindows<Index>(p.h), AverageWindows<Index>(p.w),
-                                                      p.divisor};
-                launch<Index>("pool: average_pool_backward", backward, planes, p.h.axis.in, p.w.axis.in,
-                              stream);
+                const AverageBackward<Index> backward{dy + first * of.out, AverageWindows<Index>(p.h),
+                                                      AverageWindows<Index>(p.w), p.divisor};
+                launch_strips<Index>("pool: average_pool_backward", backward, dx + first * of.in, planes,
+                                     p.h.axis.in, p.w.axis.in, stream);
               });
 }
 
