@@ -49,6 +49,7 @@ __global__ void __launch_bounds__(Form::kBlockThreads) loss_rows(ClassTargets of
   order::for_each_slice(team, rows, [&](const order::Slice<Team>& row) {
     const auto scores =
         order::elements_of<Form>(team, of.classes, [=](std::int64_t j) { return to.scores[row(j)]; });
+    order::prefetch_next<Form>(team, row, rows, to.scores);
     float m = -HUGE_VALF, logarithm = 0;
     if constexpr (fused) {
       scores.for_each([&](std::int64_t, float score) { m = fmaxf(score, m); });

@@ -273,6 +273,20 @@ class HeldElements {
 
 extern __shared__ __align__(16) unsigned char g_shared_elements[];
 
+/// Of a form in shared memory: asks for the row that the block takes after `slice` of `of`, so that the
+/// device's memory works while the block computes.
+template <class Form>
+__device__ void prefetch_next(const typename Form::Team& team, const Slice<typename Form::Team>& slice,
+                              const Slices& of, const float* elements) {
+  if constexpr (Form::kHeld == kInShared) {
+    constexpr int kLine = 128 / sizeof(float);
+    const std::int64_t next = slice.index + gridDim.x;
+    if (next >= of.count()) return;
+    for (std::int64_t j = team.rank() * kLine; j < of.axis; j += Form::Team::kThreads * kLine)
+      asm volatile("prefetch.global.L2 [%0];" ::"l"(elements + next * of.axis + j));
+  }
+}
+
 /// Elements in shared memory, where each thread has a place for its own: registers of which it has more.
 template <class Form, class Value>
 class SharedElements {
@@ -283,9 +297,10 @@ class SharedElements {
   template <class Load>
   __device__ SharedElements(const Team& team, std::int64_t n, Load load)
       : team_(team), rest_(static_cast<int>(n) - team.rank()) {
-    Value loaded[2 * kGroup];
-    in_groups<2 * kGroup>([&](int k, int i) { loaded[i] = load(element(k)); },
-                          [&](int k, int i) { value(k) = loaded[i]; });
+    constexpr int kLoads = sizeof(Value) > sizeof(float) ? kGroup : 2 * kGroup;  // at a time
+    Value loaded[kLoads];
+    in_groups<kLoads>([&](int k, int i) { loaded[i] = load(element(k)); },
+                      [&](int k, int i) { value(k) = loaded[i]; });
   }
 
   template <class Visit>

@@ -24,6 +24,7 @@ __global__ void __launch_bounds__(Form::kBlockThreads) softmax_slices(const floa
   order::for_each_slice(team, slices, [&](const order::Slice<Team>& slice) {
     const auto elements =
         order::elements_of<Form>(team, slices.axis, [=](std::int64_t j) { return x[slice(j)]; });
+    order::prefetch_next<Form>(team, slice, slices, x);
     float m = -HUGE_VALF;
     elements.for_each([&](std::int64_t, float value) { m = fmaxf(value, m); });
     m = team.tree(m, Larger());
@@ -69,6 +70,7 @@ __global__ void __launch_bounds__(Form::kBlockThreads)
     const auto of_y = [=](std::int64_t j) { return y[slice(j)]; };
     if constexpr (kKeepsDyAlone<Form, kind>) {
       const auto elements = order::elements_of<Form>(team, slices.axis, of_dy);
+      order::prefetch_next<Form>(team, slice, slices, dy);
       const auto step = [](float lane, std::int64_t, float value) { return lane + value; };
       const float sum = elements.reduce(0.0f, step, order::AddLanes());
       if (!slice.counts) return;
