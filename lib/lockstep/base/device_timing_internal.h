@@ -4,12 +4,30 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "lockstep/base/device.h"
 #include "lockstep/base/paired_timing_internal.h"
 
 namespace lockstep::internal {
+
+/// An array in the device's memory.
+template <class T>
+class DeviceArray {
+ public:
+  explicit DeviceArray(const std::vector<T>& values) : buffer_(values.size() * sizeof(T)) {
+    buffer_.copy_from_host(values.data());
+  }
+  explicit DeviceArray(std::int64_t count, T value = T())
+      : DeviceArray(std::vector<T>(static_cast<std::size_t>(count), value)) {}
+
+  T* data() const { return static_cast<T*>(buffer_.data()); }
+  std::size_t bytes() const { return buffer_.bytes(); }
+
+ private:
+  DeviceBuffer buffer_;
+};
 
 constexpr int kDeviceCalls = 20;  // for one wait
 

@@ -6,6 +6,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "lockstep/base/device_timing_internal.h"
 #include "lockstep/cross_entropy/cross_entropy.h"
 #include "lockstep/cross_entropy/cross_entropy_ref.h"
 #include "lockstep/softmax/softmax_ref.h"
@@ -82,5 +83,60 @@ void shapes(benchmark::internal::Benchmark* benchmark) {
 BENCHMARK(forward)->Apply(shapes);
 BENCHMARK(forward_reference)->Apply(shapes);
 BENCHMARK(backward)->Apply(shapes);
+
+// ---- CUDA, beside a copy of the device's memory
+
+using lockstep::Device;
+using lockstep::internal::DeviceArray;
+using lockstep::internal::time_beside_device_copy;
+
+struct DeviceProblem {
+  explicit DeviceProblem(const Problem& host)
+      : logits(host.logits),
+        gradient(static_cast<std::int64_t>(host.logits.size())),
+        classes_of(host.classes_of),
+        rows(3 * host.targets.rows),
+        targets(host.targets) {
+    targets.targets = classes_of.data();
+  }
+  float* of_rows(int which) const { return rows.data() + which * targets.rows; }
+  void forward() const {
+    lockstep::cross_entropy(logits.data(), targets, of_rows(0), of_rows(1), of_rows(2), Device::cuda);
+  }
+  void backward() const {
+    lockstep::cross_entropy_backward(logits.data(), targets, of_rows(1), of_rows(2), {}, gradient.data(),
+                                     Device::cuda);
+  }
+
+  DeviceArray<float> logits, gradient;
+  DeviceArray<std::int64_t> classes_of;
+  DeviceArray<float> rows;
+  ClassTargets targets;
+};
+
+void cuda_forward(benchmark::State& state) {
+  const DeviceProblem p((Problem(state)));
+  time_beside_device_copy(state, p.logits.bytes(), [&] { p.forward(); });
+}
+
+void cuda_backward(benchmark::State& state) {
+  const DeviceProblem p((Problem(state)));
+  p.forward();
+  time_beside_device_copy(state, 2 * p.logits.bytes(), [&] { p.backward(); });
+}
+
+const bool kCudaRegistered = [] {
+  if (lockstep::cuda_device_count() == 0) return false;
+  const auto add = [](const char* name, auto* function) {
+    benchmark::RegisterBenchmark(name, function)
+        ->Args({8192, 50'304})
+        ->Args({1 << 18, 1000})
+        ->Iterations(1)
+        ->UseManualTime();
+  };
+  add("cuda_forward", cuda_forward);
+  add("cuda_backward", cuda_backward);
+  return true;
+}();
 
 }  // namespace

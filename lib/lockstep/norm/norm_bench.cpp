@@ -96,61 +96,57 @@ BENCHMARK(rms_norm)->Apply(shapes);
 
 // ---- CUDA, beside a copy of the device's memory
 
-std::size_t bytes_of(std::int64_t floats) { return static_cast<std::size_t>(floats) * sizeof(float); }
-float* at(const lockstep::DeviceBuffer& buffer, std::int64_t element = 0) {
-  return static_cast<float*>(buffer.data()) + element;
-}
-void fill(lockstep::DeviceBuffer& buffer, float value) {
-  buffer.copy_from_host(std::vector<float>(buffer.bytes() / sizeof(float), value).data());
-}
+using lockstep::Device;
+using lockstep::internal::DeviceArray;
+using lockstep::internal::time_beside_device_copy;
 
 /// Rows of LayerNorm and RMSNorm.
 struct DeviceRows {
   explicit DeviceRows(const benchmark::State& state)
       : rows(state.range(0)),
         features(state.range(1)),
-        x(bytes_of(rows * features)),
-        dy(x.bytes()),
-        dx(x.bytes()),
-        statistics(bytes_of(2 * rows)),
-        scales(bytes_of(4 * features)),
-        scratch(static_cast<std::size_t>(lockstep::norm_backward_scratch_bytes(features, span())) + 1) {
-    for (lockstep::DeviceBuffer* buffer : {&x, &dy, &statistics, &scales}) fill(*buffer, 0.75f);
-  }
+        x(rows * features, 0.75f),
+        dy(rows * features, 0.75f),
+        dx(rows * features),
+        statistics(2 * rows, 0.75f),
+        scales(4 * features, 0.75f),
+        scratch(lockstep::norm_backward_scratch_bytes(features, span()) + 1) {}
   lockstep::order::FoldSpan span() const { return {0, rows, true}; }
   lockstep::NormFold fold(int which, bool is_wanted) const {
-    return {is_wanted ? at(scales, (2 + which) * features) : nullptr};
+    return {is_wanted ? scales.data() + (2 + which) * features : nullptr};
   }
   void layer_norm() const {
-    lockstep::layer_norm({at(x), at(scales), at(scales, features), at(dx), at(statistics),
-                          at(statistics, rows), rows, features},
-                         lockstep::Device::cuda);
+    lockstep::layer_norm({x.data(), scales.data(), scales.data() + features, dx.data(), statistics.data(),
+                          statistics.data() + rows, rows, features},
+                         Device::cuda);
   }
   void rms_norm() const {
-    lockstep::rms_norm({at(x), at(scales), at(dx), at(statistics, rows), rows, features},
-                       lockstep::Device::cuda);
+    lockstep::rms_norm({x.data(), scales.data(), dx.data(), statistics.data() + rows, rows, features},
+                       Device::cuda);
   }
   void layer_norm_backward(bool has_dx, bool has_folds) const {
-    lockstep::layer_norm_backward(
-        {at(dy), at(x), at(statistics), at(statistics, rows), at(scales), has_dx ? at(dx) : nullptr,
-         fold(0, has_folds), fold(1, has_folds), span(), features, scratch.data()},
-        lockstep::Device::cuda);
+    lockstep::layer_norm_backward({dy.data(), x.data(), statistics.data(), statistics.data() + rows,
+                                   scales.data(), has_dx ? dx.data() : nullptr, fold(0, has_folds),
+                                   fold(1, has_folds), span(), features, scratch.data()},
+                                  Device::cuda);
   }
   void rms_norm_backward(bool has_dx, bool has_folds) const {
-    lockstep::rms_norm_backward({at(dy), at(x), at(statistics, rows), at(scales), has_dx ? at(dx) : nullptr,
-                                 fold(0, has_folds), span(), features, scratch.data()},
-                                lockstep::Device::cuda);
+    lockstep::rms_norm_backward(
+        {dy.data(), x.data(), statistics.data() + rows, scales.data(), has_dx ? dx.data() : nullptr,
+         fold(0, has_folds), span(), features, scratch.data()},
+        Device::cuda);
   }
 
   std::int64_t rows, features;
-  lockstep::DeviceBuffer x, dy, dx, statistics, scales, scratch;
+  DeviceArray<float> x, dy, dx, statistics, scales;
+  DeviceArray<char> scratch;
 };
 
 /// `arrays` of the size of x are read or written in all.
 template <class Operation>
 void on_rows(benchmark::State& state, std::size_t arrays, Operation operation) {
   const DeviceRows p(state);
-  lockstep::internal::time_beside_device_copy(state, arrays * p.x.bytes(), [&] { operation(p); });
+  time_beside_device_copy(state, arrays * p.x.bytes(), [&] { operation(p); });
 }
 
 /// samples × channels × pixels in groups.
@@ -160,50 +156,49 @@ struct DeviceGroups {
         channels(state.range(1)),
         pixels(state.range(2)),
         groups(state.range(3)),
-        x(bytes_of(samples * channels * pixels)),
-        y(x.bytes()),
-        dx(x.bytes()),
-        statistics(bytes_of(2 * samples * groups)),
-        scales(bytes_of(4 * channels)),
-        scratch(static_cast<std::size_t>(lockstep::norm_backward_scratch_bytes(channels, span())) + 1) {
-    for (lockstep::DeviceBuffer* buffer : {&x, &y, &scales}) fill(*buffer, 0.75f);
-  }
+        x(samples * channels * pixels, 0.75f),
+        y(samples * channels * pixels, 0.75f),
+        dx(samples * channels * pixels),
+        statistics(2 * samples * groups),
+        scales(4 * channels, 0.75f),
+        scratch(lockstep::norm_backward_scratch_bytes(channels, span()) + 1) {}
   lockstep::order::FoldSpan span() const { return {0, samples * pixels, true}; }
   void forward() const {
-    lockstep::group_norm({at(x), at(scales), at(scales, channels), at(y), at(statistics),
-                          at(statistics, samples * groups), samples, channels, pixels, groups},
-                         lockstep::Device::cuda);
+    lockstep::group_norm({x.data(), scales.data(), scales.data() + channels, y.data(), statistics.data(),
+                          statistics.data() + samples * groups, samples, channels, pixels, groups},
+                         Device::cuda);
   }
 
   std::int64_t samples, channels, pixels, groups;
-  lockstep::DeviceBuffer x, y, dx, statistics, scales, scratch;
+  DeviceArray<float> x, y, dx, statistics, scales;
+  DeviceArray<char> scratch;
 };
 
 void cuda_group_norm(benchmark::State& state) {
   const DeviceGroups p(state);
-  lockstep::internal::time_beside_device_copy(state, 2 * p.x.bytes(), [&] { p.forward(); });
+  time_beside_device_copy(state, 2 * p.x.bytes(), [&] { p.forward(); });
 }
 
 /// Reads dy and x twice, for dx and for the folds.
 void cuda_group_norm_backward(benchmark::State& state) {
   const DeviceGroups p(state);
   p.forward();
-  lockstep::internal::time_beside_device_copy(state, 5 * p.x.bytes(), [&] {
-    lockstep::group_norm_backward({at(p.y, 0),
-                                   at(p.x, 0),
-                                   at(p.statistics, 0),
-                                   at(p.statistics, p.samples * p.groups),
-                                   at(p.scales, 0),
-                                   at(p.dx, 0),
-                                   {at(p.scales, 2 * p.channels)},
-                                   {at(p.scales, 3 * p.channels)},
+  time_beside_device_copy(state, 5 * p.x.bytes(), [&] {
+    lockstep::group_norm_backward({p.y.data(),
+                                   p.x.data(),
+                                   p.statistics.data(),
+                                   p.statistics.data() + p.samples * p.groups,
+                                   p.scales.data(),
+                                   p.dx.data(),
+                                   {p.scales.data() + 2 * p.channels},
+                                   {p.scales.data() + 3 * p.channels},
                                    p.span(),
                                    p.samples,
                                    p.channels,
                                    p.pixels,
                                    p.groups,
                                    p.scratch.data()},
-                                  lockstep::Device::cuda);
+                                  Device::cuda);
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "lockstep/base/device_timing_internal.h"
 #include "lockstep/reduce/reduce.h"
 #include "lockstep/reduce/reduce_ref.h"
 
@@ -64,5 +65,44 @@ BENCHMARK(sum)->Apply(shapes);
 BENCHMARK(sum_reference)->Apply(shapes);
 BENCHMARK(variance)->Apply(shapes);
 BENCHMARK(max_with_index)->Apply(shapes);
+
+// ---- CUDA, beside a copy of the device's memory
+
+using lockstep::Device;
+using lockstep::internal::DeviceArray;
+using lockstep::internal::time_beside_device_copy;
+
+/// operation(x, y, index, shape) reads x.
+template <class Operation>
+void add_cuda(const char* name, Operation operation) {
+  const auto run = [=](benchmark::State& state) {
+    const lockstep::ReduceShape shape{state.range(0), state.range(1), state.range(2)};
+    const DeviceArray<float> x(shape.outer * shape.axis * shape.inner, 1.5f), y(shape.outer * shape.inner);
+    const DeviceArray<std::int64_t> index(shape.outer * shape.inner);
+    time_beside_device_copy(state, x.bytes() + y.bytes(),
+                            [&] { operation(x.data(), y.data(), index.data(), shape); });
+  };
+  benchmark::RegisterBenchmark(name, run)
+      ->Args({1 << 20, 100, 1})
+      ->Args({32'768, 4096, 1})
+      ->Args({512, 262'144, 1})
+      ->Args({256, 256, 1024})
+      ->Iterations(1)
+      ->UseManualTime();
+}
+
+const bool kCudaRegistered = [] {
+  if (lockstep::cuda_device_count() == 0) return false;
+  add_cuda("cuda_sum", [](const float* x, float* y, std::int64_t*, const lockstep::ReduceShape& shape) {
+    lockstep::reduce_sum(x, y, shape, Device::cuda);
+  });
+  add_cuda("cuda_variance", [](const float* x, float* y, std::int64_t*, const lockstep::ReduceShape& shape) {
+    lockstep::reduce_variance(x, y, nullptr, shape, 1, Device::cuda);
+  });
+  add_cuda("cuda_max", [](const float* x, float* y, std::int64_t* index, const lockstep::ReduceShape& shape) {
+    lockstep::reduce_max(x, y, index, shape, Device::cuda);
+  });
+  return true;
+}();
 
 }  // namespace

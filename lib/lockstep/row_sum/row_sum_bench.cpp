@@ -3,6 +3,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "lockstep/base/device_timing_internal.h"
 #include "lockstep/row_sum/row_sum.h"
 #include "lockstep/row_sum/row_sum_ref.h"
 
@@ -67,5 +68,41 @@ BENCHMARK(sum)->Apply(shapes);
 BENCHMARK(sum_reference)->Apply(shapes);
 BENCHMARK(product_sum)->Apply(shapes);
 BENCHMARK(product_sum_reference)->Apply(shapes);
+
+// ---- CUDA, beside a copy of the device's memory
+
+using lockstep::Device;
+using lockstep::internal::DeviceArray;
+using lockstep::internal::time_beside_device_copy;
+
+void on_device(benchmark::State& state, bool is_product) {
+  const std::int64_t rows = state.range(0), cols = state.range(1);
+  const lockstep::order::FoldSpan span{0, rows, true};
+  const DeviceArray<float> x(rows * cols, 1.5f), y(is_product ? rows * cols : 0, 0.5f);
+  const DeviceArray<double> total(cols), scratch(lockstep::row_sum_scratch_elements(cols, span) + 1);
+  time_beside_device_copy(state, x.bytes() + y.bytes(), [&] {
+    if (is_product)
+      lockstep::row_product_sum_fold(x.data(), cols, y.data(), cols, cols, span, total.data(), nullptr,
+                                     Device::cuda, nullptr, scratch.data());
+    else
+      lockstep::row_sum_fold(x.data(), cols, cols, span, total.data(), nullptr, Device::cuda, nullptr,
+                             scratch.data());
+  });
+}
+
+const bool kCudaRegistered = [] {
+  if (lockstep::cuda_device_count() == 0) return false;
+  const auto add = [](const char* name, bool is_product) {
+    benchmark::RegisterBenchmark(name, [=](benchmark::State& state) { on_device(state, is_product); })
+        ->Args({32'768, 768})
+        ->Args({32'768, 3072})
+        ->Args({1 << 20, 100})
+        ->Iterations(1)
+        ->UseManualTime();
+  };
+  add("cuda_sum", false);
+  add("cuda_product_sum", true);
+  return true;
+}();
 
 }  // namespace

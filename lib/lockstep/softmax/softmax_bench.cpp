@@ -1,4 +1,5 @@
-// Rows and strips against the time of a copy of the same memory. LibTorch's kernels: bench/kernels.
+// Rows and strips against the time of a copy of the same memory, the host's or a CUDA device's. LibTorch's
+// kernels: bench/kernels.
 
 #include <cstring>
 #include <string>
@@ -6,6 +7,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "lockstep/base/device_timing_internal.h"
 #include "lockstep/base/paired_timing_internal.h"
 #include "lockstep/parallel/parallel.h"
 #include "lockstep/softmax/softmax.h"
@@ -63,6 +65,49 @@ const bool kRegistered = [] {
       [](Problem& p) { lockstep::softmax_backward(p.x.data(), p.copy.data(), p.y.data(), p.extents); });
   add("log_softmax_backward",
       [](Problem& p) { lockstep::log_softmax_backward(p.x.data(), p.copy.data(), p.y.data(), p.extents); });
+  return true;
+}();
+
+// ---- CUDA, beside a copy of the device's memory
+
+using lockstep::Device;
+using lockstep::internal::DeviceArray;
+using lockstep::internal::time_beside_device_copy;
+
+/// operation(a, b, result, extents) reads the first `read` arrays.
+template <class Operation>
+void add_cuda(const std::string& name, std::size_t read, Operation operation) {
+  const auto run = [=](benchmark::State& state) {
+    const AxisExtents extents{state.range(0), state.range(1), state.range(2)};
+    const std::int64_t count = extents.outer * extents.axis * extents.inner;
+    const DeviceArray<float> a(count, 0.5f), b(count, -0.5f), result(count);
+    time_beside_device_copy(state, (read + 1) * a.bytes(),
+                            [&] { operation(a.data(), b.data(), result.data(), extents); });
+  };
+  benchmark::RegisterBenchmark(name.c_str(), run)
+      ->Args({32'768, 1024, 1})
+      ->Args({8192, 50'304, 1})
+      ->Args({256, 256, 1024})
+      ->Iterations(1)
+      ->UseManualTime();
+}
+
+const bool kCudaRegistered = [] {
+  if (lockstep::cuda_device_count() == 0) return false;
+  add_cuda("cuda_softmax", 1, [](const float* x, const float*, float* y, const AxisExtents& extents) {
+    lockstep::softmax(x, y, extents, Device::cuda);
+  });
+  add_cuda("cuda_log_softmax", 1, [](const float* x, const float*, float* y, const AxisExtents& extents) {
+    lockstep::log_softmax(x, y, extents, Device::cuda);
+  });
+  add_cuda("cuda_softmax_backward", 2,
+           [](const float* dy, const float* y, float* dx, const AxisExtents& extents) {
+             lockstep::softmax_backward(dy, y, dx, extents, Device::cuda);
+           });
+  add_cuda("cuda_log_softmax_backward", 2,
+           [](const float* dy, const float* y, float* dx, const AxisExtents& extents) {
+             lockstep::log_softmax_backward(dy, y, dx, extents, Device::cuda);
+           });
   return true;
 }();
 
