@@ -134,8 +134,8 @@ const bool kCudaRegistered = [] {
         ->Iterations(1)
         ->UseManualTime();
   };
-  add("cuda_forward", cuda_forward);
-  add("cuda_backward", cuda_backward);
+  add("cuda_cross_entropy", cuda_forward);
+  add("cuda_cross_entropy_backward", cuda_backward);
   return true;
 }();
 

@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(Form::kBlockThreads)
   });
 }
 
-/// g is dy · gamma.
+/// g is dy, then dy · gamma.
 struct Gradient {
   float g, x;
 };
@@ -117,10 +117,14 @@ __global__ void __launch_bounds__(Form::kBlockThreads)
   const Team team(memory);
   order::for_each_slice(team, rows, [&](const order::Slice<Team>& row) {
     const Scale place = scales.of_row(row.index);
-    const auto elements = order::elements_of<Form>(team, rows.axis, [=](std::int64_t j) {
+    const auto loaded = order::elements_of<Form>(team, rows.axis, [=](std::int64_t j) {
       const std::int64_t at = row(j);
-      return Gradient{call.dy[at] * scale(call.gamma, place(j), 1.0f), call.x[at]};
+      return Gradient{call.dy[at], call.x[at]};
     });
+    const auto elements = loaded.mapped([=](std::int64_t j) { return scale(call.gamma, place(j), 1.0f); },
+                                        [](const Gradient& of, float gamma) {
+                                          return Gradient{of.g * gamma, of.x};
+                                        });
     const auto count = static_cast<float>(rows.axis);
     const float mean = centered ? call.mean[row.index] : 0.0f, rstd = call.rstd[row.index];
     const auto step = [=](const Sums& lane, std::int64_t, const Gradient& of) {

@@ -231,6 +231,16 @@ class HeldElements {
     return result;
   }
 
+  /// The same elements with the values map(value, load(j)).
+  template <class Load, class Map>
+  __device__ HeldElements mapped(Load load, Map map) const {
+    HeldElements result = *this;
+    decltype(load(std::int64_t{})) loaded[kHeldGroup];
+    for_held([&](int k) { loaded[k % kHeldGroup] = load(element(k)); },
+             [&](int k) { result.value_[k] = map(value_[k], loaded[k % kHeldGroup]); });
+    return result;
+  }
+
   /// Order: lane = step(lane, j, value), ascending in j, from `identity`; then the tree with `combine`. The
   /// whole team gets the result.
   template <class Lane, class Step, class Combine>
@@ -321,6 +331,13 @@ class SharedElements {
     in_groups<kGroup>([&](int k, int) { value(k) = map(value(k)); });
     return *this;
   }
+  template <class Load, class Map>
+  __device__ SharedElements mapped(Load load, Map map) const {
+    decltype(load(std::int64_t{})) loaded[kGroup];
+    in_groups<kGroup>([&](int k, int i) { loaded[i] = load(element(k)); },
+                      [&](int k, int i) { value(k) = map(value(k), loaded[i]); });
+    return *this;
+  }
 
   template <class Lane, class Step, class Combine>
   __device__ Lane reduce(Lane identity, Step step, Combine combine) const {
@@ -393,6 +410,13 @@ class ReadElements {
     const Load load = load_;
     const auto both = [load, map](std::int64_t j) { return map(load(j)); };
     return ReadElements<Form, decltype(both)>(team_, n_, both);
+  }
+
+  template <class Also, class Map>
+  __device__ auto mapped(Also also, Map map) const {
+    const Load load = load_;
+    const auto all = [load, also, map](std::int64_t j) { return map(load(j), also(j)); };
+    return ReadElements<Form, decltype(all)>(team_, n_, all);
   }
 
   template <class Lane, class Step, class Combine>

@@ -93,15 +93,18 @@ void add_cuda(const char* name, Operation operation) {
 
 const bool kCudaRegistered = [] {
   if (lockstep::cuda_device_count() == 0) return false;
-  add_cuda("cuda_sum", [](const float* x, float* y, std::int64_t*, const lockstep::ReduceShape& shape) {
-    lockstep::reduce_sum(x, y, shape, Device::cuda);
-  });
-  add_cuda("cuda_variance", [](const float* x, float* y, std::int64_t*, const lockstep::ReduceShape& shape) {
-    lockstep::reduce_variance(x, y, nullptr, shape, 1, Device::cuda);
-  });
-  add_cuda("cuda_max", [](const float* x, float* y, std::int64_t* index, const lockstep::ReduceShape& shape) {
-    lockstep::reduce_max(x, y, index, shape, Device::cuda);
-  });
+  add_cuda("cuda_reduce_sum",
+           [](const float* x, float* y, std::int64_t*, const lockstep::ReduceShape& shape) {
+             lockstep::reduce_sum(x, y, shape, Device::cuda);
+           });
+  add_cuda("cuda_reduce_variance",
+           [](const float* x, float* y, std::int64_t*, const lockstep::ReduceShape& shape) {
+             lockstep::reduce_variance(x, y, nullptr, shape, 1, Device::cuda);
+           });
+  add_cuda("cuda_reduce_max",
+           [](const float* x, float* y, std::int64_t* index, const lockstep::ReduceShape& shape) {
+             lockstep::reduce_max(x, y, index, shape, Device::cuda);
+           });
   return true;
 }();
 

@@ -100,8 +100,8 @@ const bool kCudaRegistered = [] {
         ->Iterations(1)
         ->UseManualTime();
   };
-  add("cuda_sum", false);
-  add("cuda_product_sum", true);
+  add("cuda_row_sum", false);
+  add("cuda_row_product_sum", true);
   return true;
 }();
 
