@@ -201,7 +201,7 @@ struct RowTerms {
       }
     }
   }
-  __device__ FoldPartials add(FoldPartials partial, int, int count, const Stage& stage) const {
+  __device__ FoldPartials add(FoldPartials partial, int count, const Stage& stage) const {
     const int lane = static_cast<int>(threadIdx.x);
 #pragma unroll 8
     for (int row = 0; row < count; ++row) {
@@ -228,7 +228,8 @@ struct RowFold : GammaAndBeta {
 
 /// GroupNorm's pixels, a lane a channel: a channel's pixels lie side by side in memory, and in a stage.
 template <class Index, bool has_gamma>
-struct PixelTerms {
+class PixelTerms {
+ public:
   static constexpr int kStages = kStagesInFlight, kRows = 32;
   static constexpr int kStride = kRows + 4;  // so that lanes who read four pixels each meet different banks
   using Pixels = float[order::kFoldLanes][kStride];
@@ -236,45 +237,51 @@ struct PixelTerms {
     alignas(16) Pixels dy;
     alignas(16) float x[has_gamma ? order::kFoldLanes : 1][kStride];
   };
-  const GroupNormBackward& call;
-  Divisor<Index> pixels;
-  order::FoldTile tile;
-  std::int64_t first;      ///< row of the span
-  std::int64_t statistic;  ///< of the lane's channel in the first sample
+
+  __device__ PixelTerms(const GroupNormBackward& of, const Divisor<Index>& by_pixels,
+                        const order::FoldTile& columns, std::int64_t row)
+      : call_(of),
+        pixels_(by_pixels),
+        tile_(columns),
+        first_(row),
+        sample_(sample_of(row)),
+        left_(static_cast<Index>((sample_ + 1) * of.pixels - row)),
+        group_(tile_.col() / (of.channels / of.groups)) {
+    if (tile_.has_lane() && row < of.span.rows) read_statistics();
+  }
 
   __device__ int rows_a_stage() const { return kRows; }
   __device__ void fetch(int from, int count, Stage& to) const {
-    copy(call.dy, from, count, to.dy);
-    if constexpr (has_gamma) copy(call.x, from, count, to.x);
+    copy(call_.dy, from, count, to.dy);
+    if constexpr (has_gamma) copy(call_.x, from, count, to.x);
   }
-  __device__ FoldPartials add(FoldPartials partial, int from, int count, const Stage& stage) const {
+  __device__ FoldPartials add(FoldPartials partial, int count, const Stage& stage) {
     const int lane = static_cast<int>(threadIdx.x);
-    std::int64_t n = sample(first + from), left = (n + 1) * call.pixels - (first + from);
-    float mean = 0, rstd = 0;
-    const auto read_statistics = [&] {
-      if (!has_gamma) return;
-      mean = call.mean[n * call.groups + statistic];
-      rstd = call.rstd[n * call.groups + statistic];
-    };
-    read_statistics();
 #pragma unroll 2
     for (int row = 0; row < count; row += 4) {
       const auto dy = four_at(stage.dy[lane] + row), x = four_at(stage.x[has_gamma ? lane : 0] + row);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         if (row + i >= count) break;
-        if (left == 0) {
-          ++n, left = call.pixels;
+        if (left_ == 0) {
+          ++sample_, left_ = pixels_.value();
           read_statistics();
         }
-        partial = add_row<true, has_gamma>(partial, dy.of[i], x.of[i], mean, rstd);
-        --left;
+        partial = add_row<true, has_gamma>(partial, dy.of[i], x.of[i], mean_, rstd_);
+        --left_;
       }
     }
     return partial;
   }
 
  private:
+  __device__ void read_statistics() {
+    if constexpr (has_gamma) {
+      mean_ = call_.mean[sample_ * call_.groups + group_];
+      rstd_ = call_.rstd[sample_ * call_.groups + group_];
+    }
+  }
+
   struct Four {
     float of[4];
   };
@@ -282,31 +289,42 @@ struct PixelTerms {
     const float4 four = *reinterpret_cast<const float4*>(at);
     return {four.x, four.y, four.z, four.w};
   }
-  __device__ std::int64_t sample(std::int64_t row) const { return pixels.quotient(static_cast<Index>(row)); }
+  __device__ std::int64_t sample_of(std::int64_t row) const {
+    return pixels_.quotient(static_cast<Index>(row));
+  }
   /// Element of the tile's first channel.
   __device__ std::int64_t place(std::int64_t row) const {
-    const std::int64_t n = sample(row);
-    return (n * call.channels + tile.first_col) * call.pixels + (row - n * call.pixels);
+    const std::int64_t n = sample_of(row);
+    return (n * call_.channels + tile_.first_col) * call_.pixels + (row - n * call_.pixels);
   }
   /// Sixteen bytes a lane where all rows come in whole pieces of so many, eight lanes a channel; else four,
   /// all lanes a channel.
   __device__ void copy(const float* from_tensor, int from, int count, Pixels& to) const {
     constexpr int kPiece = 4, kLanesAChannel = kRows / kPiece;
     const int lane = static_cast<int>(threadIdx.x);
-    const bool in_pieces = (call.pixels | first) % kPiece == 0 &&
+    const bool in_pieces = (call_.pixels | first_) % kPiece == 0 &&
                            reinterpret_cast<std::uintptr_t>(from_tensor) % sizeof(float4) == 0;
     const int row = in_pieces ? lane % kLanesAChannel * kPiece : lane;
     if (row >= count) return;
-    const float* const begin = from_tensor + place(first + from + row);
+    const float* const begin = from_tensor + place(first_ + from + row);
     if (in_pieces) {
-      for (int channel = lane / kLanesAChannel; channel < tile.width;
+      for (int channel = lane / kLanesAChannel; channel < tile_.width;
            channel += order::kFoldLanes / kLanesAChannel)
-        __pipeline_memcpy_async(&to[channel][row], begin + channel * call.pixels, sizeof(float4));
+        __pipeline_memcpy_async(&to[channel][row], begin + channel * call_.pixels, sizeof(float4));
     } else {
-      for (int channel = 0; channel < tile.width; ++channel)
-        __pipeline_memcpy_async(&to[channel][row], begin + channel * call.pixels, sizeof(float));
+      for (int channel = 0; channel < tile_.width; ++channel)
+        __pipeline_memcpy_async(&to[channel][row], begin + channel * call_.pixels, sizeof(float));
     }
   }
+
+  const GroupNormBackward& call_;
+  Divisor<Index> pixels_;
+  order::FoldTile tile_;
+  std::int64_t first_;         // row of the span
+  std::int64_t sample_;        // of the next row to add
+  Index left_;                 // of the sample's rows, from that one on
+  std::int64_t group_;         // of the lane's channel
+  float mean_ = 0, rstd_ = 0;  // of the sample and the group
 };
 
 template <class Index, bool has_gamma>
@@ -316,7 +334,7 @@ struct PixelFold : GammaAndBeta {
   Divisor<Index> pixels;
 
   __device__ Terms terms(const order::FoldTile& tile, std::int64_t row) const {
-    return {call, pixels, tile, row, tile.col() / (call.channels / call.groups)};
+    return {call, pixels, tile, row};
   }
 };
 

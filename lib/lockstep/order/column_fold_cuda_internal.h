@@ -37,7 +37,7 @@ struct FoldTile {
 //   Stage              a number of rows in shared memory; kStages of them are in use at a time
 //   rows_a_stage()     that number, of a tile
 //   fetch(from, count, stage)         starts the copies of the chain's rows from number `from` on
-//   add(partial, from, count, stage)  the partial of the lane's column after these rows, ascending
+//   add(partial, count, stage)        the partial of the lane's column after the next rows, ascending
 
 // ---- Rows of a matrix as terms
 
@@ -89,7 +89,7 @@ struct TileRows {
 
 /// Order: a lane's column, rows ascending, from `partial` on.
 template <class Terms, class Partial>
-__device__ Partial add_rows(Partial partial, const Terms& terms, int rows, const FoldTile& tile,
+__device__ Partial add_rows(Partial partial, Terms terms, int rows, const FoldTile& tile,
                             typename Terms::Stage (&stages)[Terms::kStages]) {
   constexpr int kStages = Terms::kStages;
   const int rows_a_stage = terms.rows_a_stage();
@@ -104,7 +104,7 @@ __device__ Partial add_rows(Partial partial, const Terms& terms, int rows, const
     __pipeline_wait_prior(kStages - 2);
     __syncwarp();  // every lane's copies of this stage are there, and the stage before is free
     fetch(from + (kStages - 1) * rows_a_stage, slot == 0 ? kStages - 1 : slot - 1);
-    if (tile.has_lane()) partial = terms.add(partial, from, min(rows_a_stage, rows - from), stages[slot]);
+    if (tile.has_lane()) partial = terms.add(partial, min(rows_a_stage, rows - from), stages[slot]);
     slot = slot + 1 == kStages ? 0 : slot + 1;
   }
   return partial;
@@ -165,7 +165,7 @@ struct PartialTerms {
 
   __device__ int rows_a_stage() const { return rows.rows_a_stage(); }
   __device__ void fetch(int from, int count, Stage& to) const { rows.fetch(from, count, to.partials); }
-  __device__ Partial add(Partial total, int, int count, const Stage& stage) const {
+  __device__ Partial add(Partial total, int count, const Stage& stage) const {
 #pragma unroll 8
     for (int row = 0; row < count; ++row)
       total = total + stage.partials[row * rows.width + static_cast<int>(threadIdx.x)];

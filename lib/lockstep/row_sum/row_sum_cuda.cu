@@ -25,7 +25,7 @@ struct Terms {
     if constexpr (is_product) y.fetch(from, count, to.y);
   }
   /// Order: rows ascending, one float64 add or fma each.
-  __device__ double add(double sum, int, int count, const Stage& stage) const {
+  __device__ double add(double sum, int count, const Stage& stage) const {
     const int lane = static_cast<int>(threadIdx.x);
 #pragma unroll 8
     for (int row = 0; row < count; ++row) {
