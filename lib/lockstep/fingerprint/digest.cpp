@@ -14,21 +14,6 @@ namespace {
 using internal::Canon;
 using internal::kBlockWords;
 
-Canon canon_of(DType dtype) {
-  switch (dtype) {
-    case DType::float16:
-      return Canon::float16;
-    case DType::bfloat16:
-      return Canon::bfloat16;
-    case DType::float32:
-      return Canon::float32;
-    case DType::float64:
-      return Canon::float64;
-    default:
-      return Canon::none;
-  }
-}
-
 /// A run of words that lie one after the other in the digest's index, added block by block.
 class Summer {
  public:
@@ -108,7 +93,7 @@ struct Samples {
         count(view.shape.rank() == 0 ? 1 : view.shape[0]),
         bytes(count == 0 ? 0 : static_cast<std::uint64_t>(view.bytes()) / static_cast<std::uint64_t>(count)),
         words((bytes + 3) / 4),
-        canon(canon_of(view.dtype)) {
+        canon(internal::canon_of(view.dtype)) {
     if (view.device != Device::cpu) {
       fail(ErrorCode::unsupported, {"digest", "device", "cpu", "cuda", "Copy the tensor to the CPU first"});
     }

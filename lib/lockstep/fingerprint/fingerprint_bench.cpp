@@ -165,9 +165,7 @@ void add(const std::string& name, Function function) {
   benchmark::RegisterBenchmark(name.c_str(), function)->Iterations(1)->UseManualTime();
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+const bool kRegistered = [] {
   for (const Case& test : kCases) {
     const std::string name(test.name);
     add("digest/memcpy/" + name, [&test](benchmark::State& state) { digest_against_copy(state, test); });
@@ -181,7 +179,7 @@ int main(int argc, char** argv) {
     add("gather/memcpy/" + std::to_string(bytes), [bytes](benchmark::State& state) { gather(state, bytes); });
   }
   benchmark::AddCustomContext("instruction set", fingerprint::digest_instruction_set());
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
-}
+  return true;
+}();
+
+}  // namespace

@@ -37,6 +37,21 @@ Kernel& chosen_kernel() {
 
 }  // namespace
 
+Canon canon_of(DType dtype) {
+  switch (dtype) {
+    case DType::float16:
+      return Canon::float16;
+    case DType::bfloat16:
+      return Canon::bfloat16;
+    case DType::float32:
+      return Canon::float32;
+    case DType::float64:
+      return Canon::float64;
+    default:
+      return Canon::none;
+  }
+}
+
 const char* const* kernel_names() {
   static const std::vector<const char*> names = make_names();
   return names.data();

@@ -5,10 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "lockstep/base/dtype.h"
+#include "lockstep/fingerprint/digest_inl.h"
+
 namespace lockstep::fingerprint::internal {
 
-/// What counts as a NaN in a word: by element type.
-enum class Canon : std::uint8_t { none, float16, bfloat16, float32, float64 };
+Canon canon_of(DType dtype);
 
 /// The open sums of one block of 1,024 words, a lane of the digest in each row. How they are spread over the
 /// columns is each form's own affair; only a row's total means something.

@@ -9,24 +9,6 @@
 namespace lockstep::fingerprint::internal {
 namespace {
 
-std::uint32_t canonical_halves(std::uint32_t word, std::uint32_t infinity, std::uint32_t nan) {
-  if ((word & 0x7fff) > infinity) word = (word & 0xffff0000) | nan;
-  if ((word >> 16 & 0x7fff) > infinity) word = (word & 0xffff) | nan << 16;
-  return word;
-}
-
-template <Canon canon>
-std::uint32_t canonical(std::uint32_t word) {
-  if constexpr (canon == Canon::float16) return canonical_halves(word, 0x7c00, 0x7e00);
-  if constexpr (canon == Canon::bfloat16) return canonical_halves(word, 0x7f80, 0x7fc0);
-  if constexpr (canon == Canon::float32) return (word & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : word;
-  return word;
-}
-
-std::uint64_t canonical_double(std::uint64_t bits) {
-  return (bits & 0x7fffffffffffffff) > 0x7ff0000000000000 ? 0x7ff8000000000000 : bits;
-}
-
 std::uint32_t load(const std::uint8_t* source, std::size_t word) {
   std::uint32_t value = 0;
   std::memcpy(&value, source + 4 * word, 4);

@@ -1,7 +1,6 @@
 #include "lockstep/fingerprint/statistics.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -10,22 +9,16 @@
 #include "lockstep/base/error.h"
 #include "lockstep/base/float_mode.h"
 #include "lockstep/fingerprint/kernel_internal.h"
+#include "lockstep/fingerprint/statistics_inl.h"
 #include "lockstep/order/lanes.h"
 
 namespace lockstep::fingerprint {
 namespace {
 
+using internal::SampleMoments;
+
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-double widen_bfloat16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
-
-double widen_float16(std::uint16_t bits) {
-  // Exponent and fraction at fp32's place make a number 2^112 too small, subnormals included.
-  const float magnitude = std::bit_cast<float>((bits & 0x7fffu) << 13) * 0x1p112f;
-  const std::uint32_t beyond = (bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0;
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | beyond | (bits & 0x8000u) << 16);
-}
 
 template <class T, class Widen>
 void widen_all(const std::uint8_t* source, std::size_t count, double* out, Widen widen) {
@@ -64,9 +57,9 @@ void widen(const std::uint8_t* source, std::size_t count, DType dtype, double* o
     case DType::int64:
       return widen_numbers<std::int64_t>(source, count, out);
     case DType::float16:
-      return widen_all<std::uint16_t>(source, count, out, widen_float16);
+      return widen_all<std::uint16_t>(source, count, out, internal::widen_float16);
     case DType::bfloat16:
-      return widen_all<std::uint16_t>(source, count, out, widen_bfloat16);
+      return widen_all<std::uint16_t>(source, count, out, internal::widen_bfloat16);
     case DType::float32:
       return widen_numbers<float>(source, count, out);
     case DType::float64:
@@ -75,12 +68,6 @@ void widen(const std::uint8_t* source, std::size_t count, DType dtype, double* o
   fail(ErrorCode::corruption,
        {"statistics", "dtype", "a known one", std::to_string(static_cast<int>(dtype)), {}});
 }
-
-/// What one sample contributes. Sums run over its finite elements.
-struct Sample {
-  internal::Tally tally{kInfinity, -kInfinity, 0, 0};
-  double sum = 0, squares = 0, mean = 0, m2 = 0;
-};
 
 /// Elements in blocks of W, each element in its lane.
 class Reducer {
@@ -93,20 +80,18 @@ class Reducer {
         lanes_(static_cast<std::size_t>(order::lane_count(n))),
         filled_(std::min(n_, lanes_)) {}
 
-  Sample reduce() {
-    Sample sample;
+  SampleMoments reduce() {
+    internal::Tally tally{kInfinity, -kInfinity, 0, 0};
     clear(sums_), clear(squares_);
-    each_block(kernel_.float_moments, kernel_.double_moments, sums_, squares_, sample.tally);
-    if (sample.tally.finite == 0) return sample;
-    sample.sum = total(sums_);
-    sample.squares = total(squares_);
-    sample.mean = sample.sum / static_cast<double>(sample.tally.finite);
+    each_block(kernel_.float_moments, kernel_.double_moments, sums_, squares_, tally);
+    if (tally.finite == 0) return {0, tally.nans, 0, 0, 0, 0, 0, 0};
+    const double sum = total(sums_), squares = total(squares_);
+    const double mean = sum / static_cast<double>(tally.finite);
     clear(squares_);
-    each_block(kernel_.float_deviations, kernel_.double_deviations, sample.mean,
-               sample.tally.finite == static_cast<std::int64_t>(n_), squares_);
-    sample.m2 = total(squares_);
-    if (is_floating_point(dtype_)) settle_zeros(sample.tally);
-    return sample;
+    each_block(kernel_.float_deviations, kernel_.double_deviations, mean,
+               tally.finite == static_cast<std::int64_t>(n_), squares_);
+    if (is_floating_point(dtype_)) settle_zeros(tally);
+    return {tally.finite, tally.nans, sum, squares, mean, total(squares_), tally.min, tally.max};
   }
 
  private:
@@ -159,17 +144,26 @@ class Reducer {
   alignas(64) double squares_[order::kManyLanes];
 };
 
-/// The same for a sample of one element: labels, biases.
-Sample reduce_one(const std::uint8_t* data, DType dtype) {
+SampleMoments reduce_one(const std::uint8_t* data, DType dtype) {
   double x = 0;
   widen(data, 1, dtype, &x);
-  Sample sample;
-  sample.tally.nans = std::isnan(x) ? 1 : 0;
-  if (!std::isfinite(x)) return sample;
-  sample.tally = {x, x, 1, 0};
-  sample.sum = sample.mean = 0 + x;
-  sample.squares = x * x;
-  return sample;
+  return internal::moments_of_one(x);
+}
+
+void fold(Moments& moments, const SampleMoments& sample, std::int64_t n) {
+  moments.count += n;
+  moments.nans += sample.nans;
+  if (sample.finite == 0) return;
+  const std::int64_t before = moments.finite;
+  moments.finite += sample.finite;
+  const double share = internal::share_of(sample.finite, moments.finite);
+  const double distance = sample.mean - moments.mean;
+  moments.mean = internal::mean_with(moments.mean, distance, share);
+  moments.m2 += internal::m2_term(sample.m2, distance, internal::weight_of(before, share));
+  moments.sum += sample.sum;
+  moments.squares += sample.squares;
+  if (sample.min < moments.min) moments.min = sample.min;
+  if (sample.max > moments.max) moments.max = sample.max;
 }
 
 }  // namespace
@@ -184,43 +178,25 @@ void StatisticsAccumulator::add(const ConstView& samples) {
   const std::size_t stride = static_cast<std::size_t>(n) * dtype_bytes(samples.dtype);
   const auto* data = static_cast<const std::uint8_t*>(samples.data);
   const FloatMode mode;
-  for (std::int64_t s = 0; s < count; ++s, data += stride) {
-    const Sample sample = n == 1 ? reduce_one(data, samples.dtype) : Reducer(data, n, samples.dtype).reduce();
-    count_ += n;
-    nan_count_ += sample.tally.nans;
-    inf_count_ += n - sample.tally.finite - sample.tally.nans;
-    if (sample.tally.finite == 0) continue;
-    fold_moments(sample.tally.finite, sample.mean, sample.m2);
-    if (sample.tally.min < min_) min_ = sample.tally.min;
-    if (sample.tally.max > max_) max_ = sample.tally.max;
-    sum_ += sample.sum;
-    squares_ += sample.squares;
-  }
+  for (std::int64_t s = 0; s < count; ++s, data += stride)
+    fold(moments_, n == 1 ? reduce_one(data, samples.dtype) : Reducer(data, n, samples.dtype).reduce(), n);
 }
 
-// Chan, Golub, LeVeque: Updating Formulae and a Pairwise Algorithm for Computing Sample Variances (1979),
-// with the sample as the second set.
-void StatisticsAccumulator::fold_moments(std::int64_t finite, double mean, double m2) {
-  const auto before = static_cast<double>(finite_count_);
-  finite_count_ += finite;
-  const double share = static_cast<double>(finite) / static_cast<double>(finite_count_);
-  const double distance = mean - mean_;
-  mean_ += distance * share;
-  m2_ += m2 + distance * distance * (before * share);
-}
+Statistics StatisticsAccumulator::finish() const { return fingerprint::finish(moments_); }
 
-Statistics StatisticsAccumulator::finish() const {
+Statistics finish(const Moments& moments) {
   const FloatMode mode;
-  const bool any = finite_count_ > 0;
-  const auto n = static_cast<double>(finite_count_);
+  const bool any = moments.finite > 0;
+  const auto n = static_cast<double>(moments.finite);
   Statistics result;
-  result.count = count_, result.nan_count = nan_count_, result.inf_count = inf_count_;
-  result.sum = sum_;
-  result.mean = any ? sum_ / n : kNaN;
-  result.std = finite_count_ > 1 ? std::sqrt(m2_ / (n - 1)) : kNaN;
-  result.min = any ? min_ : kNaN;
-  result.max = any ? max_ : kNaN;
-  result.norm = std::sqrt(squares_);
+  result.count = moments.count, result.nan_count = moments.nans;
+  result.inf_count = moments.count - moments.finite - moments.nans;
+  result.sum = moments.sum;
+  result.mean = any ? moments.sum / n : kNaN;
+  result.std = moments.finite > 1 ? std::sqrt(moments.m2 / (n - 1)) : kNaN;
+  result.min = any ? moments.min : kNaN;
+  result.max = any ? moments.max : kNaN;
+  result.norm = std::sqrt(moments.squares);
   return result;
 }
 

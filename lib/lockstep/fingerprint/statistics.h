@@ -3,9 +3,9 @@
 // the global batch change a bit.
 
 #include <cstdint>
-#include <limits>
 
 #include "lockstep/base/view.h"
+#include "lockstep/fingerprint/moments.h"
 
 namespace lockstep::fingerprint {
 
@@ -36,15 +36,14 @@ class StatisticsAccumulator {
   /// `samples` is [n, …]. Throws Error(unsupported) for a view that is not on the CPU.
   void add(const ConstView& samples);
   Statistics finish() const;
+  const Moments& moments() const { return moments_; }
 
  private:
-  void fold_moments(std::int64_t finite, double mean, double m2);
-
-  std::int64_t count_ = 0, nan_count_ = 0, inf_count_ = 0;
-  std::int64_t finite_count_ = 0;
-  double sum_ = 0, mean_ = 0, m2_ = 0, squares_ = 0;
-  double min_ = std::numeric_limits<double>::infinity(), max_ = -std::numeric_limits<double>::infinity();
+  Moments moments_;
 };
+
+/// The statistics of what the sums were taken of.
+Statistics finish(const Moments& moments);
 
 /// Of a whole tensor; a scalar counts as one sample of one element.
 Statistics statistics(const ConstView& tensor);

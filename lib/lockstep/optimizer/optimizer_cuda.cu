@@ -1,10 +1,10 @@
 // A launch takes up to 64 arrays, whose list is its argument. A step's block has 4,096 elements of one array.
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cuda_runtime_api.h>
 
+#include "lockstep/base/array_batch_internal.h"
 #include "lockstep/base/cuda_check_internal.h"
 #include "lockstep/optimizer/optimizer_cuda_internal.h"
 #include "lockstep/order/lanes.h"
@@ -15,41 +15,17 @@ namespace {
 constexpr int kWarp = 32;
 constexpr int kThreads = 256;
 constexpr unsigned kAll = 0xffffffffu;
-constexpr int kMostArrays = 64;
 constexpr std::int64_t kElementsABlock = 4096;
 
-/// Arrays of one launch: array i has the blocks first_block[i] … first_block[i + 1] - 1.
 template <class Array>
-struct Batch {
-  Array arrays[kMostArrays];
-  unsigned first_block[kMostArrays + 1];
-  int count = 0;
-
-  __device__ int array_of(unsigned block) const {
-    int low = 0;
-    for (int high = count; high - low > 1;) {
-      const int middle = (low + high) / 2;
-      (first_block[middle] <= block ? low : high) = middle;
-    }
-    return low;
-  }
-};
+using Batch = internal::ArrayBatch<Array>;
 
 /// Calls launch(batch, blocks) for lists of arrays that together are all, in order.
 template <class Array, class Launch>
 void for_each_batch(const Array* arrays, std::size_t count, std::int64_t elements_a_block, Launch launch) {
-  for (std::size_t first = 0; first < count; first += kMostArrays) {
-    Batch<Array> batch;
-    batch.count = static_cast<int>(std::min<std::size_t>(kMostArrays, count - first));
-    batch.first_block[0] = 0;
-    for (int i = 0; i < batch.count; ++i) {
-      batch.arrays[i] = arrays[first + static_cast<std::size_t>(i)];
-      batch.first_block[i + 1] =
-          batch.first_block[i] +
-          static_cast<unsigned>((batch.arrays[i].count + elements_a_block - 1) / elements_a_block);
-    }
-    launch(batch, batch.first_block[batch.count]);
-  }
+  internal::for_each_batch(
+      arrays, count, [=](const Array& array) { return internal::ceil_div(array.count, elements_a_block); },
+      launch);
 }
 
 // ---- Elementwise

@@ -23,7 +23,8 @@ namespace lockstep::order {
 //                     the result. combine must not care which operand comes first. All threads of a block
 //                     call it together.
 
-__device__ inline float from_thread(float value, int distance) {
+template <class T>
+__device__ T from_thread(T value, int distance) {
   return __shfl_xor_sync(0xffffffffu, value, distance);
 }
 
