@@ -25,7 +25,9 @@ class BatchBuilder {
   void begin(bool in_full, std::int64_t values_limit_bytes);
   /// Whether add() will keep the fields' names, dtypes and sample shapes, and so the meaning of older totals.
   bool keeps_fields(const std::vector<FieldPart>& fields) const;
-  /// Throws Error(invalid_argument, unsupported) for what cannot be merged; then nothing was merged.
+  /// Throws Error(unsupported) for memory that cannot be read.
+  void check_memory(const std::vector<FieldPart>& fields) const;
+  /// In the order that CallOrder asks for.
   void add(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
            const std::vector<FieldPart>& fields);
   bool has_parts() const { return parts_ > 0; }
@@ -37,19 +39,12 @@ class BatchBuilder {
   void finish(BatchRecord& record) const;
 
  private:
-  struct Field {
-    std::string name;
-    DType dtype = DType::uint8;
-    Shape sample_shape;
+  struct Field : FieldKind {
     fingerprint::DigestSum unordered;
     fingerprint::StatisticsAccumulator statistics;
     std::optional<std::string> values;
   };
 
-  void check(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
-             const std::vector<FieldPart>& fields) const;
-  static bool same(const Field& field, const FieldPart& part);
-  void check_same(const Field& field, const FieldPart& part) const;
   void open_fields(const std::vector<FieldPart>& fields);
   void merge_in_full(Field& field, const ConstView& samples) const;
   void finish_in_full(const Field& field, TensorSummary& summary) const;

@@ -99,17 +99,11 @@ LossRecord loss_record(std::int64_t step, const LossValue& loss) {
                                        : shortest(std::bit_cast<double>(loss.bits))};
 }
 
-[[noreturn]] void refuse(const char* call, std::string what, std::string expected, std::string got,
-                         std::string next) {
-  fail(ErrorCode::invalid_argument, {std::string("recorder ") + call, std::move(what), std::move(expected),
-                                     std::move(got), std::move(next)});
-}
-
 }  // namespace
 
 Recorder::Impl::Impl(const fs::path& directory, RunInfo given, const RecorderOptions& given_options,
                      const SinkMaker& make_sink)
-    : options(given_options), info(completed(std::move(given), given_options)), last_step_(-1) {
+    : options(given_options), info(completed(std::move(given), given_options)) {
   identity_of(info);
   make_folder(directory);
   // A run that is resumed twice from one checkpoint asks for the same segment twice; no file is ever
@@ -123,34 +117,20 @@ Recorder::Impl::Impl(const fs::path& directory, RunInfo given, const RecorderOpt
       return;
     }
     if (info.segment == 0) {
-      refuse("constructor", "segment 0 of run " + info.run_id, "no file " + name,
-             "one in " + directory.string(),
-             "Give segment 1 or more when a run is resumed, and an empty run_id for a new one");
+      fail(ErrorCode::invalid_argument,
+           {"recorder constructor", "segment 0 of run " + info.run_id, "no file " + name,
+            "one in " + directory.string(),
+            "Give segment 1 or more when a run is resumed, and an empty run_id for a new one"});
     }
   }
 }
 
-void Recorder::Impl::require_open(const char* call) const {
-  if (closed) refuse(call, "state", "an open recording", "a closed one", "Make a new Recorder");
-}
-
-void Recorder::Impl::require_step(const char* call) const {
-  require_open(call);
-  if (!step_open) refuse(call, "state", "an open step", "none", "Call begin_step first");
-}
-
 void Recorder::Impl::begin_step(std::int64_t step, std::int64_t epoch, std::int64_t batch_index) {
-  require_open("begin_step");
+  order.require_open("begin_step");
   log->usable();
-  if (step_open) {
-    refuse("begin_step", "state", "no open step", fmt::format("step {}", batch.step), "Call end_step first");
-  }
-  if (step <= last_step_) {
-    refuse("begin_step", "step", fmt::format("more than {}", last_step_), std::to_string(step),
-           "Count optimizer steps over all epochs");
-  }
-  step_open = batch_open_ = true;
-  last_step_ = batch.step = step;
+  order.begin_step(step);
+  batch_open_ = true;
+  batch.step = step;
   batch.epoch = epoch;
   batch.index = batch_index;
   log->set_step(step);
@@ -159,14 +139,11 @@ void Recorder::Impl::begin_step(std::int64_t step, std::int64_t epoch, std::int6
 
 void Recorder::Impl::batch_part(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
                                 const std::vector<FieldPart>& fields) {
-  require_step("batch_part");
+  order.require_step("batch_part");
   if (!log->usable()) return;
+  builder_.check_memory(fields);
+  order.batch_part(first_sample, static_cast<std::int64_t>(ids.size()), fields);
   if (!builder_.has_parts() && !builder_.keeps_fields(fields)) settle();
-  if (!batch_open_) {
-    refuse("batch_part", "order",
-           "all micro-batches of a step before its first gradient, optimizer state or parameter",
-           "one after it", "Record tensors when the step's last backward is done");
-  }
   builder_.add(first_sample, ids, fields);
 }
 
@@ -229,43 +206,34 @@ void Recorder::Impl::settle() {
 }
 
 void Recorder::Impl::loss(const std::string& name, DType dtype, std::uint64_t bits) {
-  require_step("loss");
+  order.require_step("loss");
   if (!log->usable()) return;
   const LossValue loss{name, dtype, bits};
   batch_open_ ? losses_.push_back(loss) : put(FrameType::loss, loss_record(batch.step, loss));
 }
 
-void Recorder::Impl::tensor(Phase phase, const std::string& name, const ConstView& view) {
-  require_step("tensor");
-  if (phase == Phase::batch || phase == Phase::loss) {
-    refuse("tensor", "phase", "named, gradient, optimizer or parameter", std::string(phase_name(phase)),
-           "Use batch_part for data and loss for losses");
-  }
-  if (!log->usable()) return;
-  if (view.device != Device::cpu) {
-    fail(ErrorCode::unsupported, {"recorder tensor", "'" + name + "'", "memory of the CPU", "memory of a GPU",
-                                  "Copy it to the CPU first"});
-  }
+template <class Make>
+void Recorder::Impl::tensor(Phase phase, Make make) {
+  order.require_step("tensor");
+  if (!log->usable()) return order.tensor(phase);
+  const TensorRecord record{batch.step, phase, make()};
+  order.tensor(phase);
   if (phase != Phase::named && builder_.has_parts()) close_batch();
   settle();
-  TensorRecord record{
-      batch.step, phase, {name, view.dtype, {view.shape.begin(), view.shape.end()}, {}, {}, {}, {}}};
-  record.tensor.digest = fingerprint::digest(view);
-  if (options.tensor_statistics) record.tensor.statistics = fingerprint::statistics(view);
-  if (options.tensor_values) record.tensor.values.emplace(static_cast<const char*>(view.data), view.bytes());
   phase == Phase::named ? put(FrameType::tensor, record) : log->append(FrameType::tensor, record);
 }
 
 void Recorder::Impl::event(const std::string& kind, const std::string& text) {
-  require_open("event");
-  if (log->usable())
-    put(FrameType::event, EventRecord{last_step_ < 0 ? info.first_step : last_step_, kind, text});
+  order.require_open("event");
+  if (!log->usable()) return;
+  const std::int64_t step = order.last_step() < 0 ? info.first_step : order.last_step();
+  put(FrameType::event, EventRecord{step, kind, text});
 }
 
 void Recorder::Impl::end_step() {
-  require_step("end_step");
+  order.require_step("end_step");
   close_batch();
-  step_open = forced = false;
+  order.end_step();
   if (log->write_is_due(options.write_every_ms)) {
     settle();
     log->write_out();
@@ -283,14 +251,12 @@ void Recorder::Impl::sync() {
 }
 
 void Recorder::Impl::close(const char* reason) {
-  closed = true;
   settle();
-  log->end(step_open ? last_step_ - 1 : last_step_, reason);
+  log->end(order.step_is_open() ? order.last_step() - 1 : order.last_step(), reason);
 }
 
 bool Recorder::Impl::wants_tensors() const {
-  if (!step_open || log->failed()) return false;
-  return forced || (options.tensors_every > 0 && batch.step % options.tensors_every == 0);
+  return !log->failed() && order.wants_tensors(options.tensors_every);
 }
 
 Recorder::Recorder(const fs::path& directory, RunInfo info, RecorderOptions options)
@@ -299,7 +265,7 @@ Recorder::Recorder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Recorder::~Recorder() {
   try {
-    if (!impl_->closed && !impl_->log->failed()) impl_->close("interrupted");
+    if (!impl_->order.is_closed() && !impl_->log->failed()) impl_->close("interrupted");
   } catch (const std::exception&) {
     // A destructor cannot tell; the missing end record will.
   }
@@ -318,7 +284,7 @@ void Recorder::batch_part(std::int64_t first_sample, const std::vector<std::int6
 }
 
 void Recorder::name_field(const std::string& field, const std::string& dataset_and_variant) {
-  impl_->require_open("name_field");
+  impl_->order.require_open("name_field");
   impl_->settle();
   impl_->batch.names[field] = dataset_and_variant;
 }
@@ -333,28 +299,38 @@ void Recorder::loss(const std::string& name, double value) {
 
 bool Recorder::wants_tensors() const { return impl_->wants_tensors(); }
 
-void Recorder::force_tensors() {
-  impl_->require_step("force_tensors");
-  impl_->forced = true;
-}
+void Recorder::force_tensors() { impl_->order.force_tensors(); }
 
 void Recorder::tensor(Phase phase, const std::string& name, const ConstView& tensor) {
-  impl_->tensor(phase, name, tensor);
+  impl_->tensor(phase, [&] { return summary(name, tensor, impl_->options); });
 }
+void Recorder::tensor(Phase phase, TensorSummary summary) {
+  impl_->tensor(phase, [&] { return std::move(summary); });
+}
+
+TensorSummary Recorder::summary(const std::string& name, const ConstView& tensor,
+                                const RecorderOptions& options) {
+  if (tensor.device != Device::cpu) {
+    fail(ErrorCode::unsupported, {"recorder tensor", fmt::format("'{}'", name), "memory of the CPU",
+                                  "memory of a GPU", "Copy it to the CPU first"});
+  }
+  TensorSummary summary{name, tensor.dtype, {tensor.shape.begin(), tensor.shape.end()}, {}, {}, {}, {}};
+  summary.digest = fingerprint::digest(tensor);
+  if (options.tensor_statistics) summary.statistics = fingerprint::statistics(tensor);
+  if (options.tensor_values) summary.values.emplace(static_cast<const char*>(tensor.data), tensor.bytes());
+  return summary;
+}
+
 void Recorder::event(const std::string& kind, const std::string& text) { impl_->event(kind, text); }
 void Recorder::end_step() { impl_->end_step(); }
 
 void Recorder::sync() {
-  impl_->require_open("sync");
+  impl_->order.require_open("sync");
   impl_->sync();
 }
 
 void Recorder::close() {
-  impl_->require_open("close");
-  if (impl_->step_open) {
-    refuse("close", "state", "no open step", fmt::format("step {}", impl_->batch.step),
-           "Call end_step first");
-  }
+  impl_->order.close();
   impl_->close("closed");
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lockstep/base/view.h"
+#include "lockstep/record/call_order.h"
 #include "lockstep/record/model.h"
 
 namespace lockstep::record {
@@ -31,12 +32,6 @@ struct RecorderOptions {
   /// close().
   std::int64_t sync_every = 100;
   OnDiskError on_disk_error = OnDiskError::stop;
-};
-
-/// One field of one micro-batch.
-struct FieldPart {
-  std::string name;
-  ConstView samples;  ///< [n, …], n as in the micro-batch
 };
 
 class Recorder {
@@ -77,6 +72,11 @@ class Recorder {
   /// Records a CPU tensor under a name, whatever wants_tensors() says; gradients, optimizer state and
   /// parameters in registration order. Phases: named, gradient, optimizer, parameter.
   void tensor(Phase phase, const std::string& name, const ConstView& tensor);
+  /// The same, of what summary() or a GPU found of the tensor.
+  void tensor(Phase phase, TensorSummary summary);
+  /// What `options` keep of a CPU tensor.
+  static TensorSummary summary(const std::string& name, const ConstView& tensor,
+                               const RecorderOptions& options);
   /// Between steps too: it then belongs to the step before.
   void event(const std::string& kind, const std::string& text);
   /// Ends the step: its frames go to the system within write_every_ms of steps, to the disk every sync_every.

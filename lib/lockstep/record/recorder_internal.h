@@ -27,14 +27,14 @@ struct Recorder::Impl {
   void batch_part(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
                   const std::vector<FieldPart>& fields);
   void loss(const std::string& name, DType dtype, std::uint64_t bits);
-  void tensor(Phase phase, const std::string& name, const ConstView& view);
+  /// `make` gives the TensorSummary, and is called after all checks.
+  template <class Make>
+  void tensor(Phase phase, Make make);
   void event(const std::string& kind, const std::string& text);
   void end_step();
   void sync();
   void close(const char* reason);
   bool wants_tensors() const;
-  void require_step(const char* call) const;
-  void require_open(const char* call) const;
   /// Hands the steps that wait to the log. Comes before whatever else the log is asked for.
   void settle();
 
@@ -43,9 +43,7 @@ struct Recorder::Impl {
   std::filesystem::path file;
   std::optional<FrameLog> log;
   BatchRecord batch;  ///< names stay from step to step
-  bool step_open = false;
-  bool forced = false;
-  bool closed = false;
+  CallOrder order;
 
  private:
   struct Held {
@@ -78,7 +76,6 @@ struct Recorder::Impl {
   std::vector<Step> waiting_;
   std::size_t waiting_count_ = 0;  ///< elements behind it keep their memory for later steps
   BatchRecord waiting_record_;     ///< as above
-  std::int64_t last_step_ = -1;
   std::int64_t unsynced_steps_ = 0;
 };
 
