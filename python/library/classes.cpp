@@ -107,9 +107,10 @@ class Recorder : public torch::CustomClassHolder {
   void parameters(const Named& tensors) { record(lockstep::record::Phase::parameter, tensors); }
   void gradients(const Named& parameters) {
     if (!recorder_.wants_tensors()) return;
+    std::vector<lockstep::NamedTensor> gradients;
     for (const auto& [name, parameter] : parameters)
-      if (parameter.grad().defined())
-        recorder_.record_tensor(lockstep::record::Phase::gradient, name, parameter.grad());
+      if (parameter.grad().defined()) gradients.push_back({name, parameter.grad()});
+    recorder_.record_tensors(lockstep::record::Phase::gradient, gradients);
   }
   void optimizer(const Named& tensors) { record(lockstep::record::Phase::optimizer, tensors); }
   void named_tensor(const std::string& name, const at::Tensor& tensor) {
@@ -148,7 +149,9 @@ class Recorder : public torch::CustomClassHolder {
   }
   void record(lockstep::record::Phase phase, const Named& tensors) {
     if (!recorder_.wants_tensors()) return;
-    for (const auto& [name, tensor] : tensors) recorder_.record_tensor(phase, name, tensor.detach());
+    std::vector<lockstep::NamedTensor> plain;
+    for (const auto& [name, tensor] : tensors) plain.push_back({name, tensor.detach()});
+    recorder_.record_tensors(phase, plain);
   }
 
   lockstep::TrainingRecorder recorder_;

@@ -249,8 +249,10 @@ void Training::Impl::record_batch(const loader::Batch& batch) {
 
 /// So that a comparison can tell another start from another computation.
 void Training::Impl::record_initial_parameters() {
+  std::vector<NamedTensor> parameters;
   for (const auto& parameter : task_.module().named_parameters())
-    recorder_->named("initial " + parameter.key(), parameter.value());
+    parameters.push_back({"initial " + parameter.key(), parameter.value()});
+  recorder_->record_tensors(record::Phase::named, parameters);
 }
 
 void Training::Impl::record_outcome(const StepResult& result, const loader::Batch& batch) {

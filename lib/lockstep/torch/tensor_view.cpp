@@ -25,10 +25,13 @@ void check_layout(const at::Tensor& tensor) {
 
 bool lazily_changed(const at::Tensor& tensor) { return tensor.is_conj() || tensor.is_neg(); }
 
-/// Through pinned memory, which LibTorch keeps for the next copy.
+Shape shape_of(const at::Tensor& tensor) {
+  const auto sizes = tensor.sizes();
+  return Shape(sizes.data(), sizes.size());
+}
+
 at::Tensor fetched(const at::Tensor& dense) {
-  const at::Tensor copy = at::empty(dense.sizes(), dense.options().device(at::kCPU).pinned_memory(true));
-  copy.copy_(dense, /*non_blocking=*/true);
+  const at::Tensor copy = start_fetching(dense);
   c10::impl::VirtualGuardImpl(dense.device().type()).getStream(dense.device()).synchronize();
   return copy;
 }
@@ -116,17 +119,32 @@ ConstView view_of(const at::Tensor& tensor) {
          {"view_of", "strides", "a contiguous tensor",
           fmt::format("shape {} with strides {}", c10::str(tensor.sizes()), c10::str(tensor.strides())),
           "Call contiguous(), or viewable(tensor), which copies only when it must"});
-  const auto sizes = tensor.sizes();
-  return {tensor.const_data_ptr(), to_dtype(tensor.scalar_type()), Shape(sizes.data(), sizes.size()),
-          Device::cpu};
+  return {tensor.const_data_ptr(), to_dtype(tensor.scalar_type()), shape_of(tensor), Device::cpu};
+}
+
+ConstView view_on_cuda(const at::Tensor& dense) {
+  return {dense.const_data_ptr(), to_dtype(dense.scalar_type()), shape_of(dense), Device::cuda};
+}
+
+at::Tensor dense(const at::Tensor& tensor) {
+  check_layout(tensor);
+  const at::NoGradGuard no_grad;
+  return tensor.detach().resolve_conj().resolve_neg().contiguous();
+}
+
+at::Tensor start_fetching(const at::Tensor& dense) {
+  // LibTorch keeps pinned memory for the next copy.
+  const at::Tensor copy = at::empty(dense.sizes(), dense.options().device(at::kCPU).pinned_memory(true));
+  copy.copy_(dense, /*non_blocking=*/true);
+  return copy;
 }
 
 at::Tensor viewable(const at::Tensor& tensor) {
   check_layout(tensor);
-  const at::NoGradGuard no_grad;
   if (tensor.device().is_cpu() && tensor.is_contiguous() && !lazily_changed(tensor)) return tensor;
-  const at::Tensor plain = tensor.detach().resolve_conj().resolve_neg();
-  return plain.is_cuda() ? fetched(plain.contiguous()) : plain.to(at::kCPU).contiguous();
+  if (tensor.is_cuda()) return fetched(dense(tensor));
+  const at::NoGradGuard no_grad;
+  return dense(tensor).to(at::kCPU).contiguous();
 }
 
 fingerprint::Digest digest_of(const at::Tensor& tensor) {

@@ -28,6 +28,17 @@ ConstView view_of(const at::Tensor& tensor);
 /// Error(unsupported) for sparse and nested tensors.
 at::Tensor viewable(const at::Tensor& tensor);
 
+/// `tensor` without gradient, contiguous and with plain values, on its own device; a copy where it must be.
+/// Throws as viewable().
+at::Tensor dense(const at::Tensor& tensor);
+
+/// A view, for kernels, of what dense() gave of a CUDA tensor.
+ConstView view_on_cuda(const at::Tensor& dense);
+
+/// Starts a copy of what dense() gave of a CUDA tensor to pinned memory: it is there when LibTorch's current
+/// stream has come so far.
+at::Tensor start_fetching(const at::Tensor& dense);
+
 /// Digest of a tensor of any device and layout that viewable() takes.
 fingerprint::Digest digest_of(const at::Tensor& tensor);
 

@@ -1,8 +1,10 @@
 #pragma once
-// record::Recorder for tensors, modules and optimizers. Whatever torch holds elsewhere than in contiguous CPU
-// memory is copied first (viewable()), and only in steps that are to be recorded: what lies on a CUDA device,
-// to pinned memory on LibTorch's current stream, for which the recorder waits. Thread-safety: one thread at a
-// time.
+// record::Recorder for tensors, modules and optimizers. What lies in the CPU's memory is read before a call
+// returns. Of what lies on a CUDA device the fingerprints are computed there, on LibTorch's current stream;
+// only they are copied, or values where those are recorded, and a later call writes them
+// (record/late_recorder.h): neither the stream nor the caller waits, but for close(), sync(), the destructor,
+// and a ring of 64 such copies that is full. The file is the same, byte for byte. Not to be called while a
+// CUDA graph is captured. Thread-safety: one thread at a time.
 
 #include <ATen/core/Tensor.h>
 #include <cstdint>
@@ -10,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "lockstep/record/recorder.h"
+#include "lockstep/record/late_recorder.h"
 
 namespace torch::nn {
 class Module;
@@ -43,7 +45,7 @@ class TrainingRecorder {
   /// Memory that is no tensor, such as a loader's batch.
   void batch_part(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
                   const std::vector<record::FieldPart>& fields) {
-    recorder_.batch_part(first_sample, ids, fields);
+    late_.batch_part(first_sample, ids, fields);
   }
   void record_batch(std::int64_t step, std::int64_t epoch, std::int64_t batch_index,
                     const std::vector<std::int64_t>& ids, const std::vector<NamedTensor>& fields);
@@ -52,7 +54,7 @@ class TrainingRecorder {
   /// A tensor with one element, float32 or float64; 16-bit floats are widened, which is exact.
   /// Throws Error(invalid_argument) otherwise.
   void loss(const std::string& name, const at::Tensor& value);
-  void loss(const std::string& name, double value) { recorder_.loss(name, value); }
+  void loss(const std::string& name, double value) { late_.loss(name, value); }
   /// Any tensor under a name, in the phase "named"; in every step in which it is called.
   void named(const std::string& name, const at::Tensor& tensor);
 
@@ -67,19 +69,28 @@ class TrainingRecorder {
   /// state, naming the parameter.
   void record_optimizer(const torch::optim::Optimizer& optimizer, const torch::nn::Module& module);
   void record_tensor(record::Phase phase, const std::string& name, const at::Tensor& tensor);
+  /// The same of many, in few launches for all that lie on a CUDA device.
+  void record_tensors(record::Phase phase, const std::vector<NamedTensor>& tensors);
 
-  bool wants_tensors() const { return recorder_.wants_tensors(); }
-  void force_tensors() { recorder_.force_tensors(); }
-  void event(const std::string& kind, const std::string& text) { recorder_.event(kind, text); }
-  void end_step() { recorder_.end_step(); }
-  void sync() { recorder_.sync(); }
-  void close() { recorder_.close(); }
-  const std::string& failure() const { return recorder_.failure(); }
-  const std::filesystem::path& file() const { return recorder_.file(); }
-  const record::RunInfo& info() const { return recorder_.info(); }
+  bool wants_tensors() const { return late_.wants_tensors(); }
+  void force_tensors() { late_.force_tensors(); }
+  void event(const std::string& kind, const std::string& text) { late_.event(kind, text); }
+  void end_step() { late_.end_step(); }
+  void sync() { late_.sync(); }
+  void close() { late_.close(); }
+  const std::string& failure() const { return late_.failure(); }
+  const std::filesystem::path& file() const { return late_.file(); }
+  const record::RunInfo& info() const { return late_.info(); }
 
  private:
-  record::Recorder recorder_;
+  void batch_part_digests(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
+                          const std::vector<NamedTensor>& fields);
+  void batch_part_values(std::int64_t first_sample, const std::vector<std::int64_t>& ids,
+                         const std::vector<NamedTensor>& fields);
+  void record_values(record::Phase phase, const NamedTensor& one);
+  void record_fingerprints(record::Phase phase, const std::vector<NamedTensor>& tensors);
+
+  record::LateRecorder late_;
 };
 
 }  // namespace lockstep
