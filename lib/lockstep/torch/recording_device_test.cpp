@@ -15,9 +15,12 @@
 
 #include "lockstep/base/expect_error_test.h"
 #include "lockstep/base/temporary_folder_test.h"
+#include "lockstep/fingerprint/fingerprints.h"
+#include "lockstep/fingerprint/statistics.h"
 #include "lockstep/record/reader.h"
 #include "lockstep/state/archive.h"
 #include "lockstep/torch/device_test.h"
+#include "lockstep/torch/tensor_view.h"
 #include "lockstep/torch/training_recorder.h"
 
 namespace lockstep {
@@ -245,6 +248,40 @@ TEST_F(RecordingGpu, NeverWaitsForTheStream) {
   EXPECT_FALSE(stream.query()) << "the host is ahead of the stream";
   recorder.close();
   EXPECT_TRUE(stream.query());
+}
+
+TEST_F(RecordingGpu, FingerprintsAreCapturedByAGraph) {
+  const c10::impl::VirtualGuardImpl guard(at::kCUDA);
+  const c10::StreamGuard stream(guard.getNewStream({at::kCUDA, 0}));
+  const at::Tensor x = torch::randn({100, 30}).to(at::kCUDA), y = torch::randn({3, 9000}).to(at::kCUDA);
+  const std::vector<fingerprint::FingerprintRequest> requests{{view_on_cuda(x), 0, true},
+                                                              {view_on_cuda(y), 0, true}};
+  const auto bytes = at::TensorOptions(at::kCUDA).dtype(at::kByte);
+  const at::Tensor results = at::empty({2 * sizeof(fingerprint::Fingerprint)}, bytes);
+  const at::Tensor scratch = at::empty({fingerprint::fingerprints_scratch_bytes(requests)}, bytes);
+  const auto submit = [&] {
+    fingerprint::fingerprints(requests, static_cast<fingerprint::Fingerprint*>(results.mutable_data_ptr()),
+                              scratch.mutable_data_ptr(), Device::cuda,
+                              stream.current_stream().native_handle());
+  };
+  submit();  // kernels are loaded by their first launch
+  GraphCapture capture(stream.current_stream().native_handle());
+  capture.begin();
+  submit();
+  capture.end();
+  for (int turn = 0; turn < 2; ++turn) {
+    x.mul_(2);
+    capture.launch();
+    const at::Tensor host = results.cpu();
+    const auto* got = static_cast<const fingerprint::Fingerprint*>(host.const_data_ptr());
+    for (const auto& [index, tensor] : {std::pair<int, at::Tensor>{0, x}, {1, y}}) {
+      const at::Tensor expected = tensor.cpu();
+      EXPECT_EQ(got[index].digest, fingerprint::digest_samples(view_of(expected), 0));
+      EXPECT_EQ(got[index].unordered, fingerprint::digest_samples_unordered(view_of(expected)));
+      EXPECT_EQ(fingerprint::finish(got[index].moments).norm,
+                fingerprint::statistics(view_of(expected)).norm);
+    }
+  }
 }
 
 }  // namespace
