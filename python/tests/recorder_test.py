@@ -11,16 +11,17 @@ from testing import TestCase, lockstep, main, torch
 from torch.nn import functional as F
 
 COMPARE = os.environ.get("LOCKSTEP_COMPARE_BATCHES")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def train(folder, seed=1, steps=3):
+def train(folder, seed=1, steps=3, device="cpu"):
     torch.manual_seed(seed)
-    model = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    model = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3)).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     recorder = lockstep.Recorder(str(folder), semantic={"model": "small"}, tensors_every=1)
     torch.manual_seed(2)
     for step in range(steps):
-        x, y = torch.randn(6, 5), torch.randint(0, 3, (6,))
+        x, y = torch.randn(6, 5).to(device), torch.randint(0, 3, (6,)).to(device)
         recorder.batch(step, list(range(6 * step, 6 * step + 6)), {"x": x, "y": y})
         with lockstep.invariant_mode():
             optimizer.zero_grad()
@@ -53,6 +54,11 @@ class Recordings(TestCase):
     @unittest.skipUnless(COMPARE, "built without the tools")
     def test_two_runs_are_the_same(self):
         result = compare(train(self.folder / "a"), train(self.folder / "b"))
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
+    @unittest.skipUnless(COMPARE, "built without the tools")
+    def test_a_cuda_device_records_what_the_cpu_records(self):
+        result = compare(train(self.folder / "a"), train(self.folder / "b", device=DEVICE))
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
     @unittest.skipUnless(COMPARE, "built without the tools")
