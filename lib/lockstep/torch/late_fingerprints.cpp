@@ -57,7 +57,7 @@ void LateFingerprints::add(const at::Tensor& dense, std::int64_t first_sample, b
                          [&](const OfDevice& one) { return one.device == dense.device(); });
   if (of == devices_.end()) of = devices_.insert(of, OfDevice{dense.device(), {}, {}, {}});
   places_.emplace_back(of - devices_.begin(), of->requests.size());
-  of->requests.push_back({view_on_cuda(dense), first_sample, false, statistics});
+  of->requests.push_back({view_of_dense(dense), first_sample, false, statistics});
   of->held.push_back(dense);
 }
 

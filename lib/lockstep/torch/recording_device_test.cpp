@@ -254,8 +254,8 @@ TEST_F(RecordingGpu, FingerprintsAreCapturedByAGraph) {
   const c10::impl::VirtualGuardImpl guard(at::kCUDA);
   const c10::StreamGuard stream(guard.getNewStream({at::kCUDA, 0}));
   const at::Tensor x = torch::randn({100, 30}).to(at::kCUDA), y = torch::randn({3, 9000}).to(at::kCUDA);
-  const std::vector<fingerprint::FingerprintRequest> requests{{view_on_cuda(x), 0, true},
-                                                              {view_on_cuda(y), 0, true}};
+  const std::vector<fingerprint::FingerprintRequest> requests{{view_of_dense(x), 0, true},
+                                                              {view_of_dense(y), 0, true}};
   const auto bytes = at::TensorOptions(at::kCUDA).dtype(at::kByte);
   const at::Tensor results = at::empty({2 * sizeof(fingerprint::Fingerprint)}, bytes);
   const at::Tensor scratch = at::empty({fingerprint::fingerprints_scratch_bytes(requests)}, bytes);

@@ -25,11 +25,6 @@ void check_layout(const at::Tensor& tensor) {
 
 bool lazily_changed(const at::Tensor& tensor) { return tensor.is_conj() || tensor.is_neg(); }
 
-Shape shape_of(const at::Tensor& tensor) {
-  const auto sizes = tensor.sizes();
-  return Shape(sizes.data(), sizes.size());
-}
-
 at::Tensor fetched(const at::Tensor& dense) {
   const at::Tensor copy = start_fetching(dense);
   c10::impl::VirtualGuardImpl(dense.device().type()).getStream(dense.device()).synchronize();
@@ -119,11 +114,13 @@ ConstView view_of(const at::Tensor& tensor) {
          {"view_of", "strides", "a contiguous tensor",
           fmt::format("shape {} with strides {}", c10::str(tensor.sizes()), c10::str(tensor.strides())),
           "Call contiguous(), or viewable(tensor), which copies only when it must"});
-  return {tensor.const_data_ptr(), to_dtype(tensor.scalar_type()), shape_of(tensor), Device::cpu};
+  return view_of_dense(tensor);
 }
 
-ConstView view_on_cuda(const at::Tensor& dense) {
-  return {dense.const_data_ptr(), to_dtype(dense.scalar_type()), shape_of(dense), Device::cuda};
+ConstView view_of_dense(const at::Tensor& dense) {
+  const auto sizes = dense.sizes();
+  return {dense.const_data_ptr(), to_dtype(dense.scalar_type()), Shape(sizes.data(), sizes.size()),
+          dense.is_cuda() ? Device::cuda : Device::cpu};
 }
 
 at::Tensor dense(const at::Tensor& tensor) {

@@ -32,8 +32,8 @@ at::Tensor viewable(const at::Tensor& tensor);
 /// Throws as viewable().
 at::Tensor dense(const at::Tensor& tensor);
 
-/// A view, for kernels, of what dense() gave of a CUDA tensor.
-ConstView view_on_cuda(const at::Tensor& dense);
+/// A view of what dense() gave of a tensor of the CPU or of a CUDA device.
+ConstView view_of_dense(const at::Tensor& dense);
 
 /// Starts a copy of what dense() gave of a CUDA tensor to pinned memory: it is there when LibTorch's current
 /// stream has come so far.

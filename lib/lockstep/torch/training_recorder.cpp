@@ -171,7 +171,7 @@ void TrainingRecorder::batch_part_digests(std::int64_t first_sample, const std::
   std::vector<record::FieldPart> parts;
   for (const NamedTensor& field : fields) {
     const at::Tensor held = field.tensor.is_cuda() ? dense(field.tensor) : viewable(field.tensor);
-    parts.push_back({field.name, field.tensor.is_cuda() ? view_on_cuda(held) : view_of(held)});
+    parts.push_back({field.name, view_of_dense(held)});
     if (field.tensor.is_cuda())
       fingerprints.add(held, first_sample, false);
     else
@@ -198,7 +198,7 @@ void TrainingRecorder::batch_part_values(std::int64_t first_sample, const std::v
   std::size_t bytes = 0;
   for (const NamedTensor& field : fields) {
     held.push_back(dense(field.tensor));
-    shapes.push_back({field.name, view_on_cuda(held.back())});
+    shapes.push_back({field.name, view_of_dense(held.back())});
     bytes += held.back().nbytes();
   }
   late_.next_call().batch_part(first_sample, static_cast<std::int64_t>(ids.size()), shapes);
@@ -282,7 +282,7 @@ void TrainingRecorder::record_fingerprints(record::Phase phase, const std::vecto
   for (const NamedTensor& one : tensors) {
     if (one.tensor.defined() && one.tensor.is_cuda()) {
       const at::Tensor held = dense(one.tensor);
-      const ConstView view = view_on_cuda(held);
+      const ConstView view = view_of_dense(held);
       late.push_back(summaries.size());
       summaries.push_back({one.name, view.dtype, {view.shape.begin(), view.shape.end()}, {}, {}, {}, {}});
       fingerprints.add(held, 0, late_.options().tensor_statistics);
