@@ -13,8 +13,8 @@ inline void check_cuda(cudaError_t status, const char* where) {
   if (status == cudaSuccess) return;
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();  // which a later launch would report as its own
-    fail(ErrorCode::out_of_memory, {where, "memory of the device", {}, cudaGetErrorString(status),
-                                    "Take fewer rows at a time."});
+    fail(ErrorCode::out_of_memory,
+         {where, "memory of the device", {}, cudaGetErrorString(status), "Take fewer rows at a time."});
   }
   const bool no_device = status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver ||
                          status == cudaErrorNoKernelImageForDevice || status == cudaErrorStubLibrary;

@@ -197,7 +197,8 @@ TEST(InvariantMode, TheGradientOfLogitsTakesTheirMemory) {
     return digest_of(std::exchange(weight.mutable_grad(), at::Tensor())).hex();
   };
 
-  loss_of(torch::linear(x, weight)).backward();
+  const at::Tensor of_nobodys = loss_of(torch::linear(x, weight));
+  of_nobodys.backward();  // in a statement of its own: a temporary lives as long as the one that it stands in
   EXPECT_EQ(gradient, logits);
   const std::string expected = gradient_of_weight();
 
