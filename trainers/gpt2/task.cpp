@@ -48,8 +48,8 @@ LanguageTask::LanguageTask(std::shared_ptr<Gpt2> model, const LanguageOptions& o
 PartResult LanguageTask::accumulate(const MicroBatch& part) {
   const torch::Tensor targets = part.field("targets").view({-1});  // [B · T]
   // The logits, [B · T, V], have no name here: their gradient takes their memory.
-  const torch::Tensor loss = part.part_of_mean(
-      torch::nn::functional::cross_entropy(model_->forward(part.field("tokens")), targets));
+  const torch::Tensor loss =
+      part.part_of_mean(torch::nn::functional::cross_entropy(model_->forward(part.field("tokens")), targets));
   loss.backward();
   return {loss, std::nullopt};
 }
