@@ -376,13 +376,8 @@ struct DeviceLimits {
 };
 
 inline DeviceLimits device_limits(const char* where) {
-  DeviceLimits limits;
-  int device = 0;
-  check_cuda(cudaGetDevice(&device), where);
-  check_cuda(cudaDeviceGetAttribute(&limits.multiprocessors, cudaDevAttrMultiProcessorCount, device), where);
-  check_cuda(cudaDeviceGetAttribute(&limits.block_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
-             where);
-  return limits;
+  return {device_attribute(cudaDevAttrMultiProcessorCount, where),
+          device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, where)};
 }
 
 /// Starts a kernel of `units` blocks, or fewer that take several units each, with a form's shared memory.

@@ -26,4 +26,12 @@ inline void check_cuda(cudaError_t status, const char* where) {
 /// To be called right after a kernel launch.
 inline void check_launch(const char* kernel) { check_cuda(cudaGetLastError(), kernel); }
 
+/// Of the current device.
+inline int device_attribute(cudaDeviceAttr attribute, const char* where) {
+  int device = 0, value = 0;
+  check_cuda(cudaGetDevice(&device), where);
+  check_cuda(cudaDeviceGetAttribute(&value, attribute, device), where);
+  return value;
+}
+
 }  // namespace lockstep

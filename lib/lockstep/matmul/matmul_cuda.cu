@@ -781,10 +781,7 @@ void sum_cuda_as(const CudaForm& form, const Problem& problem, void* stream, uns
 
 void sum_cuda(const Problem& problem, void* stream, unsigned* progress) {
   if (is_nothing(problem)) return;
-  int device = 0, multiprocessors = 0;
-  check_cuda(cudaGetDevice(&device), "matmul: device");
-  check_cuda(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
-             "matmul: multiprocessors");
+  const int multiprocessors = device_attribute(cudaDevAttrMultiProcessorCount, "matmul");
   const Problem p = as_computed(problem);
   const Form* best = nullptr;
   bool best_shares = false;

@@ -532,16 +532,9 @@ struct AddLanes {
 
 // ---- Launching
 
-inline std::int64_t of_current_device(cudaDeviceAttr attribute) {
-  int device = 0, value = 0;
-  check_cuda(cudaGetDevice(&device), "the device");
-  check_cuda(cudaDeviceGetAttribute(&value, attribute, device), "the device");
-  return value;
-}
-
 /// What a block may have beside a BlockTeam's own for lanes of 8 bytes.
 inline std::int64_t most_shared_bytes() {
-  return of_current_device(cudaDevAttrMaxSharedMemoryPerBlockOptin) -
+  return device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, "rows") -
          static_cast<std::int64_t>(sizeof(BlockTeam<1024>::Memory<double>));
 }
 
@@ -587,7 +580,7 @@ void launch_slices(Form form, const char* name, void (*kernel)(Parameters...), c
                    Arguments... arguments) {
   std::int64_t most_blocks = 1 << 20;
   if constexpr (Form::kHeld == kInShared) {
-    most_blocks = of_current_device(cudaDevAttrMultiProcessorCount);
+    most_blocks = device_attribute(cudaDevAttrMultiProcessorCount, name);
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, form.shared_bytes),
                name);
   }
