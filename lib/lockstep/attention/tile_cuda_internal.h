@@ -15,6 +15,7 @@
 
 #include "lockstep/attention/attention_internal.h"
 #include "lockstep/base/cuda_check_internal.h"
+#include "lockstep/base/outer_product_internal.h"
 #include "lockstep/math/math_inl.h"
 
 namespace lockstep::attention_internal {
@@ -168,15 +169,18 @@ __device__ void clear_zeros(float* zeros) {
   __syncthreads();
 }
 
-/// Chains of a thread. Column c lies where c ^ 1 would: the factor that an fma does not share with the one
-/// before, and its addend, then come from different banks of registers.
+/// Chains of a thread.
 template <int kRows, int kCols>
 struct Chains {
   static_assert(kCols % 4 == 0 && kRows * kCols <= kMostChains);
-  alignas(16) float value[kRows][kCols];
+  alignas(16) float value[kRows][kCols];  ///< column c lies at c ^ kBankSwap
 
-  __device__ __forceinline__ float& operator()(int r, int c) { return value[r][c ^ 1]; }
-  __device__ __forceinline__ float operator()(int r, int c) const { return value[r][c ^ 1]; }
+  __device__ __forceinline__ float& operator()(int r, int c) {
+    return value[r][c ^ internal::kBankSwap<kCols>];
+  }
+  __device__ __forceinline__ float operator()(int r, int c) const {
+    return value[r][c ^ internal::kBankSwap<kCols>];
+  }
 
   /// All are +0. They come from shared memory as vectors, which makes them lie as such in registers.
   __device__ __forceinline__ void begin(const float* zeros) {
@@ -187,19 +191,10 @@ struct Chains {
         *reinterpret_cast<float4*>(&value[r][c]) = load4(zeros + r * kCols + c);
   }
 
-  /// Each chain takes left[r] * right[c], of the rows whose bit is set. Columns are passed forwards and
-  /// backwards by turns, so that each fma has a factor of the one before.
+  /// Each chain takes left[r] * right[c], of the rows whose bit is set.
   __device__ __forceinline__ void add(const float (&left)[kRows], const float (&right)[kCols],
                                       unsigned rows = (1u << kRows) - 1) {
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      if ((rows >> r & 1) == 0) continue;
-#pragma unroll
-      for (int step = 0; step < kCols; ++step) {
-        const int c = r % 2 == 0 ? step : kCols - 1 - step;
-        (*this)(r, c) = std::fma(left[r], right[c], (*this)(r, c));
-      }
-    }
+    internal::add_outer_product(left, right, value, rows);
   }
 };
 

@@ -14,6 +14,7 @@
 #include "lockstep/base/ceil_div_internal.h"
 #include "lockstep/base/copy_async_internal.h"
 #include "lockstep/base/cuda_check_internal.h"
+#include "lockstep/base/outer_product_internal.h"
 #include "lockstep/matmul/matmul_internal.h"
 
 namespace lockstep::matmul_internal {
@@ -200,7 +201,7 @@ struct Chains {
   using Down = Runs<T::kThreadRows, T::kThreadsDown>;
   using Across = Runs<T::kThreadCols, T::kThreadsAcross>;
 
-  static constexpr int kSwap = T::kThreadCols % 2 == 0 ? 1 : 0;
+  static constexpr int kSwap = internal::kBankSwap<T::kThreadCols>;
 
   int down, across;                                         ///< this thread among those of its column and row
   alignas(16) float value[T::kThreadRows][T::kThreadCols];  ///< column j lies at j ^ kSwap
@@ -229,16 +230,8 @@ struct Chains {
     Across::read(slice + T::kDepth * T::kLeftStep + depth * T::kRightStep, across, to);
   }
 
-  /// Columns are passed forwards and backwards by turns, so that each fma has a factor of the one before; the
-  /// other and the addend come from different banks of registers. That is worth a quarter of the time.
   __device__ __forceinline__ void add(const Left& left, const Right& right) {
-#pragma unroll
-    for (int i = 0; i < T::kThreadRows; ++i)
-#pragma unroll
-      for (int step = 0; step < T::kThreadCols; ++step) {
-        const int j = i % 2 == 0 ? step : T::kThreadCols - 1 - step;
-        value[i][j ^ kSwap] = std::fma(left[i], right[j], value[i][j ^ kSwap]);
-      }
+    internal::add_outer_product(left, right, value);
   }
 
   __device__ void set_zero() {
