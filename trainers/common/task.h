@@ -3,13 +3,16 @@
 // prints.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include <torch/torch.h>
 
+#include "common/options.h"
 #include "lockstep/torch/training_recorder.h"
+#include "lockstep_loader/dataset/dataset.h"
 #include "lockstep_loader/torch/device_batches.h"
 
 namespace lockstep::trainers {
@@ -31,6 +34,11 @@ struct MicroBatch {
 
 /// A whole batch as one part.
 MicroBatch whole_batch(const loader::DeviceBatch& batch);
+
+/// The share of a dataset's samples that are right, from batches of many on the training's device, with its
+/// workers. `count_correct` gives a scalar for each batch; gradients are off.
+double share_of_correct(const loader::DatasetPtr& dataset, const TrainingOptions& options,
+                        const std::function<torch::Tensor(const MicroBatch&)>& count_correct);
 
 struct PartResult {
   torch::Tensor loss;                    ///< scalar, this micro-batch's part of the global batch's loss

@@ -3,13 +3,9 @@
 #include <fmt/format.h>
 
 #include "lockstep/torch/tensor_view.h"
-#include "lockstep_loader/prefetch/loader.h"
-#include "lockstep_loader/sampler/native.h"
 
 namespace lockstep::trainers {
 namespace {
-
-constexpr std::int64_t kTestBatch = 500;
 
 torch::Tensor count_correct(const torch::Tensor& logits, const torch::Tensor& labels) {
   return logits.argmax(1).eq(labels).sum();
@@ -35,20 +31,9 @@ std::string ClassificationTask::step_report() {
 }
 
 double ClassificationTask::accuracy(const loader::DatasetPtr& dataset, const TrainingOptions& options) {
-  const torch::NoGradGuard no_grad;
-  loader::LoaderOptions chosen;
-  chosen.batch_size = kTestBatch;
-  chosen.workers = options.workers;
-  loader::Loader batches(dataset, loader::native_sequential(dataset->size()), chosen);
-  loader::DeviceBatches on_device(batches, options.device);
-  torch::Tensor correct = torch::zeros({}, torch::TensorOptions(options.device).dtype(torch::kLong));
-  batches.begin(0);
-  while (const auto batch = on_device.next()) {
-    const MicroBatch whole = whole_batch(*batch);
-    correct += count_correct(model_->forward(whole.field("image")), whole.field("label").to(torch::kLong));
-    on_device.prefetch();
-  }
-  return correct.item<double>() / static_cast<double>(dataset->size());
+  return share_of_correct(dataset, options, [this](const MicroBatch& batch) {
+    return count_correct(model_->forward(batch.field("image")), batch.field("label").to(torch::kLong));
+  });
 }
 
 }  // namespace lockstep::trainers

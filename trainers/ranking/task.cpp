@@ -6,13 +6,10 @@
 
 #include "lockstep/torch/initialize.h"
 #include "lockstep/torch/optimizer.h"
-#include "lockstep_loader/prefetch/loader.h"
-#include "lockstep_loader/sampler/native.h"
 
 namespace lockstep::trainers {
 namespace {
 
-constexpr std::int64_t kTestBatch = 500;
 constexpr std::int64_t kShown = 4;  // pairs that a report shows
 constexpr double kHalfRange = 127.5;
 
@@ -60,21 +57,9 @@ std::string RankingTask::step_report() {
 }
 
 double RankingTask::accuracy(const loader::DatasetPtr& pairs, const TrainingOptions& options) {
-  const torch::NoGradGuard no_grad;
-  loader::LoaderOptions chosen;
-  chosen.batch_size = kTestBatch;
-  chosen.workers = options.workers;
-  loader::Loader batches(pairs, loader::native_sequential(pairs->size()), chosen);
-  loader::DeviceBatches on_device(batches, options.device);
-  torch::Tensor correct = torch::zeros({}, torch::TensorOptions(options.device).dtype(torch::kLong));
-  batches.begin(0);
-  while (const auto batch = on_device.next()) {
-    const MicroBatch whole = whole_batch(*batch);
-    correct +=
-        count_correct(score(whole.field("data1")), score(whole.field("data2")), whole.field("targets"));
-    on_device.prefetch();
-  }
-  return correct.item<double>() / static_cast<double>(pairs->size());
+  return share_of_correct(pairs, options, [this](const MicroBatch& batch) {
+    return count_correct(score(batch.field("data1")), score(batch.field("data2")), batch.field("targets"));
+  });
 }
 
 }  // namespace lockstep::trainers
